@@ -1,0 +1,1 @@
+"""Secrets, tokens, sealed models and the audit trail; imports nothing else of Earwitness."""

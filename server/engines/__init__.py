@@ -1,0 +1,1 @@
+"""Engines: audio in, words out; each file one runtime."""

@@ -1,0 +1,79 @@
+"""Everything a peer can be refused for: code, close code, HTTP status, whether to try again, constant text.
+
+    Refusal                      the peer sees code, text and nothing else
+    ├── door (before accept)     HTTP 401, 403, 429, 503
+    ├── the peer's fault         bad_message, bad_audio, message_too_big, idle, quota_*, too_fast, token_expired
+    ├── ours                     internal, shutting_down
+    └── overload                 overloaded
+
+A refusal is a value: the session core puts it into an event, the door into an HTTP answer, and the audit trail
+keeps its `code` beside a more exact `reason` that the peer never sees.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One way of saying no."""
+
+    code: str
+    """Stable, for programs."""
+    close_code: int
+    """WebSocket close code (RFC 6455 section 7.4; 4000-4999 are ours)."""
+    text: str
+    """Constant, for people; says what to do where there is something to do."""
+    http_status: int = 400
+    """Status when it is said before the WebSocket is accepted."""
+    is_retryable: bool = False
+    """Whether the same request can succeed later."""
+
+
+UNAUTHENTICATED = Refusal(
+    "unauthenticated", 4401, "No valid token. Send a fresh one in the Authorization header.", 401
+)
+FORBIDDEN = Refusal("forbidden", 4403, "The token does not allow this.", 403)
+ORIGIN_REFUSED = Refusal("origin_refused", 4403, "Pages from this origin may not connect.", 403)
+TOO_MANY_SESSIONS = Refusal(
+    "too_many_sessions", 4429, "Too many sessions for this token. End one first.", 429, True
+)
+OVERLOADED = Refusal("overloaded", 1013, "The server is full. Try again later.", 503, True)
+BAD_MESSAGE = Refusal("bad_message", 4400, "The message does not follow earwitness.v1.")
+BAD_AUDIO = Refusal("bad_audio", 4400, "The audio does not match the format declared at start.")
+MESSAGE_TOO_BIG = Refusal("message_too_big", 1009, "The message is too long. Send smaller ones.", 413)
+IDLE = Refusal("idle", 4408, "Nothing was received for too long.", 408)
+START_LATE = Refusal("start_late", 4408, "The start message did not come in time.", 408)
+TOKEN_EXPIRED = Refusal("token_expired", 4401, "The token has expired. Connect with a fresh one.", 401)
+QUOTA_BYTES = Refusal("quota_bytes", 4413, "The token's byte quota is used up.", 429)
+QUOTA_AUDIO = Refusal("quota_audio", 4413, "The token's audio time is used up.", 429)
+SESSION_TOO_LONG = Refusal("session_too_long", 4413, "The session has reached its longest time.", 429)
+INTERNAL = Refusal("internal", 1011, "The server failed. Try again.", 500, True)
+SHUTTING_DOWN = Refusal("shutting_down", 1012, "The server is restarting. Connect again.", 503, True)
+
+ALL = (
+    UNAUTHENTICATED,
+    FORBIDDEN,
+    ORIGIN_REFUSED,
+    TOO_MANY_SESSIONS,
+    OVERLOADED,
+    BAD_MESSAGE,
+    BAD_AUDIO,
+    MESSAGE_TOO_BIG,
+    IDLE,
+    START_LATE,
+    TOKEN_EXPIRED,
+    QUOTA_BYTES,
+    QUOTA_AUDIO,
+    SESSION_TOO_LONG,
+    INTERNAL,
+    SHUTTING_DOWN,
+)
+
+
+class RefusedError(Exception):
+    """Carries a refusal, and for the trail alone the exact reason, out of a check."""
+
+    def __init__(self, refusal: Refusal, reason: str = "") -> None:
+        super().__init__(refusal.code)
+        self.refusal = refusal
+        self.reason = reason or refusal.code

@@ -1,0 +1,185 @@
+"""Text frames of the native protocol `earwitness.v1` in, checked messages out; events in, text frames out.
+
+A session on the wire: `start` → `ready`, then binary frames of audio, and for every stretch of speech
+`speech_started`, `partial`…, `speech_ended`, `final`; `stop` → the last finals, `ended`, close 1000. Times are
+milliseconds from the first sample of the stream. Decoding is strict: an unknown type or field, a wrong type, a
+value out of range or a frame over `MAX_TEXT_BYTES` is refused with `WireError`, whose text is constant.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+PROTOCOL = "earwitness.v1"
+"""The WebSocket subprotocol; the server echoes this one and never the `bearer.` entry beside it."""
+BEARER_PREFIX = "bearer."
+"""`Sec-WebSocket-Protocol: earwitness.v1, bearer.<jwt>` is how a browser brings its token."""
+MAX_TEXT_BYTES = 4096
+
+SampleRateHz = Literal[8_000, 16_000, 24_000, 44_100, 48_000]
+EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=3000)]
+Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
+
+
+class WireError(Exception):
+    """A text frame that is not a message of this protocol."""
+
+
+# --- client to server ---
+
+
+class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="start"):
+    """The first message: what the audio is and what the client wants to hear about it."""
+
+    sample_rate_hz: SampleRateHz
+    encoding: Literal["pcm_s16le"] = "pcm_s16le"
+    language: Language | None = None
+    """ISO 639 code; None lets a multilingual model find out."""
+    end_of_speech_ms: EndOfSpeechMs | None = None
+    """Silence that ends a segment; None takes the server's setting."""
+    partials: bool = True
+    """Whether to send captions before they are final."""
+
+
+class Flush(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="flush"):
+    """Close the open segment now and send its final."""
+
+
+class KeepAlive(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="keep_alive"
+):
+    """Nothing to say, but still here."""
+
+
+class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="stop"):
+    """No more audio: send what is left, then `ended`."""
+
+
+ClientMessage = Start | Flush | KeepAlive | Stop
+
+
+# --- server to client ---
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the token leaves this session; None is unlimited."""
+
+    audio_ms: int | None
+    bytes: int | None
+    expires_in_s: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready"):
+    """The answer to `start`: the session exists and what holds for it."""
+
+    session_id: str
+    model: str
+    language: str | None
+    end_of_speech_ms: int
+    limits: Limits
+
+
+class SpeechStarted(msgspec.Struct, frozen=True, tag_field="type", tag="speech_started"):
+    """Somebody began to speak; `segment` counts from 0 in each session."""
+
+    segment: int
+    start_ms: int
+
+
+class Partial(msgspec.Struct, frozen=True, tag_field="type", tag="partial"):
+    """The open segment so far. `stable` only ever grows; `unstable` is the tail that may still change."""
+
+    segment: int
+    revision: int
+    """Counts up within the segment."""
+    start_ms: int
+    end_ms: int
+    stable: str
+    unstable: str
+
+
+class SpeechEnded(msgspec.Struct, frozen=True, tag_field="type", tag="speech_ended"):
+    """The segment is closed; its final follows."""
+
+    segment: int
+    end_ms: int
+
+
+class WordEvent(msgspec.Struct, frozen=True):
+    """One word of a final, with its leading space removed."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    confidence: float
+    """Probability the model gave the word, 0 to 1."""
+
+
+class Final(msgspec.Struct, frozen=True, tag_field="type", tag="final"):
+    """The text of a segment; it never changes again. Empty when no words were in it."""
+
+    segment: int
+    start_ms: int
+    end_ms: int
+    text: str
+    language: str | None
+    confidence: float
+    """Mean of the words' confidences; 0 when there are none."""
+    words: list[WordEvent]
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What the session took."""
+
+    bytes: int
+    audio_ms: int
+    speech_ms: int
+    segments: int
+
+
+class Ended(msgspec.Struct, frozen=True, tag_field="type", tag="ended"):
+    """The last event of every session that could still be told; the close follows."""
+
+    reason: str
+    """`stopped`, or the code of the error that ended it."""
+    usage: Usage
+
+
+class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    """Why the session is about to end; codes are listed in the README."""
+
+    code: str
+    message: str
+    is_retryable: bool
+
+
+ServerEvent = (
+    Ready | SpeechStarted | Partial | SpeechEnded | Final | Ended | ErrorEvent
+)
+
+_client_decoder = msgspec.json.Decoder(ClientMessage, strict=True)
+_server_decoder = msgspec.json.Decoder(ServerEvent)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_client_message(frame: str) -> ClientMessage:
+    """Check one text frame from a client. Raises WireError, whose text never repeats the frame."""
+    if len(frame) > MAX_TEXT_BYTES:
+        raise WireError("text frame too long")
+    try:
+        return _client_decoder.decode(frame)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise WireError("not a message of " + PROTOCOL) from None
+
+
+def decode_server_event(frame: str | bytes) -> ServerEvent:
+    """Check one text frame from a server; fields a newer server adds are ignored. Raises WireError."""
+    try:
+        return _server_decoder.decode(frame)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise WireError("not an event of " + PROTOCOL) from None
+
+
+def encode(message: ClientMessage | ServerEvent) -> str:
+    """The text frame of a message or event."""
+    return _encoder.encode(message).decode()

@@ -1,0 +1,1 @@
+"""The microphone page: static files, served by `server.app`."""
