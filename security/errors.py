@@ -1,0 +1,80 @@
+"""Everything that can go wrong in this package, as one tree.
+
+    SecurityError
+    ├── KeyFileError   a key file is missing, malformed or open to others: says what to do
+    ├── PackError      a model pack will not open: constant text, exact `reason` for the trail
+    ├── SealError      a model pack cannot be made: says why, to the operator who asked for it
+    ├── TokenError     a token is not accepted: constant text, exact `reason` for the trail
+    └── AuditError     the audit trail cannot be opened, read or written: says what to do
+
+A pack under the wrong key and a pack with one bit turned look the same from outside, and so do a
+token past its time and a forged one: whoever tries must not learn how close the try was. Reasons
+are constants, never input.
+"""
+
+from enum import StrEnum
+
+
+class SecurityError(Exception):
+    """Any refusal of this package."""
+
+
+class KeyFileError(SecurityError):
+    """A key file that cannot be used. The text names it and the way out, never its content."""
+
+
+class PackReason(StrEnum):
+    """Why a pack did not open."""
+
+    UNREADABLE = "unreadable"
+    MISSING_FILE = "missing_file"
+    EXTRA_FILE = "extra_file"
+    WRONG_SIZE = "wrong_size"
+    BAD_MANIFEST = "bad_manifest"
+    WRONG_KEY_OR_MANIFEST = "wrong_key_or_manifest"
+    BAD_SEGMENT = "bad_segment"
+
+
+class PackError(SecurityError):
+    """A pack that does not open, whatever the cause."""
+
+    TEXT = "The model pack cannot be opened: wrong key, or the pack is damaged or incomplete."
+
+    def __init__(self, reason: PackReason) -> None:
+        super().__init__(self.TEXT)
+        self.reason = reason
+
+
+class SealError(SecurityError):
+    """A pack that cannot be made from what was given."""
+
+
+class TokenReason(StrEnum):
+    """Why a token was not accepted."""
+
+    TOO_LONG = "too_long"
+    MALFORMED = "malformed"
+    WRONG_ALGORITHM = "wrong_algorithm"
+    WRONG_TYPE = "wrong_type"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    BAD_CLAIMS = "bad_claims"
+    WRONG_ISSUER = "wrong_issuer"
+    WRONG_AUDIENCE = "wrong_audience"
+    NOT_YET_VALID = "not_yet_valid"
+    EXPIRED = "expired"
+    LIFETIME_TOO_LONG = "lifetime_too_long"
+
+
+class TokenError(SecurityError):
+    """A token that is not accepted, whatever the cause."""
+
+    TEXT = "The token is not accepted."
+
+    def __init__(self, reason: TokenReason) -> None:
+        super().__init__(self.TEXT)
+        self.reason = reason
+
+
+class AuditError(SecurityError):
+    """The trail cannot be kept or read. The text says what to do and holds no event."""
