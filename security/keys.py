@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from security.durable import create_file, sync_folder
 from security.errors import KeyFileError
 from security.secret import SecretBytes
 
@@ -30,7 +31,6 @@ KEY_BYTES = 32
 _HEX_DIGITS = b"0123456789abcdef"
 _MAX_FILE_BYTES = 4096
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def create_key_file(path: Path) -> None:
@@ -101,29 +101,12 @@ def _from_hex(digits: memoryview) -> bytearray | None:
 
 def _create(path: Path, content: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, _CREATE_FLAGS, mode)
+        create_file(path, [content], mode)
+        sync_folder(path.parent)
     except FileExistsError:
         raise KeyFileError(f"{path} exists; a key is never overwritten, move it away") from None
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be created: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        _sync_folder(path.parent)
-    except OSError as error:
-        path.unlink(missing_ok=True)
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path, *, is_secret: bool) -> bytearray:
@@ -136,6 +119,8 @@ def _read(path: Path, *, is_secret: bool) -> bytearray:
     try:
         _check(path, os.fstat(descriptor), is_secret=is_secret)
         length = os.readv(descriptor, [buffer])
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
     content = buffer[:length]

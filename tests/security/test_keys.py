@@ -86,7 +86,7 @@ def test_a_key_is_not_written_through_a_link(tmp_path):
 
 
 def test_a_key_in_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(KeyFileError, match="cannot be created"):
+    with pytest.raises(KeyFileError, match="cannot be written: No such file"):
         create_key_file(tmp_path / "no" / "key")
 
 
