@@ -135,7 +135,7 @@ def wrap(text: str, width_cells: int) -> list[tuple[int, int]]:
     break_at: tuple[int, int] | None = None
     for at, char in enumerate(text):
         if used + cells_of(char) > width_cells and at > start:
-            end, following = (at, at + 1) if char == " " else break_at or (at, at)
+            end, following = _break(char, at, break_at)
             lines.append((start, end))
             start, break_at = following, None
             used = sum(cells_of(kept) for kept in text[start:at])
@@ -148,6 +148,13 @@ def wrap(text: str, width_cells: int) -> list[tuple[int, int]]:
         used += cells_of(char)
     lines.append((start, len(text)))
     return lines
+
+
+def _break(char: str, at: int, break_at: tuple[int, int] | None) -> tuple[int, int]:
+    """Where a line ends and the next begins when `char` does not fit any more."""
+    if char == " ":
+        return at, at + 1
+    return (at, at) if break_at is None or cells_of(char) == 2 else break_at
 
 
 def clean(text: str) -> str:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
@@ -96,14 +96,12 @@ async def _shake_hands(url: str, token: str, host: str, port: int) -> ClientConn
         )
     except InvalidStatus as refusal:
         raise _refused(refusal.response, token) from None
-    except InvalidURI:
-        raise UnusableError("The address is not that of a WebSocket.") from None
+    except OSError as error:  # before ValueError, which an untrusted certificate is, too
+        raise ConnectionLostError(f"Could not reach the server: {_reason(error)}.") from None
     except ValueError:
         raise ConnectionLostError("The server sends its clients to another address.") from None
-    except InvalidHandshake:
+    except WebSocketException:
         raise ConnectionLostError("What answered there is no WebSocket server.") from None
-    except OSError as error:
-        raise ConnectionLostError(f"Could not reach the server: {_reason(error)}.") from None
 
 
 def _refused(response: Response, token: str) -> RefusedError:
@@ -124,6 +122,8 @@ def _reason(error: OSError) -> str:
             return "TLS failed"
         case TimeoutError():
             return "no answer in time"
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
+            return "it hung up"
         case OSError(errno=int(number)) if number > 0:
             return os.strerror(number).lower()
         case _:

@@ -131,6 +131,7 @@ async def connect(
         try:
             yield stream
         finally:
+            await socket.close()  # while the reader still clears the way for the server's answer
             reader.cancel()
             await group.__aexit__(None, None, None)
 

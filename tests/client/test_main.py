@@ -1,0 +1,241 @@
+"""The terminal program: what it prints, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from client.__main__ import main, parse_options
+from server import wire
+from tests.client.fake_server import (
+    READY,
+    TOKEN,
+    deny,
+    ended,
+    fake_server_in_thread,
+    final,
+    partial,
+    says,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.delenv("EARWITNESS_URL", raising=False)
+    monkeypatch.setenv("EARWITNESS_TOKEN", TOKEN)
+
+
+@pytest.fixture
+def speech(tmp_path):
+    path = tmp_path / "speech.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(6400))
+    return str(path)
+
+
+def complaint(capsys):
+    out, err = capsys.readouterr()
+    assert TOKEN not in out + err
+    assert err.count("\n") == 1
+    return err
+
+
+async def end_with_error(session):
+    await session.hear_start()
+    await session.say(READY, final(0, "so far"), wire.ErrorEvent("idle", "Nothing came.", False))
+    await session.say(ended("idle"))
+
+
+async def drop_line(session):
+    await session.hear_start()
+    await session.say(READY)
+    session.socket.transport.abort()
+
+
+def test_finals_are_printed_a_line_each(speech, capsys):
+    script = says(partial(0, 0, "hel", "lo"), final(0, "Hello."), final(1, "Bye."))
+    with fake_server_in_thread(script) as fake:
+        assert (
+            main([speech, "--url", fake.url, "--language", "en", "--end-of-speech-ms", "300"]) == 0
+        )
+    assert capsys.readouterr() == ("Hello.\nBye.\n", "")
+    assert fake.sessions[0].start == wire.Start(16_000, language="en", end_of_speech_ms=300)
+
+
+def test_events_are_printed_as_json_lines(speech, capsys):
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        assert main([speech, "--url", fake.url, "--fast", "--json"]) == 0
+    kinds = [json.loads(line)["type"] for line in capsys.readouterr().out.splitlines()]
+    assert kinds == ["ready", "final", "ended"]
+
+
+def test_a_session_error_is_1_and_keeps_what_was_said(speech, capsys):
+    with fake_server_in_thread(end_with_error) as fake:
+        assert main([speech, "--url", fake.url]) == 1
+    assert capsys.readouterr() == ("so far\n", "earwitness: Nothing came.\n")
+
+
+def test_an_unreadable_file_is_2(tmp_path, capsys):
+    assert main([str(tmp_path / "none.wav")]) == 2
+    assert "No such file" in complaint(capsys)
+
+
+def test_a_denied_handshake_is_3(speech, capsys):
+    denial = deny(401, b'{"code":"unauthenticated","message":"No valid token."}')
+    with fake_server_in_thread(denial=denial) as fake:
+        assert main([speech, "--url", fake.url]) == 3
+    assert complaint(capsys) == "earwitness: No valid token.\n"
+
+
+def test_a_lost_connection_is_4(speech, capsys):
+    with fake_server_in_thread(drop_line) as fake:
+        assert main([speech, "--url", fake.url]) == 4
+    assert "connection was lost" in complaint(capsys)
+
+
+def test_no_server_is_4(speech, capsys):
+    with fake_server_in_thread() as fake:
+        pass
+    assert main([speech, "--url", fake.url]) == 4
+    assert "connection refused" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.wav", TOKEN],
+        ["a.wav", "--tok", TOKEN],
+        ["a.wav", "--token", TOKEN, "--token-file", "f"],
+        ["a.wav", "--rate", "16000"],
+        ["-"],
+        ["-", "--rate", "11025"],
+        ["a.wav", "--end-of-speech-ms", "soon"],
+    ],
+)
+def test_bad_usage_is_2_and_never_repeats_the_token(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert TOKEN not in out + err
+
+
+def test_settings_the_protocol_does_not_know_are_2(speech, capsys):
+    assert main([speech, "--language", "English"]) == 2
+    assert "settings" in complaint(capsys)
+
+
+def test_the_token_comes_from_the_command_line_a_file_or_the_environment(tmp_path, monkeypatch):
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
+    monkeypatch.setenv("EARWITNESS_TOKEN", "from-environment")
+    found = [
+        parse_options(["a", *arguments]).token
+        for arguments in (["--token", "given"], ["--token-file", str(file)], [])
+    ]
+    assert found == ["given", "from-file", "from-environment"]
+    assert "from-environment" not in repr(parse_options(["a"]))
+
+
+def test_without_a_token_it_is_2(speech, monkeypatch, capsys):
+    monkeypatch.delenv("EARWITNESS_TOKEN")
+    assert main([speech]) == 2
+    assert "--token-file" in complaint(capsys)
+
+
+def test_a_token_file_that_cannot_be_read_is_2(speech, tmp_path, capsys):
+    assert main([speech, "--token-file", str(tmp_path / "none")]) == 2
+    assert "No such file" in complaint(capsys)
+
+
+def test_a_token_file_that_holds_none_is_2(speech, tmp_path, capsys):
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    assert main([speech, "--token-file", str(tmp_path / "token")]) == 2
+    assert "holds no token" in complaint(capsys)
+
+
+def test_help_warns_of_tokens_on_the_command_line(monkeypatch, capsys):
+    monkeypatch.setenv("EARWITNESS_URL", "wss://name:secret@host/")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "everybody on this machine can see it" in out
+    assert "secret" not in out
+
+
+def start_program(*arguments, **streams):
+    return subprocess.Popen(  # noqa: S603 the interpreter that runs this test
+        [sys.executable, "-m", "client", *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "EARWITNESS_TOKEN": TOKEN},
+    )
+
+
+def test_raw_audio_from_a_pipe_arrives_whole():
+    pcm = bytes(range(256)) * 25
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        program = start_program("-", "--rate", "8000", "--fast", "--url", fake.url)
+        assert program.communicate(pcm, timeout=30) == (b"Hello.\n", b"")
+    assert program.returncode == 0
+    assert fake.sessions[0].start == wire.Start(8_000)
+    assert fake.sessions[0].audio == pcm
+
+
+def test_ctrl_c_stops_and_waits_for_the_finals():
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        program = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
+        assert b"ready" in program.stdout.readline()
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=30)
+    assert (program.returncode, err) == (0, b"")
+    assert b"Hello." in out
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    async def never_end(session):
+        await session.hear_start()
+        await session.say(READY)
+        await session.hear_until_stop()
+        await session.say(partial(0, 0, "stop was heard"))
+        await session.socket.wait_closed()
+
+    with fake_server_in_thread(never_end) as fake:
+        program = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
+        program.stdout.readline()
+        program.send_signal(signal.SIGINT)
+        assert b"stop was heard" in program.stdout.readline()
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=30)
+    assert (program.returncode, err) == (130, b"earwitness: Interrupted.\n")
+
+
+def test_a_reader_who_has_seen_enough_is_no_failure():
+    async def talk(session):
+        await session.hear_start()
+        await session.say(READY)
+        for segment in range(1000):
+            await session.say(final(segment, "word " * 100))
+
+    with fake_server_in_thread(talk) as fake:
+        program = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
+        program.stdout.readline()
+        program.stdout.close()
+        err = program.stderr.read()
+        program.wait(timeout=30)
+        program.stdin.close()
+        program.stderr.close()
+    assert (program.returncode, err) == (0, b"")
