@@ -11,6 +11,7 @@ everybody on the machine, and it is never printed.
 
 import argparse
 import asyncio
+import io
 import os
 import signal
 import sys
@@ -48,6 +49,8 @@ class Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the result is its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # words that the locale cannot write become "?"
     try:
         asyncio.run(_transcribe(parse_options(arguments)))
     except ClientError as error:

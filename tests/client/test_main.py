@@ -148,6 +148,13 @@ def test_the_token_comes_from_the_command_line_a_file_or_the_environment(tmp_pat
     assert "from-environment" not in repr(parse_options(["a"]))
 
 
+def test_the_address_comes_from_the_command_line_or_the_environment(monkeypatch):
+    assert parse_options(["a"]).url == "ws://127.0.0.1:8765/v1/stream"
+    monkeypatch.setenv("EARWITNESS_URL", "ws://host/")
+    assert parse_options(["a"]).url == "ws://host/"
+    assert parse_options(["a", "--url", "ws://other/"]).url == "ws://other/"
+
+
 def test_without_a_token_it_is_2(speech, monkeypatch, capsys):
     monkeypatch.delenv("EARWITNESS_TOKEN")
     assert main([speech]) == 2
@@ -174,7 +181,7 @@ def test_help_warns_of_tokens_on_the_command_line(monkeypatch, capsys):
     assert "secret" not in out
 
 
-def start_program(*arguments, **streams):
+def start_program(*arguments):
     return subprocess.Popen(  # noqa: S603 the interpreter that runs this test
         [sys.executable, "-m", "client", *arguments],
         cwd=ROOT,
@@ -193,6 +200,14 @@ def test_raw_audio_from_a_pipe_arrives_whole():
     assert program.returncode == 0
     assert fake.sessions[0].start == wire.Start(8_000)
     assert fake.sessions[0].audio == pcm
+
+
+def test_words_that_the_locale_cannot_write_are_no_failure(speech, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with fake_server_in_thread(says(final(0, "Café"))) as fake:
+        program = start_program(speech, "--url", fake.url)
+        assert program.communicate(timeout=30) == (b"Caf?\n", b"")
+    assert program.returncode == 0
 
 
 def test_ctrl_c_stops_and_waits_for_the_finals():

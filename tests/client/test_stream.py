@@ -4,6 +4,8 @@ import asyncio
 import wave
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from client import stream as stream_module
 from client.errors import (
@@ -29,8 +31,8 @@ from tests.client.fake_server import (
 )
 
 
-def open_stream(fake, **settings):
-    return connect(fake.url, token=TOKEN, **{"sample_rate_hz": 16_000, **settings})
+def open_stream(fake, **wishes):
+    return connect(fake.url, token=TOKEN, **{"sample_rate_hz": 16_000, **wishes})
 
 
 def write_wav(path, pcm, rate_hz=16_000):
@@ -62,9 +64,9 @@ async def fail_at_first_audio(session):
 
 
 async def test_a_session_goes_from_start_to_ended():
-    settings = {"language": "en", "end_of_speech_ms": 300}
+    wishes = {"language": "en", "end_of_speech_ms": 300}
     script = says(partial(0, 0, "hello"), final(0, "Hello."))
-    async with fake_server(script) as fake, open_stream(fake, **settings) as stream:
+    async with fake_server(script) as fake, open_stream(fake, **wishes) as stream:
         await stream.send(b"\x01\x02\x03")
         await stream.send(b"\x04")
         await stream.flush()
@@ -78,6 +80,18 @@ async def test_a_session_goes_from_start_to_ended():
     assert session.start == wire.Start(16_000, language="en", end_of_speech_ms=300)
     assert session.audio == b"\x01\x02\x03\x04"
     assert session.messages == [wire.Flush(), wire.KeepAlive(), wire.Stop()]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.binary(max_size=60), max_size=8))
+async def test_audio_cut_anywhere_is_the_same_audio_at_the_server(pieces):
+    async with fake_server(says()) as fake, open_stream(fake) as stream:
+        for piece in pieces:
+            await stream.send(piece)
+        await stream.stop()
+        assert [event async for event in stream] == [ended()]
+    pcm = b"".join(pieces)
+    assert fake.sessions[0].audio == pcm[: len(pcm) // 2 * 2]
 
 
 async def test_no_audio_can_follow_stop():
@@ -237,7 +251,8 @@ async def test_leaving_a_session_open_closes_the_connection():
 async def test_a_cancelled_session_closes_the_connection():
     async with fake_server(says()) as fake:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1), open_stream(fake) as stream:
+            async with asyncio.timeout(None) as limit, open_stream(fake) as stream:
+                limit.reschedule(asyncio.get_running_loop().time())
                 await anext(stream)
         await fake.sessions[0].socket.wait_closed()
 
