@@ -251,10 +251,14 @@ async def test_leaving_a_session_open_closes_the_connection():
 async def test_a_cancelled_session_closes_the_connection():
     async with fake_server(says()) as fake:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(None) as limit, open_stream(fake) as stream:
-                limit.reschedule(asyncio.get_running_loop().time())
-                await anext(stream)
+            await wait_in_vain(fake)
         await fake.sessions[0].socket.wait_closed()
+
+
+async def wait_in_vain(fake):
+    async with asyncio.timeout(None) as limit, open_stream(fake) as stream:
+        limit.reschedule(asyncio.get_running_loop().time())
+        await anext(stream)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
