@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from os import terminal_size
 from typing import TextIO
 
-from client.transcript import Segment, Transcript, join_text
+from client.transcript import Segment, Transcript
 
 LISTENING = "…"
 """Stands for a segment in which no word is known yet."""
@@ -116,9 +116,8 @@ class Captions:
 
 def layout(segment: Segment, width_cells: int) -> list[Line]:
     """The lines of a segment, broken at spaces where it has any; none for an empty final."""
-    settled, tail = clean(segment.settled), clean(segment.tail)
-    text = join_text(settled, tail) or ("" if segment.is_final else LISTENING)
-    tail_at = len(text) - len(tail) if settled else 0
+    text = clean(segment.text) or ("" if segment.is_final else LISTENING)
+    tail_at = len(clean(segment.settled))  # what is cleaned begins with its cleaned beginning
     if not text:
         return []
     lines = []

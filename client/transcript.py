@@ -43,8 +43,8 @@ class Segment:
 
     @property
     def text(self) -> str:
-        """The settled text and the tail."""
-        return join_text(self.settled, self.tail)
+        """The settled text and the tail; the space between them belongs to the tail."""
+        return self.settled + self.tail
 
 
 class Transcript:

@@ -83,9 +83,9 @@ def played(*events, screen=None):
 
 
 def test_settled_words_are_plain_and_the_tail_is_dim():
-    screen, _, _ = played(partial(0, 0, "hello there", "world"))
+    screen, _, _ = played(partial(0, 0, "hello there", " world"))
     assert screen.rows == ["hello there world"]
-    assert screen.dim_rows == ["            ddddd"]
+    assert screen.dim_rows == ["           dddddd"]
 
 
 def test_a_segment_without_words_shows_that_somebody_speaks():
@@ -104,7 +104,7 @@ def test_captions_are_drawn_over_themselves():
 
 def test_a_final_takes_the_place_of_its_captions_and_the_next_follows_below():
     screen, _, _ = played(
-        partial(0, 0, "hello", "word"), final(0, "Hello world."), partial(1, 0, "and")
+        partial(0, 0, "hello", " word"), final(0, "Hello world."), partial(1, 0, "and")
     )
     assert screen.rows == ["Hello world.", "and"]
 
@@ -115,7 +115,9 @@ def test_settled_words_never_move():
     transcript, captions = Transcript(), Captions(screen, is_terminal=True, size=screen.size)
     seen = []
     for n in range(1, 30):
-        transcript.receive_event(partial(0, n, " ".join(words[:n]), " ".join(words[n : n + 3])))
+        transcript.receive_event(
+            partial(0, n, " ".join(words[:n]), " " + " ".join(words[n : n + 3]))
+        )
         captions.show(transcript)
         seen.append(list(screen.rows))
     last_rows = seen[-1]
@@ -169,7 +171,7 @@ def test_a_terminal_that_became_narrower_is_cleared_as_far_as_the_lines_reach():
 
 
 def test_closing_leaves_what_is_known_and_a_free_line():
-    screen, captions, transcript = played(final(0, "Hello."), partial(1, 0, "and", "then"))
+    screen, captions, transcript = played(final(0, "Hello."), partial(1, 0, "and", " then"))
     captions.close(transcript)
     captions.close(transcript)
     assert screen.rows == ["Hello.", "and then", ""]
@@ -222,6 +224,17 @@ def test_no_line_is_too_wide_and_no_word_is_lost(text, width_cells):
 
 
 def test_the_tail_may_begin_in_the_middle_of_a_line():
-    segment = Segment(0, 0, 0, settled="one two", tail="three four")
+    segment = Segment(0, 0, 0, settled="one two", tail=" three four")
     assert layout(segment, 9) == [Line("one two", ""), Line("", "three"), Line("", "four")]
-    assert layout(segment, 13) == [Line("one two ", "three"), Line("", "four")]
+    assert layout(segment, 13) == [Line("one two", " three"), Line("", "four")]
+
+
+def test_a_tail_without_a_space_goes_on_with_the_word():
+    assert layout(Segment(0, 0, 0, settled="wait", tail="ing"), 20) == [Line("wait", "ing")]
+
+
+@given(st.text(max_size=30), st.text(max_size=30), st.integers(2, 12))
+def test_settled_text_is_the_same_whatever_its_tail(settled, tail, width_cells):
+    lines = layout(Segment(0, 0, 0, settled=settled, tail=tail), width_cells)
+    shown = "".join(line.settled for line in lines)
+    assert shown.replace(" ", "") == clean(settled).replace(" ", "")

@@ -15,7 +15,7 @@ def heard(*events):
 
 
 def test_a_caption_has_settled_text_and_a_tail():
-    transcript = heard(wire.SpeechStarted(0, 40), partial(0, 0, "hello", "wor"))
+    transcript = heard(wire.SpeechStarted(0, 40), partial(0, 0, "hello", " wor"))
     assert transcript.settled_text == "hello"
     assert transcript.tail == "wor"
     assert transcript.text == "hello wor"
