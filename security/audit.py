@@ -1,0 +1,155 @@
+"""What happened in, one row of the trail out: who, when from, which session, how it ended, never
+what was said.
+
+Each kind of event is a class with only the fields it may hold, so that words, tokens and keys have
+no place to go; adding a field means adding it to the allow-list of the tests. Strings that a
+stranger chose (address, origin, browser, subject) are cut and stripped of control and direction
+characters here, at the one point through which every event passes: a trail is read in terminals
+and browsers, where such characters forge lines and hide text.
+"""
+
+import json
+import unicodedata
+from dataclasses import asdict, dataclass
+
+MAX_TEXT_CHARS = 256
+COLUMNS = ("session_id", "subject", "token_id", "reason")
+"""Fields that are columns of their own, because they are asked for."""
+_CUT_MARK = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStarted:
+    """The server is ready."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStopped:
+    """The server ends; without this row before the next start, it was killed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOpened:
+    """A pack was verified and its model is in use."""
+
+    model: str
+    pack_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRefused:
+    """A pack did not open."""
+
+    pack: str
+    """Name of its folder."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeRefused:
+    """Somebody was turned away at the door."""
+
+    peer_address: str
+    origin: str | None
+    user_agent: str | None
+    http_status: int
+    reason: str
+    subject: str | None = None
+    """Known only when the token itself was good."""
+    token_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """Somebody was let in."""
+
+    session_id: str
+    subject: str
+    issuer: str
+    token_id: str
+    """The token's `jti`, which opens nothing."""
+    peer_address: str
+    origin: str | None
+    user_agent: str | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A session is over: what it took and why it ended."""
+
+    session_id: str
+    subject: str
+    token_id: str
+    model: str
+    bytes_received: int
+    audio_ms: int
+    speech_ms: int
+    segments: int
+    close_code: int
+    """WebSocket close code."""
+    reason: str
+
+
+AuditEvent = (
+    ServerStarted
+    | ServerStopped
+    | ModelOpened
+    | ModelRefused
+    | HandshakeRefused
+    | SessionStarted
+    | SessionEnded
+)
+
+EVENT_NAMES: dict[type[AuditEvent], str] = {
+    ServerStarted: "server.started",
+    ServerStopped: "server.stopped",
+    ModelOpened: "model.opened",
+    ModelRefused: "model.refused",
+    HandshakeRefused: "handshake.refused",
+    SessionStarted: "session.started",
+    SessionEnded: "session.ended",
+}
+"""Stable, for queries and for whoever reads the file with other tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An event as it is stored: columns for what is asked for, the rest as JSON."""
+
+    event: str
+    session_id: str | None
+    subject: str | None
+    token_id: str | None
+    reason: str | None
+    detail: str
+    """A JSON object of strings, integers and nulls, with sorted keys, in ASCII."""
+
+
+def row_of(event: AuditEvent) -> AuditRow:
+    """The row of an event, its strings cleaned."""
+    fields = {
+        name: clean(value) if isinstance(value, str) else value
+        for name, value in asdict(event).items()
+    }
+    columns = {name: fields.pop(name, None) for name in COLUMNS}
+    detail = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return AuditRow(event=EVENT_NAMES[type(event)], detail=detail, **columns)
+
+
+def clean(text: str) -> str:
+    """Without control, direction and other invisible characters, cut to `MAX_TEXT_CHARS`."""
+    head = text[: 2 * MAX_TEXT_CHARS]  # a stranger's megabyte is not looked through
+    visible = "".join(filter(_is_visible, head))
+    if len(visible) <= MAX_TEXT_CHARS and len(head) == len(text):
+        return visible
+    return visible[: MAX_TEXT_CHARS - 1] + _CUT_MARK
+
+
+def _is_visible(character: str) -> bool:
+    category = unicodedata.category(character)
+    return not category.startswith("C") and category not in {"Zl", "Zp"}
