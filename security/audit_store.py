@@ -133,12 +133,16 @@ class AuditStore:
     async def close(self) -> None:
         """Write what waits, refuse what comes, and let go of the file; may be called again."""
         self._is_open = False
+        is_closed = False
         try:
             if self._writer:
                 await self._end_writer(self._writer)
-        finally:
-            async with self._turn:
+            async with self._turn:  # a second `close` of aiosqlite beside the first never returns
                 await self._connection.close()
+            is_closed = True
+        finally:
+            if not is_closed:  # cancelled while closing: the thread ends by itself
+                self._connection.stop()
 
     async def _end_writer(self, writer: asyncio.Task[None]) -> None:
         try:

@@ -119,7 +119,7 @@ def _read(path: Path, *, is_secret: bool) -> bytearray:
     try:
         _check(path, os.fstat(descriptor), is_secret=is_secret)
         length = os.readv(descriptor, [buffer])
-    except OSError as error:
+    except OSError as error:  # pragma: no cover - a disk that fails
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)

@@ -252,7 +252,7 @@ def _private_memory(n_bytes: int) -> mmap.mmap:
         region = mmap.mmap(-1, max(1, n_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError:
         raise MemoryError("no room for the opened model") from None
-    if sys.platform == "linux":
+    if sys.platform == "linux":  # pragma: no branch
         region.madvise(mmap.MADV_DONTDUMP)
         region.madvise(mmap.MADV_DONTFORK)
     return region

@@ -1,6 +1,7 @@
 """Audit files in every state in; a connection that only appends, or one line of advice, out."""
 
 import os
+import resource
 import sqlite3
 import stat
 
@@ -154,6 +155,16 @@ async def test_a_trail_of_a_newer_version_is_refused(tmp_path):
     raw(tmp_path / "audit.db", "PRAGMA user_version = 99")
     with pytest.raises(AuditError, match="newer version: upgrade"):
         await open_connection(tmp_path / "audit.db")
+
+
+async def test_a_disk_that_takes_no_more_is_named(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(AuditError, match="check its folder and disk"):
+            await open_connection(tmp_path / "audit.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_every_refusal_is_one_line(tmp_path):

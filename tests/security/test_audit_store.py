@@ -215,22 +215,28 @@ async def test_a_server_cancelled_at_any_turn_leaves_no_waiter_and_no_thread(pat
         assert {event.seq for event in await store.events()} >= set(acknowledged)
 
 
-async def test_a_server_cancelled_twice_still_ends(path):
-    before = threading.active_count()
+@pytest.mark.parametrize("times", [2, 3, 4, 5])
+async def test_a_server_cancelled_again_and_again_still_settles_all_and_ends(path, times):
+    threads = set(threading.enumerate())
+    waiting = []
+    is_serving = asyncio.Event()
 
-    async def server(store):
-        async with store:
+    async def server():
+        async with await AuditStore.open(path, counting_clock()) as store:
+            waiting.extend(crowd.create_task(record_all(store, [ended()])) for _ in range(20))
+            is_serving.set()
             await asyncio.sleep(3600)
 
-    store = await AuditStore.open(path, counting_clock())
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(server(store))
-        await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.sleep(0)
-        task.cancel()
-    await store.close()
-    assert threading.active_count() == before
+    async with asyncio.TaskGroup() as crowd:
+        task = crowd.create_task(server())
+        await is_serving.wait()
+        for _ in range(times):
+            await asyncio.sleep(0)
+            task.cancel()
+    assert all(task.done() for task in waiting)
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(timeout=10)
+    assert set(threading.enumerate()) <= threads
 
 
 KILLED = """
