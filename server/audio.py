@@ -1,7 +1,9 @@
-"""Formats, windows and spans in; samples and milliseconds out: the one place that turns one into the other.
+"""Formats, windows and spans in; samples and milliseconds out: the one place that turns one into
+the other.
 
-Everything behind the resampler is 16 kHz mono float32 in [-1, 1]. A position in a stream is the number of
-16 kHz samples before it, an integer, so that positions add up exactly however long the stream runs.
+Everything behind the resampler is 16 kHz mono float32 in [-1, 1]. A position in a stream is the
+number of 16 kHz samples before it, an integer, so that positions add up exactly however long the
+stream runs.
 """
 
 from dataclasses import dataclass

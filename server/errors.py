@@ -1,13 +1,14 @@
-"""Everything a peer can be refused for: code, close code, HTTP status, whether to try again, constant text.
+"""Everything a peer can be refused for: code, close code, HTTP status, whether to try again,
+constant text.
 
     Refusal                      the peer sees code, text and nothing else
     ├── door (before accept)     HTTP 401, 403, 429, 503
-    ├── the peer's fault         bad_message, bad_audio, message_too_big, idle, quota_*, too_fast, token_expired
+    ├── the peer's fault         bad_message, message_too_big, idle, quota_*, token_expired, …
     ├── ours                     internal, shutting_down
     └── overload                 overloaded
 
-A refusal is a value: the session core puts it into an event, the door into an HTTP answer, and the audit trail
-keeps its `code` beside a more exact `reason` that the peer never sees.
+A refusal is a value: the session core puts it into an event, the door into an HTTP answer, and the
+audit trail keeps its `code` beside a more exact `reason` that the peer never sees.
 """
 
 from dataclasses import dataclass
@@ -39,16 +40,24 @@ TOO_MANY_SESSIONS = Refusal(
 )
 OVERLOADED = Refusal("overloaded", 1013, "The server is full. Try again later.", 503, True)
 BAD_MESSAGE = Refusal("bad_message", 4400, "The message does not follow earwitness.v1.")
-BAD_AUDIO = Refusal("bad_audio", 4400, "The audio does not match the format declared at start.")
-MESSAGE_TOO_BIG = Refusal("message_too_big", 1009, "The message is too long. Send smaller ones.", 413)
+LANGUAGE_UNKNOWN = Refusal("language_unknown", 4400, "The model does not understand this language.")
+MESSAGE_TOO_BIG = Refusal(
+    "message_too_big", 1009, "The message is too long. Send smaller ones.", 413
+)
 IDLE = Refusal("idle", 4408, "Nothing was received for too long.", 408)
 START_LATE = Refusal("start_late", 4408, "The start message did not come in time.", 408)
-TOKEN_EXPIRED = Refusal("token_expired", 4401, "The token has expired. Connect with a fresh one.", 401)
+TOKEN_EXPIRED = Refusal(
+    "token_expired", 4401, "The token has expired. Connect with a fresh one.", 401
+)
 QUOTA_BYTES = Refusal("quota_bytes", 4413, "The token's byte quota is used up.", 429)
 QUOTA_AUDIO = Refusal("quota_audio", 4413, "The token's audio time is used up.", 429)
-SESSION_TOO_LONG = Refusal("session_too_long", 4413, "The session has reached its longest time.", 429)
+SESSION_TOO_LONG = Refusal(
+    "session_too_long", 4413, "The session has reached its longest time.", 429
+)
 INTERNAL = Refusal("internal", 1011, "The server failed. Try again.", 500, True)
-SHUTTING_DOWN = Refusal("shutting_down", 1012, "The server is restarting. Connect again.", 503, True)
+SHUTTING_DOWN = Refusal(
+    "shutting_down", 1012, "The server is restarting. Connect again.", 503, True
+)
 
 ALL = (
     UNAUTHENTICATED,
@@ -57,7 +66,7 @@ ALL = (
     TOO_MANY_SESSIONS,
     OVERLOADED,
     BAD_MESSAGE,
-    BAD_AUDIO,
+    LANGUAGE_UNKNOWN,
     MESSAGE_TOO_BIG,
     IDLE,
     START_LATE,

@@ -1,9 +1,11 @@
-"""Text frames of the native protocol `earwitness.v1` in, checked messages out; events in, text frames out.
+"""Text frames of the native protocol `earwitness.v1` in, checked messages out; events in, text
+frames out.
 
-A session on the wire: `start` → `ready`, then binary frames of audio, and for every stretch of speech
-`speech_started`, `partial`…, `speech_ended`, `final`; `stop` → the last finals, `ended`, close 1000. Times are
-milliseconds from the first sample of the stream. Decoding is strict: an unknown type or field, a wrong type, a
-value out of range or a frame over `MAX_TEXT_BYTES` is refused with `WireError`, whose text is constant.
+A session on the wire: `start` → `ready`, then binary frames of audio, and for every stretch of
+speech `speech_started`, `partial`…, `speech_ended`, `final`; `stop` → the last finals, `ended`,
+close 1000. Times are milliseconds from the first sample of the stream. Decoding is strict: an
+unknown type or field, a wrong type, a value out of range or a frame over `MAX_TEXT_BYTES` is
+refused with `WireError`, whose text is constant.
 """
 
 from typing import Annotated, Literal
@@ -11,7 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 
 PROTOCOL = "earwitness.v1"
-"""The WebSocket subprotocol; the server echoes this one and never the `bearer.` entry beside it."""
+"""The WebSocket subprotocol; the server echoes this one and never the `bearer.` entry beside it.
+"""
 BEARER_PREFIX = "bearer."
 """`Sec-WebSocket-Protocol: earwitness.v1, bearer.<jwt>` is how a browser brings its token."""
 MAX_TEXT_BYTES = 4096
@@ -87,7 +90,10 @@ class SpeechStarted(msgspec.Struct, frozen=True, tag_field="type", tag="speech_s
 
 
 class Partial(msgspec.Struct, frozen=True, tag_field="type", tag="partial"):
-    """The open segment so far. `stable` only ever grows; `unstable` is the tail that may still change."""
+    """The open segment so far: `stable + unstable`, the space between them in `unstable`.
+
+    `stable` only ever grows; `unstable` is the tail that may still change.
+    """
 
     segment: int
     revision: int
@@ -153,9 +159,7 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
     is_retryable: bool
 
 
-ServerEvent = (
-    Ready | SpeechStarted | Partial | SpeechEnded | Final | Ended | ErrorEvent
-)
+ServerEvent = Ready | SpeechStarted | Partial | SpeechEnded | Final | Ended | ErrorEvent
 
 _client_decoder = msgspec.json.Decoder(ClientMessage, strict=True)
 _server_decoder = msgspec.json.Decoder(ServerEvent)
@@ -167,17 +171,21 @@ def decode_client_message(frame: str) -> ClientMessage:
     if len(frame) > MAX_TEXT_BYTES:
         raise WireError("text frame too long")
     try:
-        return _client_decoder.decode(frame)
+        message: ClientMessage = _client_decoder.decode(frame)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise WireError("not a message of " + PROTOCOL) from None
+    return message
 
 
 def decode_server_event(frame: str | bytes) -> ServerEvent:
-    """Check one text frame from a server; fields a newer server adds are ignored. Raises WireError."""
+    """Check one text frame from a server; fields a newer server adds are ignored. Raises
+    WireError.
+    """
     try:
-        return _server_decoder.decode(frame)
+        event: ServerEvent = _server_decoder.decode(frame)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise WireError("not an event of " + PROTOCOL) from None
+    return event
 
 
 def encode(message: ClientMessage | ServerEvent) -> str:

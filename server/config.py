@@ -1,0 +1,153 @@
+"""Defaults, a TOML file and the environment in, one checked set of settings out.
+
+Each stage keeps its own frozen group beside its code, with its defaults and units; this file only
+gathers them, so that there is one place to look and one error that names every fault at once. The
+environment wins over the file: `EARWITNESS_SESSION__IDLE_LIMIT_S=60` sets `idle_limit_s` in the
+group `session`. A secret is not a setting: the data folder holds the files of keys, the settings
+only say where it is.
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from typing_extensions import override
+
+from security.tokens import TokenPolicy
+from server.connection import ConnectionSettings
+from server.engines.whisper_ct2 import WhisperSettings
+from server.scheduler import SchedulerSettings
+from server.session import SessionSettings
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong; the text has a line for each, by key and rule, never by
+    value.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ListenSettings:
+    """Where the server is found and who may come."""
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    origins: tuple[str, ...] = ()
+    """Origins of pages that may connect, besides the server's own."""
+    most_sessions: int = 64
+    most_frame_bytes: int = 262_144
+    """A longer WebSocket message closes the connection with 1009."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EARWITNESS_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        nested_model_default_partial_update=True,
+        hide_input_in_errors=True,
+    )
+
+    data_folder: Path = Path("data")
+    model: str = "tiny.en"
+    """Name of a pack under `models/` in the data folder."""
+    vad: str = "silero"
+    listen: ListenSettings = ListenSettings()
+    token: TokenPolicy = TokenPolicy(issuer="earwitness", audience="earwitness")
+    session: SessionSettings = SessionSettings()
+    connection: ConnectionSettings = ConnectionSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    whisper: WhisperSettings = WhisperSettings()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        faults = list(_negative_numbers("", self))
+        if self.vad not in DETECTORS:
+            faults.append(f"vad: one of {', '.join(DETECTORS)}")
+        if not 0 <= self.listen.port <= 65_535:
+            faults.append("listen.port: 0 to 65535")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where key files lie."""
+        return self.data_folder / "keys"
+
+    @property
+    def pack_key_file(self) -> Path:
+        """Opens the model packs."""
+        return self.keys_folder / "pack.key"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Signs tokens; its public half lies beside it."""
+        return self.keys_folder / "signing.pem"
+
+    @property
+    def pack_folder(self) -> Path:
+        """The pack of the model in use."""
+        return self.data_folder / "models" / self.model
+
+    @property
+    def audit_file(self) -> Path:
+        """The audit trail."""
+        return self.data_folder / "audit.sqlite3"
+
+
+DETECTORS = ("silero", "webrtc")
+
+
+def load_settings(file: Path | None = None, **overrides: object) -> Settings:
+    """Read the settings. Raises SettingsError."""
+
+    class Sources(Settings):
+        @classmethod
+        @override
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            toml = TomlConfigSettingsSource(settings_cls, file) if file else None
+            return (init_settings, env_settings, *([toml] if toml else []))
+
+    try:
+        if file is not None and not file.is_file():
+            raise SettingsError(f"{file}: no such file")
+        return Sources(**overrides)  # type: ignore[arg-type]  # checked by pydantic
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
+        ]
+        raise SettingsError("\n".join(lines)) from None
+    except ValueError as error:  # the file is not TOML
+        raise SettingsError(f"{file}: {type(error).__name__}") from None
+
+
+def _negative_numbers(prefix: str, group: object) -> list[str]:
+    """Every number here is an amount: none may be below zero."""
+    names = [f.name for f in fields(group)] if is_dataclass(group) else list(Settings.model_fields)
+    faults: list[str] = []
+    for name in names:
+        value = getattr(group, name)
+        if is_dataclass(value):
+            faults += _negative_numbers(f"{prefix}{name}.", value)
+        elif isinstance(value, int | float) and value < 0 and "log_prob" not in name:
+            faults.append(f"{prefix}{name}: not below 0")
+    return faults

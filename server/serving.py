@@ -1,0 +1,187 @@
+"""Settings in, a running server out: opens the trail, the model and the port, and joins them to
+the application.
+
+Order matters: the trail first, so that a model that does not open is on record; the port before
+anything is promised; on the way out sessions are ended with their last finals before the port is
+let go. Start-up faults are `StartError`, one line that says what to do, with the exit code that
+the README lists.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+import uvicorn
+from typing_extensions import override
+
+from security.audit import ModelOpened, ModelRefused, ServerStarted, ServerStopped
+from security.audit_store import AuditStore
+from security.errors import AuditError, KeyFileError, PackError
+from security.keys import open_key_file, open_verifying_key
+from security.tokens import TokenVerifier
+from security.weights import open_pack
+from server.app import Parts, build_app
+from server.config import Settings
+from server.door import Door
+from server.engines.whisper_ct2 import ENGINE, ModelError, WhisperCt2
+from server.live import LiveSessions
+from server.scheduler import Scheduler
+from server.vad import SileroDetector, SpeechDetector, WebRtcDetector
+
+_log = structlog.get_logger()
+WEB_FOLDER = Path(__file__).parent.parent / "web"
+_DRAIN_LIMIT_S = 20.0
+EXIT_SETTINGS, EXIT_MODEL, EXIT_KEYS, EXIT_DATA, EXIT_PORT = 2, 3, 4, 5, 6
+
+
+class StartError(Exception):
+    """The server cannot start; the text is one line for whoever started it."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that listens."""
+
+    url: str
+    """The page's address; the stream lies under it at `/v1/stream`."""
+    store: AuditStore
+    until_stopped: Callable[[], Awaitable[None]]
+    """Waits for a signal to stop."""
+
+
+class _Server(uvicorn.Server):
+    """Ends sessions politely before uvicorn ends their sockets."""
+
+    def __init__(self, config: uvicorn.Config, live: LiveSessions) -> None:
+        super().__init__(config)
+        self._live = live
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        if not await self._live.drain(_DRAIN_LIMIT_S):
+            _log.warning("some sessions did not end in time")
+        await super().shutdown(sockets)
+
+
+@asynccontextmanager
+async def running_server(settings: Settings) -> AsyncIterator[Running]:
+    """Listen from entry to exit. Raises StartError on entry."""
+    verifier = _open_verifier(settings)
+    listener = _bind(settings.listen.host, settings.listen.port)
+    async with await _open_store(settings) as store:
+        engine = await _open_engine(settings, store)
+        scheduler = Scheduler(engine, settings.scheduler)
+        live = LiveSessions(settings.listen.most_sessions)
+        url = f"http://{settings.listen.host}:{listener.getsockname()[1]}"
+        parts = Parts(
+            door=Door(verifier, frozenset({url, *settings.listen.origins, *_localhost(url)})),
+            live=live,
+            transcriber=scheduler,
+            is_engine_full=lambda: scheduler.is_full,
+            new_detector=_detector(settings.vad),
+            record=store.record,
+            model=engine.card,
+            session_settings=settings.session,
+            connection_settings=settings.connection,
+            web_folder=WEB_FOLDER,
+            wall_clock=time.time,  # noqa: TID251 - the shell that owns the wall clock
+        )
+        server = _Server(_uvicorn_config(parts, settings), live)
+        await store.record(ServerStarted(version("earwitness")))
+        async with asyncio.TaskGroup() as tasks:
+            engine_task = tasks.create_task(scheduler.run())
+            serving = tasks.create_task(server.serve(sockets=[listener]))
+
+            async def until_stopped() -> None:
+                await asyncio.wait([serving])
+
+            try:
+                yield Running(url, store, until_stopped)
+            finally:
+                server.should_exit = True
+                await asyncio.wait([serving])
+                engine_task.cancel()
+        await store.record(ServerStopped("stopped"))
+
+
+def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(parts),
+        http="h11",
+        h11_max_incomplete_event_size=16_384,
+        ws="websockets-sansio",
+        ws_max_size=settings.listen.most_frame_bytes,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _open_verifier(settings: Settings) -> TokenVerifier:
+    public = settings.signing_key_file.with_name(settings.signing_key_file.name + ".pub")
+    try:
+        return TokenVerifier(settings.token, open_verifying_key(public))
+    except KeyFileError as error:
+        raise StartError(str(error), EXIT_KEYS) from None
+
+
+async def _open_store(settings: Settings) -> AuditStore:
+    try:
+        return await AuditStore.open(settings.audit_file, time.time_ns)
+    except AuditError as error:
+        raise StartError(str(error), EXIT_DATA) from None
+
+
+async def _open_engine(settings: Settings, store: AuditStore) -> WhisperCt2:
+    try:
+        with open_key_file(settings.pack_key_file) as key:
+            pack = await asyncio.to_thread(open_pack, settings.pack_folder, key)
+        with pack:
+            if pack.engine != ENGINE:
+                raise ModelError(f"the pack is for the engine {pack.engine}, not {ENGINE}")
+            engine = await asyncio.to_thread(
+                WhisperCt2, pack.model_id, pack.files, settings.whisper
+            )
+            await store.record(ModelOpened(pack.model_id, pack.version))
+            return engine
+    except KeyFileError as error:
+        raise StartError(str(error), EXIT_KEYS) from None
+    except PackError as error:
+        await store.record(ModelRefused(settings.pack_folder.name, error.reason))
+        text = f"{settings.pack_folder}: {error}"
+        raise StartError(text, EXIT_MODEL) from None
+    except ModelError as error:
+        await store.record(ModelRefused(settings.pack_folder.name, "not_a_model"))
+        raise StartError(f"{settings.pack_folder}: {error}", EXIT_MODEL) from None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        text = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port."
+        raise StartError(text, EXIT_PORT) from None
+
+
+def _localhost(url: str) -> set[str]:
+    """A page opened under the other name of the same address."""
+    return {url.replace("127.0.0.1", "localhost")}
+
+
+def _detector(name: str) -> Callable[[], SpeechDetector]:
+    return SileroDetector if name == "silero" else WebRtcDetector

@@ -1,1 +1,0 @@
-"""The microphone page: static files, served by `server.app`."""
