@@ -90,6 +90,23 @@ async def test_events_at_one_time_share_one_commit(path):
     assert statements.count("COMMIT") <= 2
 
 
+async def test_a_reader_never_sees_what_is_not_yet_durable(path):
+    store, connection = await opened(path)
+    statements = []
+    async with store, asyncio.TaskGroup() as tasks:
+        await connection.set_trace_callback(statements.append)
+        for _ in range(10):
+            tasks.create_task(store.record(ended()))
+            tasks.create_task(store.events())
+            await asyncio.sleep(0)
+            tasks.create_task(store.events())
+            await asyncio.sleep(0.001)
+    kinds = [statement.split()[0] for statement in statements if "max(seq)" not in statement]
+    assert {kinds[index + 1] for index, kind in enumerate(kinds) if kind == "BEGIN"} == {"INSERT"}
+    assert {kinds[index - 1] for index, kind in enumerate(kinds) if kind == "COMMIT"} == {"INSERT"}
+    assert kinds.count("SELECT") == 20
+
+
 async def test_a_batch_has_a_largest_size(path):
     store, connection = await opened(path, max_batch=10)
     statements = []

@@ -1,5 +1,6 @@
 """Manifests whole, edited and absurd in; the same manifest or one refusal out."""
 
+import hashlib
 import json
 
 import pytest
@@ -63,6 +64,14 @@ def test_the_file_is_canonical_json():
     canonical = json.dumps(parsed, sort_keys=True, separators=(",", ":")) + "\n"
     assert encoded.decode() == canonical
     assert parsed["core"]["format"] == "earwitness-pack/1"
+
+
+def test_the_format_does_not_drift():
+    encoded = encode_manifest(manifest(), pack_key())
+    assert (
+        hashlib.sha256(encoded).hexdigest()
+        == "bf5bb2c5a6c096231db384bbf373381f692c0ce27fea9c1d55b1f48027738375"
+    )
 
 
 def test_a_wrong_key_is_refused():

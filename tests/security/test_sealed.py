@@ -3,6 +3,7 @@
 Sizes are checked at the edges of small segments, and both ways against Google's `tink`.
 """
 
+import hashlib
 import io
 
 import pytest
@@ -102,6 +103,14 @@ def test_the_segments_cover_plain_and_sealed_bytes_without_gap(n_bytes, segment_
     assert all(
         sealed_end - sealed_start == end - start + TAG_BYTES
         for (start, end), (sealed_start, sealed_end) in zip(plain, sealed, strict=True)
+    )
+
+
+def test_the_format_does_not_drift():
+    sealed = seal(plain_of(300))
+    assert (
+        hashlib.sha256(sealed).hexdigest()
+        == "5eebe77bcb6823aace494ff0353fe7eb84fa99fd6820d6eebf0d7f0c5253b74f"
     )
 
 

@@ -287,6 +287,7 @@ def with_other_trailing_bits(token):
 
 SPELLINGS = {
     "padded": padded,
+    "padded_signature": lambda token: token + "==",
     "other_trailing_bits": with_other_trailing_bits,
     "dot_after": lambda token: token + ".",
     "dot_before": lambda token: "." + token,
@@ -309,6 +310,12 @@ SPELLINGS = {
 def test_a_token_has_one_spelling(spelling):
     reason = refused(SPELLINGS[spelling](signed()))
     assert reason in {TokenReason.MALFORMED, TokenReason.BAD_SIGNATURE}
+
+
+def test_a_token_that_was_signed_with_its_padding_is_refused():
+    header, payload, _ = padded(signed()).split(".")
+    signature = b64(KEY.sign(f"{header}.{payload}".encode()))
+    assert refused(f"{header}.{payload}.{signature}") is TokenReason.MALFORMED
 
 
 def test_length_is_looked_at_before_anything_else():

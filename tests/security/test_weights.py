@@ -278,6 +278,25 @@ def test_no_folder_an_empty_folder_and_a_file_are_no_packs(tmp_path):
     assert refused(tmp_path / "file") is PackReason.UNREADABLE
 
 
+def frames_of(trace):
+    while trace:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def test_a_pack_that_fails_late_gives_back_the_memory_of_what_was_opened(pack_dir):
+    content = bytearray((pack_dir / "f003.seg").read_bytes())
+    content[-1] ^= 1
+    (pack_dir / "f003.seg").write_bytes(content)
+    with pytest.raises(PackError) as caught:
+        open_pack(pack_dir, pack_key())
+    (regions,) = (
+        frame.f_locals["regions"] for frame in frames_of(caught.tb) if "regions" in frame.f_locals
+    )
+    assert len(regions) == len(SEALED)
+    assert all(region.closed for region in regions)
+
+
 def test_a_model_larger_than_memory_is_not_called_damaged():
     with pytest.raises(MemoryError):
         weights._private_memory(1 << 62)
