@@ -5,7 +5,7 @@ session begins, a door closes) must not be given before. One writer commits what
 while the commit before it ran, so that a hundred waiters cost one sync. When the disk refuses,
 each waiter is told; the next batch is tried afresh. When more wait than `max_waiting`, further
 events are refused at once: the caller then refuses the session. A waiter who is cancelled leaves
-his event in the trail. Closing takes no new events and writes the waiting ones first.
+the event in the trail. Closing takes no new events and writes the waiting ones first.
 """
 
 import asyncio
