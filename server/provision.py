@@ -11,9 +11,12 @@ import wave
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import miniaudio
+
 from security.errors import KeyFileError
 from security.keys import create_key_file, create_signing_key, open_key_file
 from security.weights import Source, seal_pack
+from server.audio import SAMPLE_RATE_HZ
 from server.config import Settings
 from server.embedded import fetch_model, fetch_recordings
 from server.engines.whisper_ct2 import ENGINE
@@ -74,15 +77,16 @@ def demo_recording(settings: Settings) -> Path:
 
 
 def join_recordings(wavs: list[bytes]) -> bytes:
-    """One WAV of several that share a format, with a silence after each."""
+    """One 16 kHz mono WAV of several recordings, with a silence after each."""
+    gap = bytes(SAMPLE_RATE_HZ * _GAP_MS // 1000 * 2)
     joined = io.BytesIO()
     with wave.open(joined, "wb") as out:
-        for index, wav in enumerate(wavs):
-            with wave.open(io.BytesIO(wav)) as recording:
-                if index == 0:
-                    out.setparams(recording.getparams())
-                n_gap_bytes = recording.getframerate() * _GAP_MS // 1000 * recording.getsampwidth()
-                out.writeframes(recording.readframes(recording.getnframes()) + bytes(n_gap_bytes))
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(SAMPLE_RATE_HZ)
+        for wav in wavs:
+            decoded = miniaudio.decode(wav, nchannels=1, sample_rate=SAMPLE_RATE_HZ)
+            out.writeframes(decoded.samples.tobytes() + gap)
     return joined.getvalue()
 
 

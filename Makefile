@@ -1,0 +1,55 @@
+# `make demo` shows it, `make test` proves it. Both make their own virtual environment in .venv.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := PYTHONWARNINGS=ignore $(PY) -m pip --disable-pip-version-check
+MODEL ?=
+PORT ?=
+DEMO_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
+SOURCES := server client security tests bench run.py
+
+.PHONY: setup demo test lint bench clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make demo          transcribe a recording live, then serve the microphone page"
+	@echo "make demo ONCE=1   the same, and end after the recording"
+	@echo "make test          every check and every test"
+	@echo "make bench         how fast and how right one stream is"
+	@echo "make setup         only make the virtual environment"
+
+setup: $(VENV)/.installed-server
+
+demo: $(VENV)/.installed-server
+	$(PY) run.py demo $(DEMO_FLAGS)
+
+test: lint
+	$(PY) -m pytest
+
+lint: $(VENV)/.installed-test
+	$(PY) -m ruff check $(SOURCES)
+	$(PY) -m ruff format --check $(SOURCES)
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.installed-bench
+	$(PY) -m bench.stream $(BENCH_FLAGS)
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(PY):
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-server: pyproject.toml | $(PY)
+	$(PIP) install --quiet --editable '.[server]'
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(PY)
+	$(PIP) install --quiet --editable '.[server,test]'
+	touch $@ $(VENV)/.installed-server
+
+$(VENV)/.installed-bench: pyproject.toml | $(PY)
+	$(PIP) install --quiet --editable '.[server,test,bench]'
+	touch $@ $(VENV)/.installed-server $(VENV)/.installed-test

@@ -1,0 +1,101 @@
+"""A reference and a hypothesis in, word errors out; and figures into build/bench.
+
+Both texts pass Whisper's English normaliser first, so that spelling, case and punctuation are no
+errors and words are (`whisper-normalizer`, `jiwer`).
+"""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import jiwer
+from whisper_normalizer.english import EnglishTextNormalizer
+
+FIGURES_FOLDER = Path("build/bench")
+_normalise = EnglishTextNormalizer()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Counts of words; add them up before dividing."""
+
+    words: int
+    substitutions: int
+    deletions: int
+    insertions: int
+
+    @classmethod
+    def nothing(cls) -> Self:
+        """To add to."""
+        return cls(0, 0, 0, 0)
+
+    @property
+    def wer(self) -> float:
+        """Word error rate, 0 to 1 and beyond."""
+        errors = self.substitutions + self.deletions + self.insertions
+        return errors / self.words if self.words else float(errors > 0)
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.words + other.words,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+
+def score(reference: str, hypothesis: str) -> Score:
+    """Compare two texts."""
+    words = _normalise(reference).split()
+    heard = _normalise(hypothesis).split()
+    if not words:
+        return Score(0, 0, 0, len(heard))
+    output = jiwer.process_words(" ".join(words), " ".join(heard))
+    return Score(len(words), output.substitutions, output.deletions, output.insertions)
+
+
+def tail_words_lost(reference: str, hypothesis: str, n_words: int = 2) -> int:
+    """How many of the last words of the reference are missing, not merely misheard."""
+    words = _normalise(reference).split()
+    heard = _normalise(hypothesis).split()
+    if not heard:
+        return min(n_words, len(words))
+    [chunks] = jiwer.process_words(" ".join(words), " ".join(heard)).alignments
+    first = len(words) - n_words
+    return sum(
+        max(0, chunk.ref_end_idx - max(chunk.ref_start_idx, first))
+        for chunk in chunks
+        if chunk.type == "delete"
+    )
+
+
+def machine_description() -> str:
+    """Processor, cores, memory and interpreter, in one line."""
+    cpu = "unknown processor"
+    with Path("/proc/cpuinfo").open() as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+    n_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{cpu}, {os.cpu_count()} cores, {n_gib:.0f} GiB, Python {platform.python_version()}"
+
+
+def write_figures(name: str, figures: Mapping[str, float]) -> Path:
+    """One flat object in build/bench/NAME.json, with `machine` and `commit`."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    FIGURES_FOLDER.mkdir(parents=True, exist_ok=True)
+    path = FIGURES_FOLDER / f"{name}.json"
+    path.write_text(
+        json.dumps({**figures, "machine": machine_description(), "commit": commit}, indent=2) + "\n"
+    )
+    return path
