@@ -14,7 +14,7 @@ from enum import Enum
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.recognition import Hypothesis
 
-_NOT_LETTERS = re.compile(r"[^\w']+")
+_WORD = re.compile(r"[\w']+")
 _LEAST_REPEATED_WORDS = 3
 
 
@@ -77,19 +77,29 @@ def judge(
     return Verdict.SUSPECT if _repeats_at_end(hypothesis.text) else Verdict.FIT
 
 
-def _repeats_at_end(text: str) -> bool:
-    """Whether the last words, three at least, were just said: the text ends with a period of its
-    own twice over.
+def without_repeats(text: str) -> str:
+    """`text` up to where it begins to say again what it has just said, for three words or more."""
+    words = list(_WORD.finditer(text))
+    bare = [word.group().casefold() for word in words]
+    for start in range(1, len(bare) - _LEAST_REPEATED_WORDS + 1):
+        n_left = len(bare) - start
+        for period in range(1, start + 1):
+            if _same(bare[start:], bare[start - period : start - period + n_left]):
+                return text[: words[start].start()].rstrip()
+    return text
 
-    The second time may be cut short in its last word, as a token budget does.
-    """
-    words = _NOT_LETTERS.sub(" ", text.casefold()).split()
-    for n_words in range(1, len(words) // 2 + 1):
-        n_repeated = max(n_words, _LEAST_REPEATED_WORDS)
-        if len(words) < n_words + n_repeated:
-            continue
-        # A periodic tail equals itself moved by one period.
-        tail, moved = words[-n_repeated:], words[-n_repeated - n_words : -n_words]
-        if tail[:-1] == moved[:-1] and moved[-1].startswith(tail[-1]):
+
+def _repeats_at_end(text: str) -> bool:
+    """Whether the last words, three at least, were just said: a period of its own, twice over."""
+    bare = [word.group().casefold() for word in _WORD.finditer(text)]
+    for period in range(1, len(bare) // 2 + 1):
+        n_repeated = max(period, _LEAST_REPEATED_WORDS)
+        start = len(bare) - n_repeated
+        if start >= period and _same(bare[start:], bare[start - period : len(bare) - period]):
             return True
     return False
+
+
+def _same(tail: list[str], before: list[str]) -> bool:
+    """Whether two runs of words agree; the last may be cut short, as a token budget does."""
+    return tail[:-1] == before[:-1] and before[-1].startswith(tail[-1])

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
 from server.engines.words import group_words, join_pieces
-from server.guards import GuardSettings, Verdict, judge, token_budget
+from server.guards import GuardSettings, Verdict, judge, token_budget, without_repeats
 from server.recognition import NOTHING_HEARD, Hypothesis, ModelCard, Samples, Utterance
 
 _LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
@@ -44,7 +44,8 @@ class WhisperSettings:
 
     device: str = "cpu"
     compute_type: str = "int8"
-    n_threads: int = 2
+    n_threads: int = 1
+    """A second thread slows a decoder of this size: its steps are too small to share."""
     padding_ms: int = 2000
     """Silence after the audio; less invites loops, more costs time."""
     final_beams: int = 5
@@ -121,7 +122,7 @@ class WhisperCt2:
                 return self._decode_halves(utterance) if utterance.is_final else first
             case Verdict.SUSPECT | Verdict.LOOPING:
                 if not utterance.is_final:  # the next partial comes sooner than a full context
-                    return NOTHING_HEARD
+                    return replace(first, text=without_repeats(first.text))
                 [(again, verdict_again)] = self._decode([utterance], FULL_CONTEXT_SAMPLES)
                 is_lost = verdict_again in (Verdict.LOOPING, Verdict.SILENT)
                 return NOTHING_HEARD if is_lost else again
