@@ -1,0 +1,511 @@
+"""The conversation, driven without sockets, model or clock."""
+
+import itertools
+import re
+from dataclasses import replace
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from security.audit import SessionEnded, SessionStarted
+from server import errors
+from server.session import CLIENT_GONE, Record, Send, SessionSettings
+from server.track import Score, Transcribe
+from server.wire import (
+    Ended,
+    ErrorEvent,
+    Final,
+    Partial,
+    Ready,
+    SpeechEnded,
+    SpeechStarted,
+)
+from tests.fakes import GRANT, FakeDetector, ManualClock, Shell, hear, new_session, silence, speech
+
+START = '{"type":"start","sample_rate_hz":16000}'
+STOP = '{"type":"stop"}'
+FLUSH = '{"type":"flush"}'
+
+
+def new_shell(start: str = START, *, grant=GRANT, limits=None, answers: bool = True) -> Shell:
+    clock = ManualClock()
+    shell = Shell(new_session(clock, grant, limits), clock, answers=answers)
+    return shell.text(start) if start else shell.settle()
+
+
+def test_the_record_of_the_start_comes_before_anything_the_peer_sees():
+    shell = new_shell()
+    assert isinstance(shell.outputs[0], Record)
+    [started] = shell.records
+    assert isinstance(started, SessionStarted)
+    assert (started.subject, started.token_id, started.model) == ("alice", "t-1", "fake")
+    assert isinstance(shell.outputs[1], Send)
+
+
+def test_start_is_answered_with_what_holds_for_the_session():
+    shell = new_shell('{"type":"start","sample_rate_hz":8000,"end_of_speech_ms":300}')
+    [ready] = shell.of(Ready)
+    assert ready.end_of_speech_ms == 300
+    assert ready.limits.expires_in_s == 3600
+
+
+def test_a_stretch_of_speech_is_told_from_its_start_to_its_final():
+    shell = new_shell().audio(silence(600) + speech(2000) + silence(900))
+    kinds = [type(event) for event in shell.events]
+    assert kinds[:2] == [Ready, SpeechStarted]
+    assert kinds[-2:] == [SpeechEnded, Final]
+    assert set(kinds[2:-2]) == {Partial}
+    [final] = shell.of(Final)
+    assert re.fullmatch(r"(w5 ){7,9}w5", final.text)
+    assert 0 < final.start_ms < 600
+    assert 2600 <= final.end_ms <= 2900
+
+
+def test_the_words_of_a_final_lie_inside_it_and_ascend():
+    shell = new_shell().audio(silence(2000) + speech(2000) + silence(900))
+    [final] = shell.of(Final)
+    starts_ms = [word.start_ms for word in final.words]
+    assert starts_ms == sorted(starts_ms)
+    assert final.start_ms <= starts_ms[0]
+    assert final.words[-1].end_ms <= final.end_ms
+
+
+def test_stable_text_only_grows_and_the_final_follows_the_last_partial():
+    shell = new_shell().audio(speech(6000) + silence(900))
+    stable = [partial.stable for partial in shell.of(Partial)]
+    assert len(stable) > 3
+    assert all(
+        later.startswith(earlier) for earlier, later in itertools.pairwise(stable)
+    )
+    assert shell.of(Final)[0].text.startswith(stable[-1])
+
+
+def test_a_client_that_wants_no_partials_gets_none():
+    start = '{"type":"start","sample_rate_hz":16000,"partials":false}'
+    shell = new_shell(start).audio(speech(3000) + silence(900))
+    assert shell.of(Partial) == []
+    assert len(shell.of(Final)) == 1
+
+
+def test_the_final_is_decoded_while_the_silence_is_still_waited_for():
+    shell = new_shell(answers=False).audio(speech(2000) + silence(200))
+    assert shell.requests[-1].utterance.is_final
+    assert shell.of(SpeechEnded) == []
+    shell.answer(shell.requests[-1])
+    assert shell.of(Final) == []
+    n_requests = len(shell.requests)
+    shell.audio(silence(600))
+    assert [type(event) for event in shell.events[-2:]] == [SpeechEnded, Final]
+    assert len(shell.requests) == n_requests
+
+
+def test_speech_that_resumes_makes_the_candidate_a_partial_and_asks_again():
+    shell = new_shell(answers=False).audio(speech(2000) + silence(200))
+    candidate = shell.requests[-1]
+    shell.audio(speech(1000)).answer(candidate, "half")
+    assert shell.of(Partial)[-1].unstable == "half"
+    shell.audio(silence(900))
+    for request in shell.requests[1:]:
+        shell.answer(request, "whole")
+    assert [final.text for final in shell.of(Final)] == ["whole"]
+
+
+def test_finals_leave_in_order_though_their_hypotheses_do_not_come_in_order():
+    shell = new_shell(answers=False).audio((speech(800) + silence(900)) * 3)
+    finals = [request for request in shell.requests if request.utterance.is_final]
+    for request in reversed(finals):
+        shell.answer(request, f"segment {request.segment}")
+    assert [final.segment for final in shell.of(Final)] == [0, 1, 2]
+
+
+def test_a_hypothesis_for_a_segment_that_is_over_changes_nothing():
+    shell = new_shell(answers=False).audio(speech(2000) + silence(900))
+    late, final = shell.requests[0], shell.requests[-1]
+    shell.answer(final, "done")
+    n_events = len(shell.events)
+    shell.answer(late, "late").answer(final, "again")
+    assert len(shell.events) == n_events
+
+
+def test_stop_loses_no_word_that_was_still_being_said():
+    shell = new_shell().audio(silence(500) + speech(1010)).text(STOP)
+    [final] = shell.of(Final)
+    assert final.text.count("w5") >= 4
+    assert final.end_ms == 1510
+    assert shell.close_code == 1000
+
+
+def test_stop_finds_a_last_word_too_short_to_have_opened_a_segment():
+    shell = new_shell().audio(silence(500) + speech(100)).text(STOP)
+    assert len(shell.of(Final)) == 1
+
+
+def test_the_end_is_told_recorded_and_closed_in_that_order():
+    shell = new_shell().audio(speech(1000)).text(STOP)
+    assert [type(output).__name__ for output in shell.outputs[-3:]] == ["Send", "Record", "Close"]
+    [ended] = shell.of(Ended)
+    assert (ended.reason, ended.usage.bytes, ended.usage.audio_ms) == ("stopped", 32000, 1000)
+    record = shell.records[-1]
+    assert isinstance(record, SessionEnded)
+    assert (record.reason, record.close_code, record.segments) == ("stopped", 1000, 1)
+
+
+def test_flush_gives_the_final_now_and_the_session_goes_on():
+    shell = new_shell().audio(speech(1000)).text(FLUSH)
+    assert len(shell.of(Final)) == 1
+    shell.audio(silence(300) + speech(1000)).text(STOP)
+    assert [final.segment for final in shell.of(Final)] == [0, 1]
+
+
+def test_flush_in_silence_says_nothing():
+    assert new_shell().audio(silence(1000)).text(FLUSH).of(Final) == []
+
+
+def test_silence_says_nothing_at_all():
+    shell = new_shell().audio(silence(5000)).text(STOP)
+    assert [type(event) for event in shell.events] == [Ready, Ended]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["", "null", "hello", "[]", "{}", '{"type":"begin"}', START, " " * 5000, "[" * 4000, "\ud800"],
+)
+def test_a_text_frame_that_is_not_the_protocol_ends_the_session(frame):
+    shell = new_shell().audio(speech(1000)).text(frame)
+    [error] = shell.of(ErrorEvent)
+    assert error.code == "bad_message"
+    assert shell.close_code == 4400
+    assert len(shell.of(Final)) == 1, "what was said before is not lost"
+
+
+def test_audio_before_start_ends_the_session():
+    shell = new_shell("").audio(speech(20))
+    assert shell.of(ErrorEvent)[0].code == "bad_message"
+    assert shell.close_code == 4400
+
+
+def test_flush_before_start_ends_the_session():
+    assert new_shell("").text(FLUSH).close_code == 4400
+
+
+def test_a_language_the_model_does_not_know_is_refused():
+    shell = new_shell('{"type":"start","sample_rate_hz":16000,"language":"de"}')
+    assert shell.of(ErrorEvent)[0].code == "language_unknown"
+    assert shell.of(Ready) == []
+
+
+def test_stop_before_start_is_a_clean_end():
+    assert new_shell("").text(STOP).close_code == 1000
+
+
+def test_frames_after_the_end_are_ignored():
+    shell = new_shell(answers=False).audio(speech(1000)).text(STOP)
+    shell.audio(speech(1000)).text("garbage")
+    assert shell.close_code is None
+    shell.answer(shell.requests[-1])
+    assert shell.close_code == 1000
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"), [({"bytes": 32_000}, "quota_bytes"), ({"audio_ms": 1000}, "quota_audio")]
+)
+def test_audio_over_the_budget_closes_the_connection_after_its_finals(limit, code):
+    shell = new_shell(grant=replace(GRANT, **limit)).audio(speech(3000))
+    assert len(shell.of(Final)) == 1
+    [error] = shell.of(ErrorEvent)
+    assert error.code == code
+    assert shell.close_code == 4413
+    [ended] = shell.of(Ended)
+    assert ended.usage.bytes == 32_000, "all that was granted, and nothing beyond"
+
+
+@pytest.mark.parametrize(
+    ("start", "limits", "grant", "wait_s", "code"),
+    [
+        ("", SessionSettings(), GRANT, 10.1, errors.START_LATE),
+        (START, SessionSettings(), GRANT, 30.1, errors.IDLE),
+        (START, SessionSettings(), replace(GRANT, expires_in_s=5.0), 5.1, errors.TOKEN_EXPIRED),
+        (START, SessionSettings(session_limit_s=7.0), GRANT, 7.1, errors.SESSION_TOO_LONG),
+    ],
+)
+def test_a_limit_of_time_ends_the_session(start, limits, grant, wait_s, code):
+    shell = new_shell(start, limits=limits, grant=grant)
+    assert shell.session.next_deadline_s < shell.clock() + wait_s
+    shell.tick(wait_s - 0.2)
+    assert shell.close_code is None
+    shell.tick(0.2)
+    assert shell.of(ErrorEvent)[0].code == code.code
+    assert shell.close_code == code.close_code
+
+
+def test_keep_alive_keeps_alive():
+    shell = new_shell()
+    for _ in range(5):
+        shell.tick(25).text('{"type":"keep_alive"}')
+    assert shell.close_code is None
+
+
+def test_a_final_that_never_comes_ends_in_an_internal_error():
+    shell = new_shell(answers=False).audio(speech(1000)).text(STOP)
+    shell.tick(14)
+    assert shell.close_code is None
+    shell.tick(2)
+    assert shell.of(ErrorEvent)[0].code == "internal"
+    assert shell.of(Ended)[0].reason == "internal"
+    assert shell.close_code == 1011
+
+
+def test_an_engine_that_fails_a_final_ends_the_session():
+    shell = new_shell(answers=False).audio(speech(1000) + silence(900))
+    lost = shell.requests[-1]
+    shell.session.receive_failure(lost.segment, lost.revision, shell.clock())
+    shell.settle()
+    assert shell.close_code == 1011
+    assert shell.records[-1].reason == "internal"
+
+
+def test_an_engine_that_fails_a_candidate_is_asked_again():
+    shell = new_shell(answers=False).audio(speech(1000) + silence(200))
+    failed = shell.requests[-1]
+    shell.session.receive_failure(failed.segment, failed.revision, shell.clock())
+    shell.settle().audio(silence(700))
+    shell.answer(shell.requests[-1], "second try")
+    assert shell.of(Final)[0].text == "second try"
+
+
+def test_an_engine_that_fails_a_partial_is_asked_for_the_next():
+    shell = new_shell(answers=False).audio(speech(1000))
+    [failed] = shell.requests
+    shell.session.receive_failure(failed.segment, failed.revision, shell.clock())
+    shell.settle().audio(speech(1000))
+    assert len(shell.requests) == 2
+    assert shell.close_code is None
+
+
+def test_a_failure_for_a_segment_that_is_over_is_nobodys_loss():
+    shell = new_shell().audio(speech(1000) + silence(900))
+    shell.session.receive_failure(0, 1, shell.clock())
+    assert shell.settle().close_code is None
+
+
+def test_only_one_partial_is_asked_for_at_a_time():
+    shell = new_shell(answers=False).audio(speech(5000))
+    assert len(shell.requests) == 1
+
+
+def test_a_peer_that_is_gone_hears_nothing_more_and_is_recorded_once():
+    shell = new_shell(answers=False).audio(speech(1000))
+    n_events = len(shell.events)
+    shell.session.receive_gone(1006)
+    shell.session.receive_gone(1006)
+    shell.settle().answer(shell.requests[0])
+    assert len(shell.events) == n_events
+    assert [record.reason for record in shell.records[1:]] == [CLIENT_GONE]
+    assert shell.close_code == 1006
+
+
+def test_a_frame_the_websocket_layer_found_too_long_is_recorded_as_such():
+    shell = new_shell()
+    shell.session.receive_gone(1009)
+    shell.settle()
+    assert (shell.records[-1].reason, shell.close_code) == ("message_too_big", 1009)
+
+
+def test_a_server_that_stops_sends_the_last_finals_first():
+    shell = new_shell().audio(speech(1000))
+    shell.session.refuse(errors.SHUTTING_DOWN, shell.clock())
+    shell.settle()
+    assert len(shell.of(Final)) == 1
+    assert shell.close_code == 1012
+
+
+def test_an_aborted_session_is_recorded_and_closed():
+    shell = new_shell().audio(speech(1000))
+    shell.session.abort()
+    shell.session.abort()
+    shell.settle()
+    assert (shell.close_code, shell.records[-1].reason) == (1011, "internal")
+
+
+def test_the_first_reason_to_end_stays_the_reason():
+    shell = new_shell(answers=False).audio(speech(1000)).text("garbage")
+    shell.session.refuse(errors.SHUTTING_DOWN, shell.clock())
+    shell.settle().answer(shell.requests[-1])
+    assert shell.records[-1].reason == "bad_message"
+
+
+def test_audio_is_not_wanted_while_too_much_waits_for_its_scores():
+    session = new_session(clock := ManualClock())
+    session.receive_text(START, clock())
+    session.actions()
+    n_frames = 0
+    while session.wants_audio:
+        session.receive_audio(speech(100), clock())
+        n_frames += 1
+        assert n_frames < 30
+    session.actions()
+    session.receive_scores([0.0] * 62)
+    assert session.wants_audio
+
+
+def test_audio_is_not_wanted_while_too_many_finals_are_missing():
+    shell = new_shell(answers=False)
+    n_segments = 0
+    while shell.session.wants_audio:
+        shell.audio(speech(10_000) + silence(900))
+        n_segments += 1
+        assert n_segments < 10
+    for request in shell.requests:
+        shell.answer(request, "text")
+    assert shell.session.wants_audio
+
+
+def outputs_of(shell: Shell) -> list[str]:
+    """Everything that came out, with the windows that were scored joined together."""
+    outputs, windows = [], b""
+    for output in shell.outputs:
+        if isinstance(output, Score):
+            windows += output.samples.tobytes()
+        elif isinstance(output, Transcribe):
+            outputs.append(
+                f"{output.segment}.{output.revision} {hash(output.utterance.samples.tobytes())}"
+            )
+        elif isinstance(output, Send):
+            outputs.append(msgspec.json.encode(output.event).decode())
+        else:
+            outputs.append(repr(output))
+    return [*outputs, str(hash(windows))]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rate_hz=st.sampled_from([8000, 16_000, 24_000, 44_100, 48_000]),
+    lengths_ms=st.lists(st.integers(0, 1500), min_size=1, max_size=5),
+    frame_bytes=st.integers(1, 9000),
+)
+def test_splitting_the_same_bytes_anywhere_gives_the_same_actions(rate_hz, lengths_ms, frame_bytes):
+    start = f'{{"type":"start","sample_rate_hz":{rate_hz}}}'
+    data = b"".join(
+        speech(length_ms, rate_hz, 0.4 + 0.1 * index) + silence(length_ms, rate_hz)
+        for index, length_ms in enumerate(lengths_ms)
+    )
+    whole = new_shell(start).audio(data, frame_bytes=640).text(STOP)
+    split = new_shell(start).audio(data, frame_bytes=frame_bytes).text(STOP)
+    assert outputs_of(split) == outputs_of(whole)
+
+
+class Conversations(RuleBasedStateMachine):
+    """A peer, an engine and a detector that do everything at any time, in any order."""
+
+    @initialize(bytes_limit=st.none() | st.integers(0, 400_000))
+    def begin(self, bytes_limit):
+        self.clock = ManualClock()
+        grant = replace(GRANT, bytes=bytes_limit)
+        self.session = new_session(self.clock, grant)
+        self.scores, self.requests = [], []
+        self.events, self.records, self.codes = [], [], []
+        self.was_cut_off = False
+        self.drain()
+
+    def drain(self):
+        for action in self.session.actions():
+            assert not self.codes, "something after Close"
+            match action:
+                case Score():
+                    self.scores.append(action)
+                case Transcribe():
+                    self.requests.append(action)
+                case Send(event):
+                    self.events.append(event)
+                case Record(event):
+                    self.records.append(event)
+                case _:
+                    self.codes.append(action.code)
+
+    @rule(frame=st.sampled_from([START, STOP, FLUSH, FLUSH, '{"type":"keep_alive"}', "garbage"]))
+    def send_text(self, frame):
+        self.session.receive_text(frame, self.clock())
+        self.drain()
+
+    @rule(speech_ms=st.integers(0, 3000), silence_ms=st.integers(0, 1500))
+    def send_audio(self, speech_ms, silence_ms):
+        self.session.receive_audio(speech(speech_ms) + silence(silence_ms), self.clock())
+        self.drain()
+
+    @precondition(lambda self: self.scores)
+    @rule()
+    def answer_score(self):
+        self.session.receive_scores(FakeDetector().score(self.scores.pop(0).samples))
+        self.drain()
+
+    @precondition(lambda self: self.requests)
+    @rule(index=st.integers(0, 50), fails=st.sampled_from([False, False, False, True]))
+    def answer_request(self, index, fails):
+        request = self.requests.pop(index % len(self.requests))
+        who = (request.segment, request.revision)
+        if fails:
+            self.session.receive_failure(*who, self.clock())
+            self.was_cut_off |= self.session.is_closed
+        else:
+            self.session.receive_hypothesis(*who, hear(request.utterance))
+        self.drain()
+
+    @rule(duration_s=st.floats(0, 20))
+    def let_time_pass(self, duration_s):
+        self.clock.move(duration_s)
+        was_closed = self.session.is_closed
+        self.session.tick(self.clock())
+        self.drain()
+        if not was_closed and self.records[-1] and self.session.is_closed:
+            self.was_cut_off |= self.records[-1].reason == "internal"
+
+    @rule()
+    def vanish(self):
+        self.was_cut_off |= not self.session.is_closed
+        self.session.receive_gone()
+        self.drain()
+
+    @invariant()
+    def it_starts_once_and_ends_at_most_once(self):
+        assert [type(record) for record in self.records[:1]] == [SessionStarted]
+        assert len(self.records) == 1 + len(self.codes)
+
+    @invariant()
+    def every_segment_is_started_ended_and_settled_in_order(self):
+        for kind in (SpeechStarted, SpeechEnded, Final):
+            numbers = [event.segment for event in self.events if isinstance(event, kind)]
+            assert numbers == list(range(len(numbers)))
+
+    @invariant()
+    def stable_text_only_grows(self):
+        stable = {}
+        for event in self.events:
+            if isinstance(event, Partial):
+                assert event.stable.startswith(stable.get(event.segment, ""))
+                stable[event.segment] = event.stable
+
+    @invariant()
+    def a_session_that_ended_in_peace_owes_no_final(self):
+        if self.session.is_closed and not self.was_cut_off:
+            started = [event for event in self.events if isinstance(event, SpeechStarted)]
+            finals = [event for event in self.events if isinstance(event, Final)]
+            assert len(finals) == len(started)
+
+
+Conversations.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_any_interleaving_keeps_the_invariants = Conversations.TestCase
+
+
+def test_memory_stays_bounded_through_an_hour_of_silence_and_speech():
+    shell = new_shell('{"type":"start","sample_rate_hz":16000,"partials":false}')
+    minute = silence(20_000) + speech(20_000) + (speech(900) + silence(900)) * 11
+    for _ in range(5):
+        shell.audio(minute, frame_bytes=32_000)
+        shell.events.clear()
+        shell.outputs.clear()
+        shell.recognizer.heard.clear()
+    held = shell.session._track._buffer._held
+    assert held.nbytes < 60 * 16_000 * 4
