@@ -77,9 +77,7 @@ def test_stable_text_only_grows_and_the_final_follows_the_last_partial():
     shell = new_shell().audio(speech(6000) + silence(900))
     stable = [partial.stable for partial in shell.of(Partial)]
     assert len(stable) > 3
-    assert all(
-        later.startswith(earlier) for earlier, later in itertools.pairwise(stable)
-    )
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(stable))
     assert shell.of(Final)[0].text.startswith(stable[-1])
 
 
