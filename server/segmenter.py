@@ -42,9 +42,12 @@ class SegmenterSettings:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """A segment is open; its audio begins here, pre-roll included."""
+    """A segment is open."""
 
     start_sample: int
+    """Where its audio begins, pre-roll included."""
+    speech_sample: int
+    """Where its speech begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Segmenter:
         self._silent_windows = 0
         """Windows of silence since the last one of speech."""
         self._start_sample = 0
+        self._speech_sample = 0
         self._pause_sample = 0
         self._closed_sample = 0
         """Where the last segment ended: no pre-roll reaches before it."""
@@ -139,7 +143,7 @@ class Segmenter:
         if not self.is_open:
             if self._speech_windows == 0:
                 return events
-            events.append(SpeechStarted(self._start_sample))
+            events.append(SpeechStarted(self._start_sample, self._speech_sample))
         elif self._state is _State.PAUSING:
             end_sample = self._pause_sample
         self._end(end_sample, events)
@@ -148,14 +152,14 @@ class Segmenter:
     def _receive_closed(self, is_speech: bool, events: list[SpeechEvent]) -> None:
         if is_speech:
             if self._speech_windows == 0:
-                first_sample = (self._n_windows - 1) * WINDOW_SAMPLES
+                self._speech_sample = (self._n_windows - 1) * WINDOW_SAMPLES
                 pre_roll = samples_from_ms(self._settings.pre_roll_ms)
-                self._start_sample = max(self._closed_sample, first_sample - pre_roll, 0)
+                self._start_sample = max(self._closed_sample, self._speech_sample - pre_roll)
             self._speech_windows += 1
             self._silent_windows = 0
             if self._speech_windows >= self._shortest_windows:
                 self._state = _State.SPEAKING
-                events.append(SpeechStarted(self._start_sample))
+                events.append(SpeechStarted(self._start_sample, self._speech_sample))
         elif self._speech_windows:
             self._silent_windows += 1
             if self._silent_windows > self._pause_windows:
@@ -190,9 +194,9 @@ class Segmenter:
         cut_sample = (self._n_windows - quietest) * WINDOW_SAMPLES
         self._end(cut_sample, events)
         self._state = _State.SPEAKING
-        self._start_sample = cut_sample
+        self._start_sample = self._speech_sample = cut_sample
         self._speech_windows = quietest
-        events.append(SpeechStarted(cut_sample))
+        events.append(SpeechStarted(cut_sample, cut_sample))
 
     def _end(self, end_sample: int, events: list[SpeechEvent]) -> None:
         events.append(SpeechEnded(end_sample))

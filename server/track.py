@@ -8,7 +8,7 @@ segment ends. Finals leave in the order of their segments.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -70,6 +70,8 @@ class _Segment:
 
     number: int
     start_sample: int
+    speech_sample: int
+    """Where the detector heard speech begin: no word begins before."""
     agreement: LocalAgreement = field(default_factory=LocalAgreement)
     revision: int = 0
     """Of the last request."""
@@ -232,8 +234,8 @@ class Track:
     def _follow(self, events: list[SpeechEvent]) -> None:
         for event in events:
             match event:
-                case SpeechStarted(start_sample):
-                    self._open = _Segment(self._n_segments, start_sample)
+                case SpeechStarted(start_sample, speech_sample):
+                    self._open = _Segment(self._n_segments, start_sample, speech_sample)
                     self._n_segments += 1
                     started = SpeechStartedEvent(self._open.number, ms_from_samples(start_sample))
                     self._actions.append(started)
@@ -322,23 +324,15 @@ class Track:
             if segment.heard is None or segment.end_sample is None:
                 return
             del self._closed[segment.number]
-            moved = tuple(
-                replace(
-                    word,
-                    start_sample=segment.start_sample + word.start_sample,
-                    end_sample=segment.start_sample + word.end_sample,
-                )
-                for word in segment.heard.words
-            )
-            self._actions.append(_final(segment, segment.heard, moved))
+            self._actions.append(_final(segment, segment.heard))
 
     def _require_open(self) -> _Segment:
         assert self._open is not None  # noqa: S101 - the segmenter opens before it closes
         return self._open
 
 
-def _final(segment: _Segment, heard: Hypothesis, words: tuple[Word, ...]) -> Final:
-    probabilities = [word.probability for word in words]
+def _final(segment: _Segment, heard: Hypothesis) -> Final:
+    probabilities = [word.probability for word in heard.words]
     return Final(
         segment=segment.number,
         start_ms=ms_from_samples(segment.start_sample),
@@ -346,13 +340,17 @@ def _final(segment: _Segment, heard: Hypothesis, words: tuple[Word, ...]) -> Fin
         text=heard.text,
         language=heard.language,
         confidence=round(sum(probabilities) / len(probabilities), 3) if probabilities else 0.0,
-        words=[
-            WordEvent(
-                text=word.text,
-                start_ms=ms_from_samples(word.start_sample),
-                end_ms=ms_from_samples(word.end_sample),
-                confidence=round(word.probability, 3),
-            )
-            for word in words
-        ],
+        words=[_word_event(segment, word) for word in heard.words],
+    )
+
+
+def _word_event(segment: _Segment, word: Word) -> WordEvent:
+    """A word at its place in the stream; a model lets the first one begin with the audio."""
+    end_sample = segment.start_sample + word.end_sample
+    start_sample = segment.start_sample + word.start_sample
+    return WordEvent(
+        text=word.text,
+        start_ms=ms_from_samples(max(start_sample, min(segment.speech_sample, end_sample))),
+        end_ms=ms_from_samples(end_sample),
+        confidence=round(word.probability, 3),
     )

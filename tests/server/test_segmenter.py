@@ -90,7 +90,7 @@ def test_pre_roll_never_reaches_into_the_segment_before():
 
 
 def test_pre_roll_never_reaches_before_the_stream():
-    assert run((1.0, 20))[0] == SpeechStarted(0)
+    assert run((1.0, 20))[0] == SpeechStarted(0, 0)
 
 
 def test_a_long_segment_is_cut_at_the_first_pause():
@@ -102,7 +102,7 @@ def test_a_segment_without_pauses_is_cut_at_its_quietest_window():
     events = run((1.0, 190), (0.6, 1), (1.0, 30))
     [(_, end)] = spans(events)
     assert end == 191
-    assert events[-1] == SpeechStarted(191 * WINDOW_SAMPLES)
+    assert events[-1] == SpeechStarted(191 * WINDOW_SAMPLES, 191 * WINDOW_SAMPLES)
 
 
 def test_close_ends_an_open_segment_where_it_is_told():
@@ -122,7 +122,7 @@ def test_close_takes_what_may_become_speech_for_speech():
     segmenter = Segmenter(SETTINGS)
     run((0.0, 10), (1.0, 1), segmenter=segmenter)
     assert segmenter.close(11 * WINDOW_SAMPLES) == [
-        SpeechStarted(8 * WINDOW_SAMPLES),
+        SpeechStarted(8 * WINDOW_SAMPLES, 10 * WINDOW_SAMPLES),
         SpeechEnded(11 * WINDOW_SAMPLES),
     ]
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from security.audit import SessionEnded, SessionStarted
 from server import errors
+from server.recognition import Hypothesis, Word
 from server.session import CLIENT_GONE, Record, Send, SessionSettings
 from server.track import Score, Transcribe
 from server.wire import (
@@ -71,6 +72,20 @@ def test_the_words_of_a_final_lie_inside_it_and_ascend():
     assert starts_ms == sorted(starts_ms)
     assert final.start_ms <= starts_ms[0]
     assert final.words[-1].end_ms <= final.end_ms
+
+
+def test_no_word_begins_before_speech_does():
+    def hear_from_the_start(utterance):
+        words = (Word("hello", 0, 12_000, 0.9), Word("you", 12_000, 16_000, 0.9))
+        return Hypothesis("hello you", words, "en")
+
+    shell = new_shell()
+    shell.recognizer.answer = hear_from_the_start
+    shell.audio(silence(2000) + speech(2000) + silence(900))
+    [final] = shell.of(Final)
+    assert final.start_ms < 1600
+    assert abs(final.words[0].start_ms - 2000) <= 32
+    assert final.words[1].start_ms == final.words[0].end_ms
 
 
 def test_stable_text_only_grows_and_the_final_follows_the_last_partial():
