@@ -1,0 +1,88 @@
+/**
+ * Segments in, lines of text on the page out.
+ *
+ * A line never moves its neighbours about: it is as wide when pale as when settled, and while it
+ * is open it does not become lower again. Text is only ever set as text. The view follows the
+ * newest words unless the reader has scrolled up. Screen readers hear finals only.
+ */
+
+const FOLLOW_PX = 48;
+/** How far from the end still counts as reading along. */
+const ANNOUNCED_LINES = 3;
+
+export class Captions {
+  #container;
+  #announcer;
+  #hint;
+  /** @type {Map<number, {line: HTMLElement, settled: HTMLElement, tail: HTMLElement}>} */
+  #lines = new Map();
+
+  /**
+   * @param {HTMLElement} container where the lines go
+   * @param {HTMLElement} announcer a polite live region that is not seen
+   * @param {HTMLElement} hint shown as long as there are no lines
+   */
+  constructor(container, announcer, hint) {
+    this.#container = container;
+    this.#announcer = announcer;
+    this.#hint = hint;
+  }
+
+  get isEmpty() {
+    return this.#lines.size === 0;
+  }
+
+  /** @param {import("./transcript.js").Segment} segment */
+  show(segment) {
+    const isFollowing = this.#isAtEnd();
+    if (segment.isFinal && segment.stable === "") {
+      this.#remove(segment.number);
+    } else {
+      this.#write(segment);
+    }
+    this.#hint.hidden = !this.isEmpty;
+    if (isFollowing) this.#container.scrollTop = this.#container.scrollHeight;
+  }
+
+  #write(segment) {
+    const { line, settled, tail } = this.#lines.get(segment.number) ?? this.#add(segment.number);
+    settled.textContent = segment.stable;
+    tail.textContent = segment.unstable;
+    line.dataset.final = String(segment.isFinal);
+    line.style.minHeight = segment.isFinal ? "" : `${line.offsetHeight}px`;
+    if (segment.isFinal) this.#announce(segment.stable);
+  }
+
+  #add(number) {
+    const line = document.createElement("p");
+    const settled = document.createElement("span");
+    const tail = document.createElement("span");
+    line.dataset.segment = String(number);
+    settled.className = "settled";
+    tail.className = "tail";
+    line.append(settled, tail);
+    const later = [...this.#lines].find(([other]) => other > number);
+    this.#container.insertBefore(line, later ? later[1].line : null);
+    this.#lines.set(number, { line, settled, tail });
+    return { line, settled, tail };
+  }
+
+  #remove(number) {
+    this.#lines.get(number)?.line.remove();
+    this.#lines.delete(number);
+  }
+
+  #announce(text) {
+    const line = document.createElement("p");
+    line.textContent = text;
+    this.#announcer.append(line);
+    while (this.#announcer.childElementCount > ANNOUNCED_LINES) {
+      this.#announcer.firstElementChild.remove();
+    }
+  }
+
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#container;
+    return scrollHeight - scrollTop - clientHeight < FOLLOW_PX;
+  }
+}

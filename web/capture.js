@@ -1,0 +1,129 @@
+/**
+ * The microphone in, blocks of 20 ms of PCM16 mono out.
+ *
+ * The browser is asked to bring the sound to 16 kHz itself, which costs the network least. One
+ * that cannot (it refuses to join a microphone to a context of another rate) gives the sound at
+ * its own rate, if the server takes that one. Whatever cannot be had throws CaptureError.
+ */
+
+const BEST_RATE_HZ = 16_000;
+const ACCEPTED_RATES_HZ = Object.freeze([8_000, 16_000, 24_000, 44_100, 48_000]);
+const BLOCKS_PER_S = 50;
+const FLUSH_LIMIT_MS = 1_000;
+
+const CODES = Object.freeze({
+  NotAllowedError: "microphone_refused",
+  SecurityError: "microphone_refused",
+  NotFoundError: "microphone_missing",
+  OverconstrainedError: "microphone_missing",
+  NotReadableError: "microphone_busy",
+  AbortError: "microphone_busy",
+});
+
+export class CaptureError extends Error {
+  /** @param {string} code a key of `texts.problems` */
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** Asks for the microphone and makes it ready; nothing is heard before `start`. */
+export async function openMicrophone() {
+  if (!window.isSecureContext) throw new CaptureError("insecure_page");
+  if (!navigator.mediaDevices || !window.AudioWorkletNode) throw new CaptureError("browser_too_old");
+  const media = await askForMedia();
+  try {
+    const { context, source } = joinAtAcceptedRate(media);
+    await context.audioWorklet.addModule("capture-worklet.js");
+    await context.resume();
+    return new Microphone(media, context, source);
+  } catch (error) {
+    media.getTracks().forEach((track) => track.stop());
+    throw error;
+  }
+}
+
+async function askForMedia() {
+  try {
+    return await navigator.mediaDevices.getUserMedia({
+      audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true },
+    });
+  } catch (error) {
+    throw new CaptureError(CODES[error.name] ?? "microphone_busy");
+  }
+}
+
+function joinAtAcceptedRate(media) {
+  for (const options of [{ sampleRate: BEST_RATE_HZ }, {}]) {
+    const context = new AudioContext(options);
+    try {
+      if (ACCEPTED_RATES_HZ.includes(context.sampleRate)) {
+        return { context, source: context.createMediaStreamSource(media) };
+      }
+    } catch (error) {
+      if (error.name !== "NotSupportedError") throw error;
+    }
+    context.close();
+  }
+  throw new CaptureError("rate_unsupported");
+}
+
+export class Microphone {
+  #media;
+  #context;
+  #source;
+  #node;
+  #flushed;
+
+  /** Resolves when the device goes away by itself. */
+  lost;
+
+  constructor(media, context, source) {
+    this.#media = media;
+    this.#context = context;
+    this.#source = source;
+    this.lost = new Promise((resolve) => {
+      media.getAudioTracks()[0].addEventListener("ended", () => resolve("microphone_lost"));
+    });
+  }
+
+  get sampleRateHz() {
+    return this.#context.sampleRate;
+  }
+
+  /**
+   * From now on every block is given to `receiveBlock`, with its loudness from 0 to 1.
+   *
+   * @param {(block: ArrayBuffer, level: number) => void} receiveBlock
+   */
+  start(receiveBlock) {
+    this.#node = new AudioWorkletNode(this.#context, "capture", {
+      channelCount: 1,
+      channelCountMode: "explicit",
+      numberOfOutputs: 0,
+      processorOptions: { blockSamples: this.sampleRateHz / BLOCKS_PER_S },
+    });
+    this.#flushed = new Promise((resolve) => {
+      this.#node.port.onmessage = ({ data }) => {
+        if (data.isFlushed) resolve();
+        else receiveBlock(data.block, data.level);
+      };
+    });
+    this.#source.connect(this.#node);
+  }
+
+  /** Gives up the device; the last, shorter block has been received when this is done. */
+  async close() {
+    if (this.#context.state === "closed") return;
+    if (this.#node) {
+      this.#node.port.postMessage("flush");
+      // A browser that has suspended the audio thread never answers.
+      const limit = new Promise((resolve) => setTimeout(resolve, FLUSH_LIMIT_MS));
+      await Promise.race([this.#flushed, limit]);
+      this.#node.port.onmessage = null;
+    }
+    this.#media.getTracks().forEach((track) => track.stop());
+    if (this.#context.state !== "closed") await this.#context.close();
+  }
+}

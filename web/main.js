@@ -1,0 +1,225 @@
+/**
+ * The page: a button in, captions out; joins microphone, stream, transcript and captions.
+ *
+ * One session at a time, and one path through it (`listen`), whatever ends it: the microphone is
+ * given up, the last words are waited for, the button is there again. The token comes in the
+ * address after #, which no server sees, and leaves the address at once.
+ */
+
+import { Captions } from "./captions.js";
+import { openMicrophone } from "./capture.js";
+import { StreamError, isToken, openStream } from "./stream.js";
+import { texts } from "./texts.js";
+import { Transcript } from "./transcript.js";
+
+const TOKEN_KEY = "earwitness.token";
+const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "forbidden", "quota_audio",
+  "quota_bytes"]);
+const QUIETEST_DB = -60;
+const COPIED_MS = 2_000;
+
+const STATES = Object.freeze({
+  idle: { label: texts.start, status: texts.statusIdle },
+  microphone: { label: texts.starting, status: texts.statusMicrophone },
+  connecting: { label: texts.starting, status: texts.statusConnecting },
+  listening: { label: texts.stop, status: texts.statusListening },
+  finishing: { label: texts.finishing, status: texts.statusFinishing },
+  stopped: { label: texts.start, status: texts.statusStopped },
+});
+
+const on = Object.fromEntries(
+  [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
+);
+const transcript = new Transcript();
+const captions = new Captions(on.captions, on.announcer, on.hint);
+let requestStop = () => {};
+let sentMs = 0;
+
+// --- a session ---
+
+async function listen() {
+  let microphone = null;
+  let stream = null;
+  showProblem(null);
+  try {
+    showState("microphone");
+    microphone = await openMicrophone();
+    showState("connecting");
+    stream = await openStream(storedToken(), microphone.sampleRateHz, receiveEvent);
+    transcript.beginSession();
+    const stopped = new Promise((resolve) => (requestStop = resolve));
+    sendSound(microphone, stream);
+    showState("listening");
+    const problem = await Promise.race([stopped, microphone.lost, stream.done]);
+    showState("finishing");
+    await microphone.close();
+    stream.stop();
+    await stream.done;
+    if (problem) showProblem(problem);
+  } catch (error) {
+    showProblem(error.code ?? "unknown", error.message);
+  } finally {
+    await microphone?.close();
+    stream?.close();
+    showLevel(0);
+    showSpeech(false);
+    showState("stopped");
+  }
+}
+
+function sendSound(microphone, stream) {
+  const sampleBytes = 2;
+  const bytesPerMs = (microphone.sampleRateHz * sampleBytes) / 1000;
+  sentMs = 0;
+  microphone.start((block, level) => {
+    sentMs += block.byteLength / bytesPerMs;
+    stream.send(block);
+    showLevel(level);
+    showElapsed();
+  });
+}
+
+function receiveEvent(event) {
+  if (event.type === "speech_started") showSpeech(true);
+  if (event.type === "speech_ended") showSpeech(false);
+  const segment = transcript.receive(event);
+  if (segment === null) return;
+  captions.show(segment);
+  on.copy.disabled = on.download.disabled = captions.isEmpty;
+}
+
+// --- what is shown ---
+
+function showState(state) {
+  document.body.dataset.state = state;
+  on["toggle-label"].textContent = STATES[state].label;
+  on.status.textContent = STATES[state].status;
+  on.toggle.setAttribute("aria-disabled", String(!isToggleOpen()));
+}
+
+function isToggleOpen() {
+  return ["idle", "listening", "stopped"].includes(document.body.dataset.state);
+}
+
+/** @param {string | null} code null takes the problem away */
+function showProblem(code, message = "") {
+  on.problem.hidden = code === null;
+  on.problem.textContent = code === null ? "" : (texts.problems[code] ?? message);
+  if (TOKEN_CODES.includes(code)) askForToken();
+}
+
+function showLevel(level) {
+  const db = 20 * Math.log10(Math.max(level, 1e-6));
+  const share = Math.max(0, Math.min(1, 1 - db / QUIETEST_DB));
+  on["level-bar"].style.transform = `scaleX(${share.toFixed(3)})`;
+}
+
+function showSpeech(isActive) {
+  on.speech.dataset.active = String(isActive);
+  on.speech.textContent = isActive ? texts.speech : texts.silence;
+}
+
+function showElapsed() {
+  const seconds = Math.floor(sentMs / 1000);
+  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  if (on.elapsed.textContent !== text) on.elapsed.textContent = text;
+}
+
+// --- the token ---
+
+function storedToken() {
+  const token = sessionStorage.getItem(TOKEN_KEY);
+  if (token === null) throw new StreamError("unauthenticated");
+  return token;
+}
+
+function takeTokenFromAddress() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token !== null) {
+    history.replaceState(null, "", location.pathname + location.search);
+    useToken(token.trim());
+  } else if (sessionStorage.getItem(TOKEN_KEY) === null) {
+    askForToken();
+  }
+}
+
+function useToken(token) {
+  if (!isToken(token)) {
+    askForToken();
+    showProblem("token_malformed");
+    return;
+  }
+  sessionStorage.setItem(TOKEN_KEY, token);
+  on["token-form"].hidden = true;
+  document.body.dataset.token = "here";
+  showProblem(null);
+  on.toggle.focus();
+}
+
+function askForToken() {
+  sessionStorage.removeItem(TOKEN_KEY);
+  on["token-form"].hidden = false;
+  on["token-field"].value = "";
+  document.body.dataset.token = "missing";
+  on["token-field"].focus();
+}
+
+// --- keeping the text ---
+
+async function copyText() {
+  try {
+    await navigator.clipboard.writeText(transcript.text);
+  } catch {
+    showProblem("copy_failed");
+    return;
+  }
+  on.copy.textContent = texts.copied;
+  setTimeout(() => (on.copy.textContent = texts.copy), COPIED_MS);
+}
+
+function downloadText() {
+  const link = document.createElement("a");
+  const moment = new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-");
+  link.href = URL.createObjectURL(new Blob([transcript.text], { type: "text/plain" }));
+  link.download = `earwitness-${moment}.txt`;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+// --- the page ---
+
+function toggle() {
+  if (!isToggleOpen() || document.body.dataset.token === "missing") return;
+  if (document.body.dataset.state === "listening") requestStop();
+  else listen();
+}
+
+function toggleBySpace(event) {
+  const isTaken = event.target.closest("button, input, a");
+  if (event.code !== "Space" || event.repeat || isTaken) return;
+  event.preventDefault();
+  toggle();
+}
+
+function begin() {
+  document.documentElement.lang = texts.language;
+  for (const element of document.querySelectorAll("[data-text]")) {
+    element.textContent = texts[element.dataset.text];
+  }
+  on.privacy.textContent = texts.privacy(location.hostname);
+  on.toggle.addEventListener("click", toggle);
+  on.copy.addEventListener("click", copyText);
+  on.download.addEventListener("click", downloadText);
+  on["token-form"].addEventListener("submit", (event) => {
+    event.preventDefault();
+    useToken(on["token-field"].value.trim());
+  });
+  document.addEventListener("keydown", toggleBySpace);
+  window.addEventListener("hashchange", takeTokenFromAddress);
+  document.body.dataset.token = "here";
+  showSpeech(false);
+  showState("idle");
+  takeTokenFromAddress();
+}
+
+begin();

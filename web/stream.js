@@ -1,0 +1,145 @@
+/**
+ * Blocks of sound in, events of `earwitness.v1` out, over one WebSocket.
+ *
+ * A browser is not told why a handshake was denied, only that it was: then `/v1/whoami` is asked
+ * with the same token. Every way in which a session can fail is a StreamError with the server's
+ * code, or one of ours where there is none. What the network does not take away is bounded.
+ */
+
+const PROTOCOL = "earwitness.v1";
+const OPEN_LIMIT_MS = 15_000;
+const END_LIMIT_MS = 60_000;
+/** Sound that waits for the network; more than half a minute at 16 kHz. */
+const MAX_WAITING_BYTES = 1_000_000;
+
+export class StreamError extends Error {
+  /** @param {string} code a key of `texts.problems`; one of a newer server may not be there */
+  constructor(code, message = code) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Whether the text has the form of a JWT, which is also what a subprotocol may be made of. */
+export function isToken(text) {
+  return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);
+}
+
+/**
+ * A session that is ready for sound.
+ *
+ * @param {string} token
+ * @param {number} sampleRateHz
+ * @param {(event: object) => void} receiveEvent
+ */
+export async function openStream(token, sampleRateHz, receiveEvent) {
+  const stream = new Stream(token, sampleRateHz, receiveEvent);
+  try {
+    await stream.ready;
+  } catch (error) {
+    stream.close();
+    throw error.code === "denied" ? await reasonOfDenial(token) : error;
+  }
+  return stream;
+}
+
+class Stream {
+  #socket;
+  #sampleRateHz;
+  #receiveEvent;
+  #error = null;
+  #hasOpened = false;
+  #hasEnded = false;
+  #limit;
+  #settleReady;
+  #settleDone;
+
+  /** Resolves when the server takes sound, or rejects with a StreamError. */
+  ready;
+  /** Resolves when the server has said all, or rejects with a StreamError. */
+  done;
+
+  constructor(token, sampleRateHz, receiveEvent) {
+    this.#sampleRateHz = sampleRateHz;
+    this.#receiveEvent = receiveEvent;
+    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.done = new Promise((resolve, reject) => (this.#settleDone = { resolve, reject }));
+    this.done.catch(() => {}); // a session that is never ready has nobody who waits for its end
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const address = `${scheme}//${location.host}/v1/stream`;
+    this.#socket = new WebSocket(address, [PROTOCOL, `bearer.${token}`]);
+    this.#socket.onopen = () => this.#start();
+    this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    this.#socket.onclose = () => this.#finish();
+    this.#endAfter(OPEN_LIMIT_MS, "unreachable");
+  }
+
+  /** @param {ArrayBuffer} block */
+  send(block) {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.bufferedAmount > MAX_WAITING_BYTES) this.#fail("network_slow");
+    else this.#socket.send(block);
+  }
+
+  /** No more sound: `done` resolves after the last final. */
+  stop() {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    this.#socket.send(JSON.stringify({ type: "stop" }));
+    this.#endAfter(END_LIMIT_MS, "network_lost");
+  }
+
+  close() {
+    clearTimeout(this.#limit);
+    this.#socket.close();
+  }
+
+  #start() {
+    this.#hasOpened = true;
+    this.#socket.send(JSON.stringify({ type: "start", sample_rate_hz: this.#sampleRateHz }));
+  }
+
+  #receive(event) {
+    if (event.type === "ready") {
+      clearTimeout(this.#limit);
+      this.#settleReady.resolve();
+    } else if (event.type === "error") {
+      this.#error ??= new StreamError(event.code, event.message);
+    } else if (event.type === "ended") {
+      this.#hasEnded = true;
+    }
+    this.#receiveEvent(event);
+  }
+
+  #endAfter(limitMs, code) {
+    clearTimeout(this.#limit);
+    this.#limit = setTimeout(() => this.#fail(code), limitMs);
+  }
+
+  /** Does not wait for the close: on a dead network it would not come. */
+  #fail(code) {
+    this.#error ??= new StreamError(code);
+    this.#socket.close();
+    this.#finish();
+  }
+
+  #finish() {
+    clearTimeout(this.#limit);
+    this.#socket.onmessage = null;
+    if (!this.#hasEnded) this.#error ??= new StreamError(this.#hasOpened ? "network_lost" : "denied");
+    const error = this.#error;
+    if (error === null) this.#settleDone.resolve();
+    else this.#settleDone.reject(error);
+    this.#settleReady.reject(error ?? new StreamError("unknown"));
+  }
+}
+
+async function reasonOfDenial(token) {
+  try {
+    const answer = await fetch("/v1/whoami", { headers: { Authorization: `Bearer ${token}` } });
+    if (answer.ok) return new StreamError("not_accepted");
+    const { code, message } = await answer.json();
+    return new StreamError(code, message);
+  } catch {
+    return new StreamError("unreachable");
+  }
+}
