@@ -188,9 +188,12 @@ class Segmenter:
             self._cut(events)
 
     def _cut(self, events: list[SpeechEvent]) -> None:
-        """End the segment at its quietest window and open the next one right there."""
+        """End the segment at its quietest window and open the next one right there.
+
+        The newest window belongs to the next segment, so that none is empty.
+        """
         backwards = list(reversed(self._recent))
-        quietest = min(range(len(backwards)), key=backwards.__getitem__)
+        quietest = min(range(1, len(backwards)), key=backwards.__getitem__)
         cut_sample = (self._n_windows - quietest) * WINDOW_SAMPLES
         self._end(cut_sample, events)
         self._state = _State.SPEAKING
