@@ -9,6 +9,7 @@ is still recorded.
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,14 +18,16 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from security.audit import AuditEvent
+from security.errors import AuditError
 from server import errors, wire
 from server.recognition import Hypothesis, Utterance
 from server.scheduler import EngineFailedError, Key
-from server.session import Close, Record, Send, Session
+from server.session import Action, Close, Record, Send, Session
 from server.track import Score, Transcribe
 from server.vad import SpeechDetector
 
 _log = structlog.get_logger()
+_SETTLE_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ class Connection:
         self._has_acts = asyncio.Event()
         self._may_read = asyncio.Event()
         self._outbox: asyncio.Queue[wire.ServerEvent] = asyncio.Queue(settings.outbox_events)
+        self._todo: deque[Action] = deque()
         self._is_peer_gone = False
+        self._is_finished = False
 
     async def run(self) -> None:
         """Until the session is closed and recorded; raises nothing but cancellation."""
@@ -91,7 +96,8 @@ class Connection:
             kinds = sorted({type(error).__name__ for error in group.exceptions})
             _log.error("session failed", session=self._session.session_id, errors=kinds)
         finally:
-            await self._settle()
+            if not self._is_finished:
+                await self._settle()
 
     def refuse(self, refusal: errors.Refusal) -> None:
         """End the session from outside, with its last finals."""
@@ -103,9 +109,12 @@ class Connection:
         waiters: set[asyncio.Task[None]] = set()
         while True:
             self._has_acts.clear()
-            for action in self._session.actions():
+            self._todo += self._session.actions()
+            while self._todo:
+                action = self._todo.popleft()
                 if isinstance(action, Close):
                     await self._close(action.code)
+                    self._is_finished = True
                     return waiters
                 if isinstance(action, Transcribe):
                     waiter = tasks.create_task(self._await_hypothesis(action))
@@ -183,25 +192,20 @@ class Connection:
         """After everything in the outbox is on the wire, or the writer has found nobody there."""
         await self._outbox.join()
         if not self._is_peer_gone:
-            with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-                async with asyncio.timeout(self._settings.write_limit_s):
-                    await self._websocket.close(code)
+            await self._close_socket(code, self._settings.write_limit_s)
 
     async def _settle(self) -> None:
-        """When the worker did not come to its end: record the session's all the same."""
-        if not self._session.is_closed:
-            self._session.abort()
-        for action in self._session.actions():
+        """The worker did not come to its end: record the session's all the same, and close."""
+        self._session.abort()
+        self._todo += self._session.actions()
+        for action in self._todo:
             if isinstance(action, Record):
-                await asyncio.shield(asyncio.wait_for(_awaitable(self._record(action.event)), 5.0))
-            elif isinstance(action, Close):
-                await self._close_broken(action.code)
+                with contextlib.suppress(AuditError, TimeoutError):
+                    async with asyncio.timeout(_SETTLE_LIMIT_S):
+                        await self._record(action.event)
+        await self._close_socket(errors.INTERNAL.close_code, _SETTLE_LIMIT_S)
 
-    async def _close_broken(self, code: int) -> None:
+    async def _close_socket(self, code: int, limit_s: float) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(limit_s):
                 await self._websocket.close(code)
-
-
-async def _awaitable(awaitable: Awaitable[object]) -> None:
-    await awaitable

@@ -1,0 +1,52 @@
+"""Tokens to words."""
+
+from server.engines.words import Piece, group_words, join_pieces
+
+
+def pieces(*texts):
+    return [Piece(text, at * 100, at * 100 + 100, 0.5 + at / 10) for at, text in enumerate(texts)]
+
+
+def texts(words):
+    return [word.text for word in words]
+
+
+def test_a_piece_with_a_space_begins_a_word():
+    words = group_words(pieces(" Hel", "lo", " world"), "en")
+    assert texts(words) == ["Hello", "world"]
+    assert (words[0].start_sample, words[0].end_sample) == (0, 200)
+
+
+def test_punctuation_belongs_to_the_word_before_it_and_takes_no_time():
+    [word] = group_words(pieces(" Yes", ".", " ..."), "en")
+    assert (word.text, word.end_sample) == ("Yes. ...", 100)
+
+
+def test_a_word_is_as_sure_as_its_least_sure_piece():
+    [word] = group_words(pieces(" un", "like", "ly"), "en")
+    assert word.probability == 0.5
+
+
+def test_scripts_without_spaces_have_a_word_for_each_piece():
+    words = group_words(pieces("今", "天", "。"), "zh")
+    assert texts(words) == ["今", "天。"]
+    assert all(word.is_joined for word in words)
+
+
+def test_leading_punctuation_alone_is_kept_with_its_word():
+    assert texts(group_words(pieces(' "', "Yes"), "en")) == ['"Yes']
+
+
+def test_nothing_gives_nothing():
+    assert group_words([], "en") == ()
+
+
+def test_tokens_are_held_until_they_make_whole_characters():
+    halves = {(1,): "\ufffd", (1, 2): "天", (3,): " ok"}
+    joined = join_pieces([1, 2, 3], [0, 10, 20, 30], [0.9, 0.4, 0.8], lambda t: halves[tuple(t)])
+    assert joined == [Piece("天", 0, 20, 0.4), Piece(" ok", 20, 30, 0.8)]
+
+
+def test_a_character_that_is_never_finished_is_given_out_at_the_end():
+    joined = join_pieces([1], [0, 10], [0.9], lambda tokens: "\ufffd")
+    assert joined == [Piece("\ufffd", 0, 10, 0.9)]

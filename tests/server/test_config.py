@@ -1,0 +1,73 @@
+"""Defaults, file and environment to settings."""
+
+from pathlib import Path
+
+import pytest
+
+from server.config import SettingsError, load_settings
+
+
+def test_defaults_hold_without_a_file_and_an_environment():
+    settings = load_settings()
+    assert (settings.listen.host, settings.listen.port, settings.model) == (
+        "127.0.0.1",
+        8765,
+        "tiny.en",
+    )
+    assert settings.pack_folder == Path("data/models/tiny.en")
+
+
+def test_the_environment_reaches_into_the_groups(monkeypatch):
+    monkeypatch.setenv("EARWITNESS_SESSION__IDLE_LIMIT_S", "60")
+    monkeypatch.setenv("EARWITNESS_SESSION__TRACK__SEGMENTER__END_OF_SPEECH_MS", "700")
+    session = load_settings().session
+    assert (session.idle_limit_s, session.track.segmenter.end_of_speech_ms) == (60.0, 700)
+    assert session.start_limit_s == 10.0
+
+
+def test_the_environment_wins_over_the_file_and_an_argument_over_both(tmp_path, monkeypatch):
+    file = tmp_path / "earwitness.toml"
+    file.write_text('model = "base"\n[listen]\nport = 1\nhost = "::1"\n')
+    assert load_settings(file).listen.port == 1
+    monkeypatch.setenv("EARWITNESS_LISTEN__PORT", "2")
+    assert load_settings(file).listen.port == 2
+    settings = load_settings(file, listen={"port": 3})
+    assert (settings.listen.port, settings.listen.host, settings.model) == (3, "::1", "base")
+
+
+def test_all_faults_are_told_together_by_key_and_never_by_value(tmp_path):
+    file = tmp_path / "earwitness.toml"
+    file.write_text(
+        'modle = "s3cret"\n[listen]\nport = "s3cret"\n[session]\nidle_limit_s = "s3cret"\n'
+    )
+    with pytest.raises(SettingsError) as wrong:
+        load_settings(file)
+    text = str(wrong.value)
+    assert "s3cret" not in text
+    assert all(key in text for key in ("modle", "listen.port", "session.idle_limit_s"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "key"),
+    [
+        ("SESSION__IDLE_LIMIT_S", "-1", "session.idle_limit_s"),
+        ("LISTEN__PORT", "70000", "listen.port"),
+        ("VAD", "ears", "vad"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(monkeypatch, name, value, key):
+    monkeypatch.setenv(f"EARWITNESS_{name}", value)
+    with pytest.raises(SettingsError, match=key):
+        load_settings()
+
+
+def test_a_file_that_is_not_there_is_told():
+    with pytest.raises(SettingsError, match="no such file"):
+        load_settings(Path("nowhere.toml"))
+
+
+def test_a_file_that_is_not_toml_is_told(tmp_path):
+    file = tmp_path / "earwitness.toml"
+    file.write_text("model = = ")
+    with pytest.raises(SettingsError, match=r"earwitness\.toml"):
+        load_settings(file)

@@ -1,0 +1,242 @@
+"""The async shell, against a WebSocket, an engine and a trail that are held in the hand."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from starlette.websockets import WebSocketDisconnect
+
+from security.audit import SessionEnded, SessionStarted
+from security.errors import AuditError
+from server import errors
+from server.connection import Connection, ConnectionSettings
+from server.recognition import NOTHING_HEARD
+from server.scheduler import EngineFailedError
+from server.session import SessionSettings
+from tests.fakes import FakeDetector, ManualClock, hear, new_session, silence, speech
+
+START = '{"type":"start","sample_rate_hz":16000}'
+STOP = '{"type":"stop"}'
+
+
+class FakeWebSocket:
+    """What starlette's does, with both ends in reach."""
+
+    def __init__(self):
+        self.inbox = asyncio.Queue()
+        self.sent = []
+        self.close_code = None
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.n_received = 0
+
+    def put(self, *frames):
+        for frame in frames:
+            kind = "text" if isinstance(frame, str) else "bytes"
+            self.inbox.put_nowait({"type": "websocket.receive", kind: frame})
+
+    def vanish(self, code=1006):
+        self.inbox.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    async def receive(self):
+        message = await self.inbox.get()
+        self.n_received += 1
+        return message
+
+    async def send_text(self, text):
+        await self.may_send.wait()
+        if self.close_code is not None:
+            raise WebSocketDisconnect(1006)
+        self.sent.append(json.loads(text))
+
+    async def close(self, code):
+        self.close_code = code
+
+    def kinds(self):
+        return [event["type"] for event in self.sent]
+
+
+@dataclass
+class FakeTranscriber:
+    """Answers at once with what `hear` hears, fails, or leaves everybody waiting."""
+
+    mode: str = "answers"
+    futures: list = field(default_factory=list)
+
+    def submit(self, key, utterance):
+        future = asyncio.get_running_loop().create_future()
+        self.futures.append(future)
+        if self.mode == "answers":
+            future.set_result(hear(utterance))
+        elif self.mode == "fails":
+            future.set_exception(EngineFailedError())
+        return future
+
+
+@dataclass
+class Scene:
+    websocket: FakeWebSocket
+    transcriber: FakeTranscriber
+    clock: ManualClock
+    connection: Connection
+    records: list
+    order: list
+    running: asyncio.Task
+
+    async def until(self, condition: Callable[[], bool]):
+        while not condition():  # noqa: ASYNC110 (of things that know no events)
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def scene(mode="answers", detector=None, refuses_record=None, **limits):
+    websocket, transcriber, clock = FakeWebSocket(), FakeTranscriber(mode), ManualClock()
+    records, order = [], []
+
+    async def record(event):
+        await asyncio.sleep(0)
+        if refuses_record and isinstance(event, refuses_record):
+            raise AuditError("disk full")
+        records.append(event)
+        order.append((type(event).__name__, len(websocket.sent)))
+
+    connection = Connection(
+        websocket,
+        new_session(clock, settings=SessionSettings(**limits)),
+        detector=detector or FakeDetector(),
+        transcriber=transcriber,
+        record=record,
+        settings=ConnectionSettings(outbox_events=8, write_limit_s=0.2),
+        clock=clock,
+    )
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(connection.run())
+        yield Scene(websocket, transcriber, clock, connection, records, order, running)
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "whoever starts a task ends it"
+
+
+async def test_a_session_runs_from_its_record_to_its_close():
+    async with scene() as it:
+        it.websocket.put(START, speech(1000), silence(900), STOP)
+    assert it.order[0] == ("SessionStarted", 0), "recorded before the peer hears anything"
+    kinds = it.websocket.kinds()
+    assert kinds[0] == "ready"
+    assert kinds[-2:] == ["final", "ended"]
+    assert it.order[-1][0] == "SessionEnded"
+    assert it.websocket.close_code == 1000
+
+
+async def test_the_socket_is_not_read_while_the_session_wants_no_audio():
+    async with scene(mode="hangs", most_unfinished_ms=1500) as it:
+        it.websocket.put(START, *[speech(1000) + silence(900)] * 10)
+        await it.until(lambda: it.websocket.n_received >= 2)
+        await asyncio.sleep(0.05)
+        n_held = it.websocket.n_received
+        assert n_held < 8
+        for future in it.transcriber.futures:
+            if not future.done():
+                future.set_result(NOTHING_HEARD)
+        it.transcriber.mode = "answers"
+        await it.until(lambda: it.websocket.n_received == 11)
+        it.websocket.vanish()
+
+
+async def test_a_client_that_vanishes_leaves_one_record_and_nothing_running():
+    async with scene(mode="hangs") as it:
+        it.websocket.put(START, speech(1000))
+        await it.until(lambda: it.transcriber.futures)
+        it.websocket.vanish()
+    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert it.records[1].reason == "client_gone"
+    assert all(future.cancelled() for future in it.transcriber.futures)
+
+
+async def test_a_client_that_never_reads_counts_as_gone():
+    async with scene() as it:
+        it.websocket.may_send.clear()
+        it.websocket.put(START, *[speech(400) + silence(600)] * 6)
+    assert it.records[-1].reason == "client_gone"
+
+
+async def test_an_engine_that_hangs_ends_the_session_after_its_limit():
+    async with scene(mode="hangs", drain_limit_s=5.0) as it:
+        it.websocket.put(START, speech(1000), STOP)
+        await it.until(lambda: it.transcriber.futures)
+        await asyncio.sleep(0.02)
+        it.clock.move(6.0)
+    assert it.websocket.close_code == 1011
+    assert it.websocket.kinds()[-2:] == ["error", "ended"]
+    assert it.records[-1].reason == "internal"
+
+
+async def test_an_engine_that_fails_a_final_ends_the_session():
+    async with scene(mode="fails") as it:
+        it.websocket.put(START, speech(1000), STOP)
+    assert it.websocket.close_code == 1011
+
+
+async def test_time_ends_a_session_that_says_nothing():
+    async with scene() as it:
+        await it.until(lambda: it.records)
+        it.clock.move(11.0)
+    assert it.websocket.sent[0]["code"] == "start_late"
+    assert it.websocket.close_code == 4408
+
+
+class BrokenDetector:
+    def score(self, samples):
+        raise ValueError("spoken words")
+
+
+async def test_a_fault_of_ours_closes_without_detail_and_is_recorded(capsys):
+    async with scene(detector=BrokenDetector()) as it:
+        it.websocket.put(START, speech(1000))
+    assert it.websocket.close_code == 1011
+    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert it.records[1].reason == "internal"
+    output = capsys.readouterr()
+    assert "ValueError" in output.out + output.err
+    assert "spoken words" not in output.out + output.err
+
+
+async def test_a_trail_that_cannot_be_written_lets_nobody_in():
+    async with scene(refuses_record=SessionStarted) as it:
+        it.websocket.put(START, speech(1000))
+    assert it.websocket.sent == []
+    assert it.websocket.close_code == 1011
+
+
+async def test_a_trail_that_fails_at_the_end_still_closes():
+    async with scene(refuses_record=SessionEnded) as it:
+        it.websocket.put(START, STOP)
+    assert it.websocket.close_code == 1011
+
+
+async def test_a_session_can_be_ended_from_outside_with_its_last_finals():
+    async with scene() as it:
+        it.websocket.put(START, speech(1000))
+        await it.until(lambda: it.transcriber.futures)
+        it.connection.refuse(errors.SHUTTING_DOWN)
+    assert "final" in it.websocket.kinds()
+    assert it.websocket.close_code == 1012
+
+
+async def test_an_oversized_frame_is_recorded_by_its_name():
+    async with scene() as it:
+        it.websocket.put(START)
+        it.websocket.vanish(1009)
+    assert it.records[-1].reason == "message_too_big"
+
+
+async def test_cancelling_a_connection_still_records_its_end():
+    async with scene(mode="hangs") as it:
+        it.websocket.put(START, speech(1000))
+        await it.until(lambda: it.transcriber.futures)
+        it.running.cancel()
+    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert it.websocket.close_code == 1011

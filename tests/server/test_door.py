@@ -1,0 +1,126 @@
+"""Headers to grants."""
+
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from security.tokens import TokenPolicy, TokenVerifier, mint_token
+from server import errors
+from server.door import Door, chosen_subprotocol, read_token
+from server.errors import RefusedError
+
+KEY = Ed25519PrivateKey.generate()
+POLICY = TokenPolicy(issuer="earwitness", audience="earwitness")
+NOW_S = 1_000_000.0
+DOOR = Door(TokenVerifier(POLICY, KEY.public_key()), frozenset({"https://ear.example"}))
+
+
+def token(**claims) -> str:
+    given = {"subject": "alice", "scopes": {"transcribe"}, "lifetime_s": 600, "wall_s": NOW_S}
+    return mint_token(KEY, POLICY, **{**given, **claims})
+
+
+def refusal(headers=(), subprotocols=(), now_s=NOW_S) -> tuple[str, str]:
+    with pytest.raises(RefusedError) as refused:
+        DOOR.admit(headers, subprotocols, now_s)
+    assert "eyJ" not in str(refused.value) + refused.value.reason
+    return refused.value.refusal.code, refused.value.reason
+
+
+def test_a_token_in_the_header_opens():
+    grant = DOOR.admit([("authorization", f"Bearer {token(session_audio_s=5)}")], [], NOW_S + 100)
+    assert (grant.subject, grant.audio_ms, grant.expires_in_s) == ("alice", 5000, 500.0)
+
+
+def test_the_scheme_is_read_in_any_case():
+    assert DOOR.admit([("authorization", f"bEARER {token()}")], [], NOW_S).subject == "alice"
+
+
+def test_a_token_beside_the_subprotocol_opens():
+    assert DOOR.admit([], ["earwitness.v1", f"bearer.{token()}"], NOW_S).subject == "alice"
+
+
+def test_the_protocol_is_echoed_and_the_token_never():
+    assert chosen_subprotocol(["bearer.x", "earwitness.v1"]) == "earwitness.v1"
+    assert chosen_subprotocol(["bearer.x"]) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "subprotocols", "reason"),
+    [
+        ([], [], "token_missing"),
+        ([], ["earwitness.v1"], "token_missing"),
+        ([], ["bearer."], "token_missing"),
+        ([("authorization", "Bearer ")], [], "token_missing"),
+        ([("authorization", "Basic abc")], [], "credentials_ambiguous"),
+        (
+            [("authorization", "Bearer a"), ("authorization", "Bearer b")],
+            [],
+            "credentials_ambiguous",
+        ),
+        ([("authorization", "Bearer a")], ["bearer.a"], "credentials_ambiguous"),
+        ([], ["bearer.a", "bearer.b"], "credentials_ambiguous"),
+    ],
+)
+def test_credentials_are_one_token_or_none_at_all(headers, subprotocols, reason):
+    with pytest.raises(RefusedError) as refused:
+        read_token(headers, subprotocols)
+    assert (refused.value.refusal, refused.value.reason) == (errors.UNAUTHENTICATED, reason)
+
+
+def test_expired_and_forged_are_two_reasons_and_one_answer():
+    forged = mint_token(
+        Ed25519PrivateKey.generate(),
+        POLICY,
+        subject="a",
+        scopes={"transcribe"},
+        lifetime_s=9,
+        wall_s=NOW_S,
+    )
+    late = refusal([("authorization", f"Bearer {token()}")], now_s=NOW_S + 700)
+    assert late == ("unauthenticated", "token_expired")
+    code, reason = refusal([("authorization", f"Bearer {forged}")])
+    assert code == "unauthenticated"
+    assert reason in {"token_bad_signature", "token_unknown_key"}
+
+
+def test_a_token_for_something_else_is_forbidden():
+    headers = [("authorization", f"Bearer {token(scopes={'audit'})}")]
+    assert refusal(headers) == ("forbidden", "scope_missing")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "http://ear.example",
+        "https://ear.example:443",
+        "https://ear.example/",
+        "https://ear.example.",
+        "https://EAR.example",
+        "https://evil.ear.example",
+        "https://ear.example.evil.com",
+        "https://xn--ear-9za.example",
+        "https://ear.example https://ear.example",
+    ],
+)
+def test_an_origin_that_is_not_exactly_on_the_list_is_refused(origin):
+    headers = [("origin", origin), ("authorization", f"Bearer {token()}")]
+    assert refusal(headers)[0] == "origin_refused"
+
+
+def test_an_origin_on_the_list_may_come():
+    headers = [("origin", "https://ear.example"), ("authorization", f"Bearer {token()}")]
+    assert DOOR.admit(headers, [], NOW_S).subject == "alice"
+
+
+def test_of_two_origins_both_must_be_on_the_list():
+    headers = [("origin", "https://ear.example"), ("origin", "https://evil.example")]
+    assert refusal(headers)[0] == "origin_refused"
+
+
+def test_a_door_with_no_origins_lets_no_page_in():
+    with pytest.raises(RefusedError):
+        replace(DOOR, origins=frozenset()).check_origin([("origin", "https://ear.example")])
