@@ -6,8 +6,9 @@
  * newest words unless the reader has scrolled up. Screen readers hear finals only.
  */
 
-const FOLLOW_PX = 48;
 /** How far from the end still counts as reading along. */
+const FOLLOW_PX = 48;
+/** Enough for a screen reader that is a little behind. */
 const ANNOUNCED_LINES = 3;
 
 export class Captions {
@@ -49,7 +50,8 @@ export class Captions {
     settled.textContent = segment.stable;
     tail.textContent = segment.unstable;
     line.dataset.final = String(segment.isFinal);
-    line.style.minHeight = segment.isFinal ? "" : `${line.offsetHeight}px`;
+    const heightPx = line.getBoundingClientRect().height;
+    line.style.minHeight = segment.isFinal ? "" : `${heightPx}px`;
     if (segment.isFinal) this.#announce(segment.stable);
   }
 

@@ -9,6 +9,7 @@
 const BEST_RATE_HZ = 16_000;
 const ACCEPTED_RATES_HZ = Object.freeze([8_000, 16_000, 24_000, 44_100, 48_000]);
 const BLOCKS_PER_S = 50;
+const RESUME_LIMIT_MS = 3_000;
 const FLUSH_LIMIT_MS = 1_000;
 
 const CODES = Object.freeze({
@@ -33,13 +34,15 @@ export async function openMicrophone() {
   if (!window.isSecureContext) throw new CaptureError("insecure_page");
   if (!navigator.mediaDevices || !window.AudioWorkletNode) throw new CaptureError("browser_too_old");
   const media = await askForMedia();
+  let context = null;
   try {
-    const { context, source } = joinAtAcceptedRate(media);
+    context = contextAtAcceptedRate(media);
     await context.audioWorklet.addModule("capture-worklet.js");
-    await context.resume();
-    return new Microphone(media, context, source);
+    await Promise.race([context.resume(), rejectAfter(RESUME_LIMIT_MS, "microphone_silent")]);
+    return new Microphone(media, context);
   } catch (error) {
     media.getTracks().forEach((track) => track.stop());
+    context?.close();
     throw error;
   }
 }
@@ -54,35 +57,41 @@ async function askForMedia() {
   }
 }
 
-function joinAtAcceptedRate(media) {
+function contextAtAcceptedRate(media) {
   for (const options of [{ sampleRate: BEST_RATE_HZ }, {}]) {
     const context = new AudioContext(options);
-    try {
-      if (ACCEPTED_RATES_HZ.includes(context.sampleRate)) {
-        return { context, source: context.createMediaStreamSource(media) };
-      }
-    } catch (error) {
-      if (error.name !== "NotSupportedError") throw error;
-    }
+    if (ACCEPTED_RATES_HZ.includes(context.sampleRate) && canHear(context, media)) return context;
     context.close();
   }
   throw new CaptureError("rate_unsupported");
 }
 
+function canHear(context, media) {
+  try {
+    context.createMediaStreamSource(media);
+    return true;
+  } catch (error) {
+    if (error.name === "NotSupportedError") return false;
+    throw error;
+  }
+}
+
+function rejectAfter(limitMs, code) {
+  return new Promise((_, reject) => setTimeout(() => reject(new CaptureError(code)), limitMs));
+}
+
 export class Microphone {
   #media;
   #context;
-  #source;
   #node;
   #flushed;
 
-  /** Resolves when the device goes away by itself. */
+  /** Resolves with a code when the device goes away by itself. */
   lost;
 
-  constructor(media, context, source) {
+  constructor(media, context) {
     this.#media = media;
     this.#context = context;
-    this.#source = source;
     this.lost = new Promise((resolve) => {
       media.getAudioTracks()[0].addEventListener("ended", () => resolve("microphone_lost"));
     });
@@ -110,7 +119,7 @@ export class Microphone {
         else receiveBlock(data.block, data.level);
       };
     });
-    this.#source.connect(this.#node);
+    this.#context.createMediaStreamSource(this.#media).connect(this.#node);
   }
 
   /** Gives up the device; the last, shorter block has been received when this is done. */

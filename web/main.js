@@ -13,8 +13,7 @@ import { texts } from "./texts.js";
 import { Transcript } from "./transcript.js";
 
 const TOKEN_KEY = "earwitness.token";
-const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "forbidden", "quota_audio",
-  "quota_bytes"]);
+const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "forbidden"]);
 const QUIETEST_DB = -60;
 const COPIED_MS = 2_000;
 
@@ -33,26 +32,28 @@ const on = Object.fromEntries(
 const transcript = new Transcript();
 const captions = new Captions(on.captions, on.announcer, on.hint);
 let requestStop = () => {};
-let sentMs = 0;
 
 // --- a session ---
 
 async function listen() {
   let microphone = null;
   let stream = null;
+  let screen = null;
   showProblem(null);
+  transcript.beginSession();
   try {
     showState("microphone");
     microphone = await openMicrophone();
     showState("connecting");
     stream = await openStream(storedToken(), microphone.sampleRateHz, receiveEvent);
-    transcript.beginSession();
+    screen = navigator.wakeLock?.request("screen").catch(() => null);
     const stopped = new Promise((resolve) => (requestStop = resolve));
     sendSound(microphone, stream);
     showState("listening");
     const problem = await Promise.race([stopped, microphone.lost, stream.done]);
     showState("finishing");
     await microphone.close();
+    showLevel(0);
     stream.stop();
     await stream.done;
     if (problem) showProblem(problem);
@@ -61,6 +62,7 @@ async function listen() {
   } finally {
     await microphone?.close();
     stream?.close();
+    screen?.then((lock) => lock?.release());
     showLevel(0);
     showSpeech(false);
     showState("stopped");
@@ -70,12 +72,12 @@ async function listen() {
 function sendSound(microphone, stream) {
   const sampleBytes = 2;
   const bytesPerMs = (microphone.sampleRateHz * sampleBytes) / 1000;
-  sentMs = 0;
+  let sentMs = 0;
   microphone.start((block, level) => {
     sentMs += block.byteLength / bytesPerMs;
     stream.send(block);
     showLevel(level);
-    showElapsed();
+    showElapsed(sentMs);
   });
 }
 
@@ -93,8 +95,15 @@ function receiveEvent(event) {
 function showState(state) {
   document.body.dataset.state = state;
   on["toggle-label"].textContent = STATES[state].label;
-  on.status.textContent = STATES[state].status;
+  showStatus();
   on.toggle.setAttribute("aria-disabled", String(!isToggleOpen()));
+}
+
+function showStatus() {
+  const isTokenNeeded = isTokenMissing() && isToggleOpen();
+  on.status.textContent = isTokenNeeded
+    ? texts.statusNoToken
+    : STATES[document.body.dataset.state].status;
 }
 
 function isToggleOpen() {
@@ -119,7 +128,7 @@ function showSpeech(isActive) {
   on.speech.textContent = isActive ? texts.speech : texts.silence;
 }
 
-function showElapsed() {
+function showElapsed(sentMs) {
   const seconds = Math.floor(sentMs / 1000);
   const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   if (on.elapsed.textContent !== text) on.elapsed.textContent = text;
@@ -152,8 +161,12 @@ function useToken(token) {
   sessionStorage.setItem(TOKEN_KEY, token);
   on["token-form"].hidden = true;
   document.body.dataset.token = "here";
+  showStatus();
   showProblem(null);
-  on.toggle.focus();
+}
+
+function isTokenMissing() {
+  return document.body.dataset.token === "missing";
 }
 
 function askForToken() {
@@ -161,6 +174,7 @@ function askForToken() {
   on["token-form"].hidden = false;
   on["token-field"].value = "";
   document.body.dataset.token = "missing";
+  showStatus();
   on["token-field"].focus();
 }
 
@@ -189,14 +203,16 @@ function downloadText() {
 // --- the page ---
 
 function toggle() {
-  if (!isToggleOpen() || document.body.dataset.token === "missing") return;
+  if (!isToggleOpen()) return;
   if (document.body.dataset.state === "listening") requestStop();
+  else if (isTokenMissing()) on["token-field"].focus();
   else listen();
 }
 
 function toggleBySpace(event) {
   const isTaken = event.target.closest("button, input, a");
-  if (event.code !== "Space" || event.repeat || isTaken) return;
+  const isOther = event.repeat || event.ctrlKey || event.altKey || event.metaKey;
+  if (event.code !== "Space" || isOther || isTaken) return;
   event.preventDefault();
   toggle();
 }
@@ -213,6 +229,7 @@ function begin() {
   on["token-form"].addEventListener("submit", (event) => {
     event.preventDefault();
     useToken(on["token-field"].value.trim());
+    if (!isTokenMissing()) on.toggle.focus();
   });
   document.addEventListener("keydown", toggleBySpace);
   window.addEventListener("hashchange", takeTokenFromAddress);

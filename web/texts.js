@@ -32,7 +32,7 @@ export const texts = Object.freeze({
   download: "Download TXT",
 
   tokenTitle: "A token opens this page",
-  tokenWhy: "The server hears only those who bring one. On the server's machine, this prints one:",
+  tokenWhy: "The server hears only those who bring one. On the server’s machine, this prints one:",
   tokenLabel: "Token",
   tokenSubmit: "Use it",
   tokenKept: "Kept in this tab until it is closed, and sent only to this server.",
@@ -40,7 +40,7 @@ export const texts = Object.freeze({
   problems: Object.freeze({
     microphone_refused:
       "The browser may not use the microphone. Allow it for this page, in the address bar or in "
-      + "the system's privacy settings, and start again.",
+      + "the system’s privacy settings, and start again.",
     microphone_missing: "No microphone was found. Connect one and start again.",
     microphone_busy:
       "The microphone cannot be opened. Another program may be using it: close that and start "
@@ -50,10 +50,10 @@ export const texts = Object.freeze({
     microphone_silent: "The microphone was opened but gives no sound. Reload the page.",
     insecure_page:
       "Browsers give the microphone only to pages they can trust. Open this page over https, or "
-      + "as localhost on the server's own machine.",
+      + "as localhost on the server’s own machine.",
     browser_too_old: "This browser cannot pass on sound from a page. Update it, or use another.",
     rate_unsupported:
-      "The microphone runs at a rate the server does not take. Set it to 48 kHz in the system's "
+      "The microphone runs at a rate the server does not take. Set it to 48 kHz in the system’s "
       + "sound settings and start again.",
     copy_failed: "The browser did not let the text be copied. Download it instead.",
 
@@ -64,14 +64,14 @@ export const texts = Object.freeze({
     token_expired: "The token has expired. What was said is below. Bring a fresh one to go on.",
     forbidden: "This token does not allow transcription. Ask for one that does.",
     origin_refused:
-      "The server does not accept this page's address. Open it under an address the server's "
+      "The server does not accept this page’s address. Open it under an address the server’s "
       + "settings list among its origins.",
     too_many_sessions:
       "This token already has as many sessions as it may. End one, then start again.",
     overloaded: "The server is full. Wait a moment, then start again.",
     not_accepted:
-      "The server did not take the session: it is full, or this token is in use elsewhere. Wait a "
-      + "moment, then start again.",
+      "The server did not take the session: it is full, this token is in use elsewhere, or this "
+      + "page’s address is not among the server’s origins. Wait a moment, then start again.",
     unreachable:
       "The server cannot be reached. Check the network and that the server runs, then start again.",
     network_lost: "The connection was lost. What was said is below. Start again to go on.",
@@ -79,15 +79,19 @@ export const texts = Object.freeze({
       "The connection is too slow for the sound, and was ended. What was said is below. Start "
       + "again when the network is better.",
 
-    quota_audio: "This token's audio time is used up. What was said is below. Bring a fresh token.",
-    quota_bytes: "This token's data is used up. What was said is below. Bring a fresh token.",
+    quota_audio:
+      "The audio time that the token gives a session is used up. What was said is below. Start "
+      + "again to go on, or bring a token that allows more.",
+    quota_bytes:
+      "The data that the token gives a session is used up. What was said is below. Start again to "
+      + "go on, or bring a token that allows more.",
     session_too_long:
       "The session has reached its longest time. What was said is below. Start again to go on.",
     idle: "The server heard nothing for too long and ended the session. Start again.",
     start_late: "The start took too long. Start again.",
     bad_message: "Page and server do not understand each other. Reload the page.",
     message_too_big: "Page and server do not understand each other. Reload the page.",
-    language_unknown: "The server's model does not know this language.",
+    language_unknown: "The server’s model does not know this language.",
     internal: "The server failed. What was said is below. Start again.",
     shutting_down: "The server is restarting. What was said is below. Start again in a moment.",
     unknown: "Something went wrong. Reload the page and start again.",
