@@ -1,0 +1,55 @@
+"""The real page in a real browser, before the real server and its model: recorded speech goes into
+the browser's microphone and stands on the page as settled words.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from server.embedded import Recording
+from server.provision import join_recordings
+from tests.web.browser import ALLOWED, CHROMIUM, FAKE_DEVICE, FLAGS, launched
+
+SENTENCES = ("hello world", "the quick brown fox jumps over the lazy dog")
+LIMIT_MS = 60_000
+"""For a machine that is busy; nothing here waits for it to pass."""
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium: /usr/bin/chromium")
+
+
+@pytest.fixture
+def page(english_recordings: list[Recording], tmp_path: Path) -> Iterator[Page]:
+    """A page whose microphone hears `SENTENCES` again and again.
+
+    Again, because the browser may begin the file anew while it opens the microphone.
+    """
+    spoken = [r.wav_bytes for r in english_recordings if r.text.lower().strip(".") in SENTENCES]
+    speech = tmp_path / "speech.wav"
+    speech.write_bytes(join_recordings(spoken))
+    args = [*FLAGS, ALLOWED, FAKE_DEVICE, f"--use-file-for-fake-audio-capture={speech}"]
+    with sync_playwright() as playwright, launched(playwright, args) as browser:
+        yield browser.new_page()
+
+
+def test_what_is_said_into_the_microphone_stands_on_the_page(page, live_server):
+    page.goto(f"{live_server.page_url}/#token={live_server.token()}")
+    page.locator("#toggle").click()
+    settled = page.locator('#captions [data-final="true"]')
+    for sentence in SENTENCES:
+        said = settled.filter(has_text=re.compile(sentence, re.IGNORECASE))
+        expect(said.first).to_be_visible(timeout=LIMIT_MS)
+    page.locator("#toggle").click()
+    expect(page.locator("#status")).to_have_text("Stopped", timeout=LIMIT_MS)
+    expect(page.locator('#captions [data-final="false"]')).to_have_count(0)
+    expect(page.locator("#problem")).to_be_hidden()
+    assert live_server.last_row("session.ended").reason == "stopped"
+
+
+def test_a_token_past_its_time_is_refused_and_a_fresh_one_asked_for(page, live_server):
+    page.goto(f"{live_server.page_url}/#token={live_server.token(age_s=-7200)}")
+    page.locator("#toggle").click()
+    expect(page.locator("#problem")).to_contain_text("The token is not valid, or it has expired")
+    expect(page.locator("#token-form")).to_be_visible()
