@@ -151,8 +151,9 @@ class Connection:
         self._has_acts.set()
 
     async def _read(self) -> None:
-        while not self._is_peer_gone:
-            await self._may_read.wait()
+        while True:
+            if not self._is_peer_gone:  # of a peer that is gone, only the reason is left to read
+                await self._may_read.wait()
             message = await self._websocket.receive()
             now_s = self._clock()
             match message:
@@ -163,6 +164,8 @@ class Connection:
                 case _:
                     self._is_peer_gone = True
                     self._session.receive_gone(message.get("code"))
+                    self._has_acts.set()
+                    return
             if not self._session.wants_audio:
                 self._may_read.clear()
             self._has_acts.set()
@@ -181,7 +184,10 @@ class Connection:
                 if not self._is_peer_gone:
                     async with asyncio.timeout(self._settings.write_limit_s):
                         await self._websocket.send_text(wire.encode(event))
-            except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            except (WebSocketDisconnect, RuntimeError):
+                self._is_peer_gone = True  # the reader will hear why
+                self._may_read.set()
+            except TimeoutError:
                 self._is_peer_gone = True
                 self._session.receive_gone()
                 self._has_acts.set()

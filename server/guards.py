@@ -42,7 +42,7 @@ class Verdict(Enum):
     another decode with full context, which is then believed.
     """
     LOOPING = "looping"
-    """No mouth says this. Decode again with full context; if it still loops, nothing was heard."""
+    """Hardly what was said. Decode again with full context, then in halves, then cut the loop."""
     SPARSE = "sparse"
     """Far too few words for so long a stretch of speech: the decoder stopped early. Decode it in
     two halves.

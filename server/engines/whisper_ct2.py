@@ -120,12 +120,27 @@ class WhisperCt2:
                 return NOTHING_HEARD
             case Verdict.SPARSE:
                 return self._decode_halves(utterance) if utterance.is_final else first
+            case Verdict.SUSPECT | Verdict.LOOPING if not utterance.is_final:
+                return _without_loop(first)  # the next partial comes sooner than a full context
             case Verdict.SUSPECT | Verdict.LOOPING:
-                if not utterance.is_final:  # the next partial comes sooner than a full context
-                    return replace(first, text=without_repeats(first.text))
                 [(again, verdict_again)] = self._decode([utterance], FULL_CONTEXT_SAMPLES)
-                is_lost = verdict_again in (Verdict.LOOPING, Verdict.SILENT)
-                return NOTHING_HEARD if is_lost else again
+                return self._settle_again(utterance, again, verdict_again)
+
+    def _settle_again(
+        self, utterance: Utterance, again: Hypothesis, verdict: Verdict
+    ) -> Hypothesis:
+        """After full context: people do say things twice, and what was heard must not be lost."""
+        guards = self._settings.guards
+        match verdict:
+            case Verdict.FIT | Verdict.SUSPECT:
+                return again
+            case Verdict.SILENT:
+                return NOTHING_HEARD
+            case Verdict.SPARSE | Verdict.LOOPING:
+                if utterance.samples.size >= samples_from_ms(guards.sparse_from_ms):
+                    return self._decode_halves(utterance)
+                is_unsure = again.mean_log_probability < guards.least_mean_log_probability
+                return NOTHING_HEARD if is_unsure else _without_loop(again)
 
     def _decode_halves(self, utterance: Utterance) -> Hypothesis:
         """Cut at the quietest place around the middle and hear both sides on their own."""
@@ -176,7 +191,7 @@ class WhisperCt2:
                 mean_log_probability=result.scores[0],
             )
             verdict = judge(hypothesis, len(tokens), utterance.samples.size, guards)
-            if utterance.is_final and verdict in (Verdict.FIT, Verdict.SUSPECT, Verdict.SPARSE):
+            if utterance.is_final and verdict is not Verdict.SILENT:
                 row = encoded if len(batch) == 1 else _row(encoded, index)
                 hypothesis = self._with_words(hypothesis, tokens, utterance.samples.size, row)
             decoded.append((hypothesis, verdict))
@@ -228,6 +243,18 @@ def _max_length(n_tokens: int, n_prompt_tokens: int) -> int:
     and its rest.
     """
     return min(_MAX_LENGTH_TOKENS, max(2 * n_tokens, n_tokens + n_prompt_tokens))
+
+
+def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
+    """Up to where it begins to say itself again."""
+    text = without_repeats(hypothesis.text)
+    words, n_characters = [], 0
+    for word in hypothesis.words:
+        n_characters += len(word.text) + (not word.is_joined and n_characters > 0)
+        if n_characters > len(text):
+            break
+        words.append(word)
+    return replace(hypothesis, text=text, words=tuple(words))
 
 
 def _row(encoded: ctranslate2.StorageView, index: int) -> ctranslate2.StorageView:

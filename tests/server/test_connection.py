@@ -156,6 +156,14 @@ async def test_a_client_that_vanishes_leaves_one_record_and_nothing_running():
     assert all(future.cancelled() for future in it.transcriber.futures)
 
 
+async def test_a_peer_that_fails_while_it_is_written_to_is_recorded_by_its_own_reason():
+    async with scene() as it:
+        it.websocket.close_code = 1009  # sending fails from now on
+        it.websocket.put(START)
+        it.websocket.vanish(1009)
+    assert it.records[-1].reason == "message_too_big"
+
+
 async def test_a_client_that_never_reads_counts_as_gone():
     async with scene() as it:
         it.websocket.may_send.clear()

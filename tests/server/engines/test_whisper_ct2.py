@@ -1,0 +1,112 @@
+"""The embedded model, opened from its pack in memory."""
+
+from dataclasses import replace
+
+import miniaudio
+import numpy as np
+import pytest
+
+from security.keys import open_key_file
+from security.weights import open_pack
+from server.engines.whisper_ct2 import ModelError, WhisperCt2, WhisperSettings
+from server.guards import Verdict
+from server.recognition import NOTHING_HEARD, Utterance
+
+
+@pytest.fixture(scope="module")
+def files(embedded_model_pack):
+    with (
+        open_key_file(embedded_model_pack.pack_key_file) as key,
+        open_pack(embedded_model_pack.pack_folder, key) as pack,
+    ):
+        yield pack.files
+
+
+@pytest.fixture(scope="module")
+def engine(files):
+    return WhisperCt2("tiny.en", files, WhisperSettings())
+
+
+@pytest.fixture(scope="module")
+def fox(english_recordings):
+    decoded = miniaudio.decode(english_recordings[1].wav_bytes, nchannels=1, sample_rate=16_000)
+    return np.array(decoded.samples, np.float32) / 32768
+
+
+def test_speech_becomes_text_with_words(engine, fox):
+    [heard] = engine.transcribe([Utterance(fox, is_final=True)])
+    assert heard.text == "The quick brown fox jumps over the lazy dog."
+    assert [word.text for word in heard.words] == heard.text.split()
+    starts = [word.start_sample for word in heard.words]
+    assert starts == sorted(starts)
+    assert heard.words[-1].end_sample <= fox.size
+    assert heard.language == "en"
+
+
+def test_words_lie_where_they_are_said(engine, fox):
+    padded = np.concatenate([np.zeros(16_000, np.float32), fox])
+    [early] = engine.transcribe([Utterance(fox, is_final=True)])
+    [late] = engine.transcribe([Utterance(padded, is_final=True)])
+    moved = [b.start_sample - a.start_sample for a, b in zip(early.words, late.words, strict=True)]
+    assert np.median(moved) == pytest.approx(16_000, abs=1600)
+
+
+def test_a_partial_has_text_and_no_words(engine, fox):
+    [heard] = engine.transcribe([Utterance(fox[:24_000], is_final=False)])
+    assert heard.text.casefold().startswith("the quick")
+    assert heard.words == ()
+
+
+def test_a_batch_of_mixed_lengths_gives_what_each_gives_alone(engine, fox):
+    batch = [Utterance(fox, is_final=True), Utterance(fox[:28_000], is_final=True)]
+    together = engine.transcribe(batch)
+    alone = [engine.transcribe([utterance])[0] for utterance in batch]
+    assert together[0].text == alone[0].text
+    assert together[1].text.split()[:4] == alone[1].text.split()[:4]
+    assert [len(heard.words) for heard in together] == [len(h.text.split()) for h in together]
+
+
+def test_silence_is_nothing_heard(engine):
+    [heard] = engine.transcribe([Utterance(np.zeros(32_000, np.float32), is_final=True)])
+    assert heard == NOTHING_HEARD
+
+
+def test_what_somebody_says_again_and_again_is_not_lost(engine, fox):
+    long = np.tile(fox, 9)[: 25 * 16_000]
+    [heard] = engine.transcribe([Utterance(long, is_final=True)])
+    assert heard.text.casefold().count("brown fox") >= 6
+    starts = [word.start_sample for word in heard.words]
+    assert starts == sorted(starts)
+    assert starts[-1] > 20 * 16_000
+
+
+def test_a_partial_that_loops_is_shown_without_its_loop(engine, fox):
+    again = replace(NOTHING_HEARD, text="we went we went we went", words=())
+    utterance = Utterance(fox, is_final=False)
+    assert engine._settle(utterance, again, Verdict.LOOPING).text == "we went"
+
+
+def test_the_shortest_utterance_does_no_harm(engine):
+    assert len(engine.transcribe([Utterance(np.ones(100, np.float32), is_final=True)])) == 1
+
+
+def test_an_english_model_says_that_it_knows_english_only(engine):
+    assert engine.card.languages == {"en"}
+
+
+@pytest.mark.parametrize("missing", ["tokenizer.json", "config.json", "model.bin"])
+def test_a_pack_that_lacks_a_file_is_no_model(files, missing):
+    incomplete = {name: content for name, content in files.items() if name != missing}
+    with pytest.raises(ModelError):
+        WhisperCt2("x", incomplete, WhisperSettings())
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json", "model.bin"])
+def test_a_file_that_is_something_else_is_no_model(files, name):
+    with pytest.raises(ModelError):
+        WhisperCt2("x", {**files, name: memoryview(b"{}")}, WhisperSettings())
+
+
+def test_a_device_that_is_not_there_is_told(files):
+    with pytest.raises(ModelError):
+        WhisperCt2("x", files, replace(WhisperSettings(), device="abacus"))

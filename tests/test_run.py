@@ -1,0 +1,141 @@
+"""The command line: what a person can mend is one line and an exit code."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import copy_data
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "run.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "EARWITNESS_DATA_FOLDER": str(data), "PIP_NO_INDEX": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def complaint(result: subprocess.CompletedProcess, exit_code: int) -> str:
+    """The one line on standard error."""
+    assert result.returncode == exit_code, result.stderr
+    [line] = result.stderr.splitlines()
+    assert line.startswith("earwitness: ")
+    return line
+
+
+@pytest.fixture
+def data(embedded_model_pack, tmp_path) -> Path:
+    copy_data(embedded_model_pack, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def a_sealed_file(data: Path) -> Path:
+    return max((data / "models" / "tiny.en").iterdir(), key=lambda path: path.stat().st_size)
+
+
+def test_a_damaged_model_is_refused(data):
+    with a_sealed_file(data).open("r+b") as file:
+        file.seek(5_000_000)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    assert "cannot be opened: wrong key, or the pack is damaged" in complaint(run(data, "serve"), 3)
+    rows = run(data, "audit", "list", "--event", "model.refused").stdout
+    assert "reason=bad_segment" in rows
+
+
+def test_a_model_cut_short_is_refused(data):
+    os.truncate(a_sealed_file(data), 4_000_000)
+    assert "models/tiny.en" in complaint(run(data, "serve"), 3)
+
+
+def test_a_wrong_key_is_refused_in_the_same_words(data):
+    (data / "keys" / "pack.key").write_text("00" * 32 + "\n")
+    assert "cannot be opened: wrong key, or the pack is damaged" in complaint(run(data, "serve"), 3)
+
+
+def test_a_missing_model_that_cannot_be_fetched_is_told(data):
+    shutil.rmtree(data / "models")
+    assert "could not be downloaded" in complaint(run(data, "serve"), 3)
+
+
+def test_a_model_nobody_knows_is_told(data):
+    assert "seal any other" in complaint(run(data, "serve", "--model", "huge"), 3)
+
+
+def test_a_key_open_to_others_is_refused(data):
+    (data / "keys" / "pack.key").chmod(0o644)
+    assert "chmod 600" in complaint(run(data, "serve"), 4)
+
+
+def test_a_missing_key_is_not_made_anew_over_a_pack(data):
+    (data / "keys" / "pack.key").unlink()
+    assert "stays sealed" in complaint(run(data, "serve"), 4)
+    assert not (data / "keys" / "pack.key").exists()
+
+
+def test_a_port_in_use_is_told(data):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert f"port {port}" in complaint(run(data, "serve", "--port", port), 6)
+
+
+def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "data").write_text("a file where a folder should be")
+    assert str(tmp_path / "data") in complaint(run(tmp_path / "data", "serve"), 5)
+
+
+def test_a_damaged_trail_is_told(data):
+    (data / "audit.sqlite3").write_bytes(b"not a database" * 1000)
+    (data / "audit.sqlite3").chmod(0o600)
+    assert "audit.sqlite3" in complaint(run(data, "serve"), 5)
+
+
+def test_settings_that_are_wrong_are_told_together(data):
+    result = run(data, "serve", EARWITNESS_LISTEN__PORT="x", EARWITNESS_SESSION__IDLE_LIMIT_S="y")
+    assert result.returncode == 2
+    assert "listen.port" in result.stderr
+    assert "session.idle_limit_s" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_minted_token_is_all_that_is_printed(data):
+    result = run(data, "token", "mint", "--subject", "alice", "--audio-s", "60")
+    assert result.stdout.count(".") == 2
+    assert len(result.stdout.split()) == 1
+    assert result.stderr == ""
+
+
+def test_a_token_that_would_live_too_long_is_not_minted(data):
+    complaint(run(data, "token", "mint", "--lifetime-s", "999999"), 2)
+
+
+def test_a_pack_can_be_verified(data):
+    result = run(data, "seal", "verify")
+    assert result.returncode == 0
+    assert "tiny.en version 1: 4 files" in result.stdout
+
+
+def test_a_folder_can_be_sealed_and_is_not_sealed_twice(data, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    arguments = ("seal", "folder", str(folder), "--name", "mine")
+    assert run(data, *arguments).returncode == 0
+    assert "never overwritten" in complaint(run(data, *arguments), 3)
+    assert "does not hold" in complaint(run(data, "serve", "--model", "mine"), 3)
+
+
+def test_a_trail_that_does_not_exist_is_told(data):
+    assert "no audit trail yet" in complaint(run(data, "audit", "list"), 5)
