@@ -7,8 +7,8 @@
  */
 
 import { Captions } from "./captions.js";
-import { openMicrophone } from "./capture.js";
-import { StreamError, isToken, openStream } from "./stream.js";
+import { CaptureError, openMicrophone } from "./capture.js";
+import { Stream, StreamError, isToken } from "./stream.js";
 import { texts } from "./texts.js";
 import { Transcript } from "./transcript.js";
 
@@ -16,6 +16,8 @@ const TOKEN_KEY = "earwitness.token";
 const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "forbidden"]);
 const QUIETEST_DB = -60;
 const COPIED_MS = 2_000;
+/** Some browsers read the text only after the click has been dealt with. */
+const DOWNLOAD_BEGUN_MS = 10_000;
 
 const STATES = Object.freeze({
   idle: { label: texts.start, status: texts.statusIdle },
@@ -45,10 +47,11 @@ async function listen() {
     showState("microphone");
     microphone = await openMicrophone();
     showState("connecting");
-    stream = await openStream(storedToken(), microphone.sampleRateHz, receiveEvent);
+    stream = new Stream(storedToken(), microphone.sampleRateHz, receiveEvent);
+    sendSound(microphone, stream);
+    await stream.ready;
     screen = navigator.wakeLock?.request("screen").catch(() => null);
     const stopped = new Promise((resolve) => (requestStop = resolve));
-    sendSound(microphone, stream);
     showState("listening");
     const problem = await Promise.race([stopped, microphone.lost, stream.done]);
     showState("finishing");
@@ -58,7 +61,9 @@ async function listen() {
     await stream.done;
     if (problem) showProblem(problem);
   } catch (error) {
-    showProblem(error.code ?? "unknown", error.message);
+    // What the browser throws has codes too, of another kind.
+    const isOurs = error instanceof CaptureError || error instanceof StreamError;
+    showProblem(isOurs ? error.code : "unknown", error.message);
   } finally {
     await microphone?.close();
     stream?.close();
@@ -197,7 +202,7 @@ function downloadText() {
   link.href = URL.createObjectURL(new Blob([transcript.text], { type: "text/plain" }));
   link.download = `earwitness-${moment}.txt`;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), DOWNLOAD_BEGUN_MS);
 }
 
 // --- the page ---

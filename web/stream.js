@@ -3,13 +3,14 @@
  *
  * A browser is not told why a handshake was denied, only that it was: then `/v1/whoami` is asked
  * with the same token. Every way in which a session can fail is a StreamError with the server's
- * code, or one of ours where there is none. What the network does not take away is bounded.
+ * code, or one of ours where there is none. Sound that comes before the server is ready waits for it,
+ * so that nobody's first words are lost. What the network does not take away is bounded.
  */
 
 const PROTOCOL = "earwitness.v1";
-const OPEN_LIMIT_MS = 15_000;
+const OPEN_LIMIT_MS = 10_000;
 const END_LIMIT_MS = 60_000;
-/** Sound that waits for the network; more than half a minute at 16 kHz. */
+/** Sound that waits for the server or the network: half a minute at 16 kHz, ten seconds at 48. */
 const MAX_WAITING_BYTES = 1_000_000;
 
 export class StreamError extends Error {
@@ -25,44 +26,34 @@ export function isToken(text) {
   return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);
 }
 
-/**
- * A session that is ready for sound.
- *
- * @param {string} token
- * @param {number} sampleRateHz
- * @param {(event: object) => void} receiveEvent
- */
-export async function openStream(token, sampleRateHz, receiveEvent) {
-  const stream = new Stream(token, sampleRateHz, receiveEvent);
-  try {
-    await stream.ready;
-  } catch (error) {
-    stream.close();
-    throw error.code === "denied" ? await reasonOfDenial(token) : error;
-  }
-  return stream;
-}
-
-class Stream {
+export class Stream {
   #socket;
   #sampleRateHz;
   #receiveEvent;
   #error = null;
+  /** @type {ArrayBuffer[] | null} sound before `ready`; null from then on */
+  #early = [];
+  #earlyBytes = 0;
   #hasOpened = false;
   #hasEnded = false;
   #limit;
   #settleReady;
   #settleDone;
 
-  /** Resolves when the server takes sound, or rejects with a StreamError. */
+  /** Resolves when the server takes sound, or rejects with a StreamError that says why not. */
   ready;
   /** Resolves when the server has said all, or rejects with a StreamError. */
   done;
 
+  /**
+   * @param {string} token
+   * @param {number} sampleRateHz
+   * @param {(event: object) => void} receiveEvent
+   */
   constructor(token, sampleRateHz, receiveEvent) {
     this.#sampleRateHz = sampleRateHz;
     this.#receiveEvent = receiveEvent;
-    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.ready = this.#becomeReady(token);
     this.done = new Promise((resolve, reject) => (this.#settleDone = { resolve, reject }));
     this.done.catch(() => {}); // a session that is never ready has nobody who waits for its end
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
@@ -76,9 +67,15 @@ class Stream {
 
   /** @param {ArrayBuffer} block */
   send(block) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    if (this.#socket.bufferedAmount > MAX_WAITING_BYTES) this.#fail("network_slow");
-    else this.#socket.send(block);
+    if (this.#socket.readyState > WebSocket.OPEN) return;
+    if (this.#earlyBytes + this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
+      this.#fail("network_slow");
+    } else if (this.#early) {
+      this.#early.push(block);
+      this.#earlyBytes += block.byteLength;
+    } else {
+      this.#socket.send(block);
+    }
   }
 
   /** No more sound: `done` resolves after the last final. */
@@ -93,6 +90,14 @@ class Stream {
     this.#socket.close();
   }
 
+  async #becomeReady(token) {
+    try {
+      await new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    } catch (error) {
+      throw error.code === "denied" ? await reasonOfDenial(token) : error;
+    }
+  }
+
   #start() {
     this.#hasOpened = true;
     this.#socket.send(JSON.stringify({ type: "start", sample_rate_hz: this.#sampleRateHz }));
@@ -101,6 +106,7 @@ class Stream {
   #receive(event) {
     if (event.type === "ready") {
       clearTimeout(this.#limit);
+      this.#sendEarly();
       this.#settleReady.resolve();
     } else if (event.type === "error") {
       this.#error ??= new StreamError(event.code, event.message);
@@ -108,6 +114,12 @@ class Stream {
       this.#hasEnded = true;
     }
     this.#receiveEvent(event);
+  }
+
+  #sendEarly() {
+    for (const block of this.#early ?? []) this.#socket.send(block);
+    this.#early = null;
+    this.#earlyBytes = 0;
   }
 
   #endAfter(limitMs, code) {

@@ -2,6 +2,7 @@
 says what its script says.
 """
 
+import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,6 +26,7 @@ from server.errors import Refusal
 
 WEB_FOLDER = Path(__file__).parents[2] / "web"
 TOKEN = "aaaa.bbbb.cccc"  # noqa: S105 (the form of one, not one)
+READY_LIMIT_S = 30
 USAGE = wire.Usage(bytes=0, audio_ms=0, speech_ms=0, segments=0)
 
 
@@ -81,8 +83,13 @@ class FakeServer:
     denial: Refusal | None = None
     is_token_good: bool = False
     """Whether `/v1/whoami` answers 200 although the handshake is denied."""
+    may_be_ready: threading.Event = field(default_factory=threading.Event)
+    """Set from the start; a test that clears it sets it again."""
     sessions: list[Heard] = field(default_factory=list)
     address: str = ""
+
+    def __post_init__(self) -> None:
+        self.may_be_ready.set()
 
     def app(self) -> Starlette:
         routes = [
@@ -102,6 +109,7 @@ class FakeServer:
         assert isinstance(start, wire.Start)
         heard.start = start
         self.sessions.append(heard)
+        await asyncio.to_thread(self.may_be_ready.wait, READY_LIMIT_S)
         limits = wire.Limits(audio_ms=None, bytes=None, expires_in_s=600)
         await heard.say(wire.Ready("s1", "fake", "en", 400, limits))
         await self.script(heard)
