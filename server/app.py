@@ -77,8 +77,7 @@ def build_app(parts: Parts) -> ASGIApp:
             grant = parts.door.admit(
                 _headers(websocket.headers), _offered(websocket), parts.wall_clock()
             )
-            if parts.is_engine_full():
-                raise RefusedError(errors.OVERLOADED, "engine_full")
+            _check_room(parts)
             with parts.live.place(grant):
                 await _run_session(parts, websocket, grant, caller)
         except RefusedError as refused:
@@ -89,10 +88,14 @@ def build_app(parts: Parts) -> ASGIApp:
             await websocket.send_denial_response(_answer(errors.INTERNAL))
 
     async def whoami(request: Request) -> Response:
+        grant: Grant | None = None
         try:
             grant = parts.door.admit(_headers(request.headers), (), parts.wall_clock())
+            _check_room(parts)
+            with parts.live.place(grant):
+                pass
         except RefusedError as refused:
-            await _record_refusal(parts, refused, _caller(request), None)
+            await _record_refusal(parts, refused, _caller(request), grant)
             return _answer(refused.refusal)
         return JSONResponse({"subject": grant.subject, "expires_in_s": int(grant.expires_in_s)})
 
@@ -101,11 +104,16 @@ def build_app(parts: Parts) -> ASGIApp:
 
     routes = [
         WebSocketRoute("/v1/stream", stream),
-        Route("/v1/whoami", whoami),
+        Route("/v1/whoami", whoami, methods=["GET", "POST"]),
         Route("/healthz", health),
         Mount("/", StaticFiles(directory=parts.web_folder, html=True)),
     ]
     return _WithHeaders(Starlette(routes=routes))
+
+
+def _check_room(parts: Parts) -> None:
+    if parts.is_engine_full():
+        raise RefusedError(errors.OVERLOADED, "engine_full")
 
 
 async def _run_session(parts: Parts, websocket: WebSocket, grant: Grant, caller: Caller) -> None:

@@ -49,8 +49,12 @@ START_LATE = Refusal("start_late", 4408, "The start message did not come in time
 TOKEN_EXPIRED = Refusal(
     "token_expired", 4401, "The token has expired. Connect with a fresh one.", 401
 )
-QUOTA_BYTES = Refusal("quota_bytes", 4413, "The token's byte quota is used up.", 429)
-QUOTA_AUDIO = Refusal("quota_audio", 4413, "The token's audio time is used up.", 429)
+QUOTA_BYTES = Refusal(
+    "quota_bytes", 4413, "The bytes that the token allows a session are used up.", 429
+)
+QUOTA_AUDIO = Refusal(
+    "quota_audio", 4413, "The audio time that the token allows a session is used up.", 429
+)
 SESSION_TOO_LONG = Refusal(
     "session_too_long", 4413, "The session has reached its longest time.", 429
 )

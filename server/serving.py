@@ -8,6 +8,7 @@ the README lists.
 """
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -59,6 +60,19 @@ class Running:
     """Waits for a signal to stop."""
 
 
+class _NotADeniedHandshake(logging.Filter):
+    """Drops what uvicorn says of every handshake that was denied with an HTTP answer.
+
+    The denial is in the trail; a stranger must not be able to fill the log with it.
+    """
+
+    _TEXT = "ASGI callable returned without completing handshake."
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.msg != self._TEXT
+
+
 class _Server(uvicorn.Server):
     """Ends sessions politely before uvicorn ends their sockets."""
 
@@ -97,6 +111,7 @@ async def running_server(settings: Settings) -> AsyncIterator[Running]:
             web_folder=WEB_FOLDER,
             wall_clock=time.time,  # noqa: TID251 - the shell that owns the wall clock
         )
+        logging.getLogger("uvicorn.error").addFilter(_NotADeniedHandshake())
         server = _Server(_uvicorn_config(parts, settings), live)
         await store.record(ServerStarted(version("earwitness")))
         async with asyncio.TaskGroup() as tasks:

@@ -147,7 +147,9 @@ export class Stream {
 
 async function reasonOfDenial(token) {
   try {
-    const answer = await fetch("/v1/whoami", { headers: { Authorization: `Bearer ${token}` } });
+    // POST, because a browser names its origin then, as it does for a WebSocket
+    const headers = { Authorization: `Bearer ${token}` };
+    const answer = await fetch("/v1/whoami", { method: "POST", headers });
     if (answer.ok) return new StreamError("not_accepted");
     const { code, message } = await answer.json();
     return new StreamError(code, message);

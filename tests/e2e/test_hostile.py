@@ -91,6 +91,12 @@ async def test_a_token_that_is_not_good_is_refused_before_accept(
     assert (row.reason, row.detail["http_status"]) == (reason, status)
 
 
+async def test_strangers_cannot_fill_the_log(live_server, capfd):
+    for token in (None, "garbage", "eyJhbGciOiJub25lIn0.e30."):
+        await refused_at_the_door(live_server, token)
+    assert "".join(capfd.readouterr()) == ""
+
+
 async def test_a_page_from_elsewhere_is_refused(live_server):
     status, body = await refused_at_the_door(
         live_server, live_server.token(), origin="https://evil.example"

@@ -121,6 +121,15 @@ def test_whoami_tells_a_page_whether_its_token_is_good(scene):
     assert scene.client.get("/v1/whoami", headers=bearer(scopes={"audit"})).status_code == 403
 
 
+def test_whoami_tells_a_page_that_there_is_no_room_or_that_it_may_not_come(scene):
+    elsewhere = {**bearer(), "origin": "https://evil.example"}
+    assert scene.client.post("/v1/whoami", headers=elsewhere).json()["code"] == "origin_refused"
+    none_left = bearer(concurrent_sessions=0)
+    assert scene.client.post("/v1/whoami", headers=none_left).json()["code"] == "too_many_sessions"
+    scene.is_full = True
+    assert scene.client.post("/v1/whoami", headers=bearer()).json()["code"] == "overloaded"
+
+
 @pytest.mark.parametrize("path", ["/", "/main.js", "/healthz", "/v1/whoami", "/nothing"])
 def test_every_answer_carries_the_security_headers(scene, path):
     response = scene.client.get(path)

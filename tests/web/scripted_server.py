@@ -94,7 +94,7 @@ class FakeServer:
     def app(self) -> Starlette:
         routes = [
             WebSocketRoute("/v1/stream", self._stream),
-            Route("/v1/whoami", self._whoami),
+            Route("/v1/whoami", self._whoami, methods=["GET", "POST"]),
             Mount("/", StaticFiles(directory=WEB_FOLDER, html=True)),
         ]
         return Starlette(routes=routes, middleware=[Middleware(_WithHeaders)])
