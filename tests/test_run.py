@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "run.py", *arguments],
         cwd=ROOT,
         env={**os.environ, "EARWITNESS_DATA_FOLDER": str(data), "PIP_NO_INDEX": "1", **environment},
