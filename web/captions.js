@@ -17,6 +17,8 @@ export class Captions {
   #hint;
   /** @type {Map<number, {line: HTMLElement, settled: HTMLElement, tail: HTMLElement}>} */
   #lines = new Map();
+  #isFollowing = true;
+  #topPx = 0;
 
   /**
    * @param {HTMLElement} container where the lines go
@@ -27,6 +29,9 @@ export class Captions {
     this.#container = container;
     this.#announcer = announcer;
     this.#hint = hint;
+    container.addEventListener("scroll", () => this.#receiveScroll());
+    // A notice above the lines, or a turned phone, leaves them less room.
+    new ResizeObserver(() => this.#follow()).observe(container);
   }
 
   get isEmpty() {
@@ -35,14 +40,13 @@ export class Captions {
 
   /** @param {import("./transcript.js").Segment} segment */
   show(segment) {
-    const isFollowing = this.#isAtEnd();
     if (segment.isFinal && segment.stable === "") {
       this.#remove(segment.number);
     } else {
       this.#write(segment);
     }
     this.#hint.hidden = !this.isEmpty;
-    if (isFollowing) this.#container.scrollTop = this.#container.scrollHeight;
+    this.#follow();
   }
 
   #write(segment) {
@@ -81,6 +85,18 @@ export class Captions {
     while (this.#announcer.childElementCount > ANNOUNCED_LINES) {
       this.#announcer.firstElementChild.remove();
     }
+  }
+
+  /** Only a reader scrolls up; the end also moves away when there is less room. */
+  #receiveScroll() {
+    const { scrollTop } = this.#container;
+    if (this.#isAtEnd()) this.#isFollowing = true;
+    else if (scrollTop < this.#topPx) this.#isFollowing = false;
+    this.#topPx = scrollTop;
+  }
+
+  #follow() {
+    if (this.#isFollowing) this.#container.scrollTop = this.#container.scrollHeight;
   }
 
   #isAtEnd() {
