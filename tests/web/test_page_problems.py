@@ -125,3 +125,18 @@ def test_a_microphone_that_is_pulled_out_ends_the_session_in_order(page, server)
     page.evaluate("() => window.pull()")
     expect(page.locator("#problem")).to_contain_text("The microphone was disconnected.")
     assert server.sessions[0].has_stopped
+
+
+def test_a_fault_of_the_browser_is_told_in_the_words_of_the_page(page, server):
+    page.evaluate(
+        """() => {
+          window.AudioContext = class {
+            constructor() { throw new DOMException("Inner words", "InvalidStateError"); }
+          };
+        }"""
+    )
+    page.locator("#toggle").click()
+    expect(page.locator("#problem")).to_have_text(
+        "Something went wrong. Reload the page and start again."
+    )
+    expect(page.locator("#toggle-label")).to_have_text("Start listening")
