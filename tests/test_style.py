@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("server", "client", "security", "web", "bench", "docs", "tests", ".ci")
-TEXT_SUFFIXES = {"", ".css", ".html", ".js", ".json", ".md", ".py", ".svg", ".toml", ".txt", ".yml"}
+TEXT_SUFFIXES = {".css", ".html", ".js", ".json", ".md", ".py", ".svg", ".toml", ".txt", ".yml"}
+TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "run"}
 MOST_LINES = 400
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
@@ -49,7 +50,7 @@ def texts():
     for folder in FOLDERS:
         files += (ROOT / folder).rglob("*")
     for path in sorted(files):
-        if path.is_file() and path.suffix in TEXT_SUFFIXES and "__pycache__" not in path.parts:
+        if path.is_file() and (path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES):
             yield path.relative_to(ROOT).as_posix(), path.read_text()
 
 
