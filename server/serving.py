@@ -138,6 +138,7 @@ def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=settings.listen.most_frame_bytes,
         ws_per_message_deflate=False,
+        ws_ping_interval=None,  # answers are not read while a socket is not: `idle_limit_s` serves
         lifespan="off",
         log_config=None,
         access_log=False,

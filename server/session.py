@@ -228,7 +228,9 @@ class Session:
             self._close(errors.INTERNAL.close_code, errors.INTERNAL.code)
 
     def tick(self, now_s: float) -> None:
-        """Let time pass."""
+        """Let time pass. While it is we who do not listen, the peer is not idle."""
+        if not self.wants_audio:
+            self._heard_s = now_s
         due = [refusal for deadline_s, refusal in self._deadlines() if deadline_s <= now_s]
         if not due or self.is_closed:
             return

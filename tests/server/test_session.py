@@ -376,6 +376,21 @@ def test_audio_is_not_wanted_while_too_many_finals_are_missing():
     assert shell.session.wants_audio
 
 
+def test_a_peer_that_is_not_listened_to_is_not_idle():
+    shell = new_shell(answers=False)
+    while shell.session.wants_audio:
+        shell.audio(speech(10_000) + silence(900))
+    for _ in range(60):
+        shell.tick(1.0)
+    assert shell.close_code is None
+    for request in shell.requests:
+        shell.answer(request, "text")
+    shell.tick(29.0)
+    assert shell.close_code is None
+    shell.tick(2.0)
+    assert shell.of(ErrorEvent)[0].code == "idle"
+
+
 def outputs_of(shell: Shell) -> list[str]:
     """Everything that came out, with the windows that were scored joined together."""
     outputs, windows = [], b""
