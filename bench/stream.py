@@ -4,9 +4,10 @@ A server in a process of its own; every recording is streamed to it at the pace 
 after the other, through the Python client, with two seconds of silence after it so that the end of
 speech is found and not told.
 
-first partial   from the first sample of speech being sent to the first caption with a word in it
-final           from the last sample of speech being sent to the final that ends the recording wer
-of all finals; wer_offline: faster-whisper, beam 5, int8, the same weights, on the whole file
+first_partial   from the first sample of speech being sent to the first caption with a word in it
+final           from the last sample of speech being sent to the final that ends the recording
+wer             of all finals; wer_offline: faster-whisper, beam 5, int8, the same weights, on the
+                whole file
 words_lost      of the last two words of each recording: heard offline, missing from the stream
 nonspeech_words words written for noise, music and silence
 

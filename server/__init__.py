@@ -1,15 +1,23 @@
 """The way of the audio, a line a stage.
 
-connection   frames from one socket, and events back onto it wire         text frames ↔ checked
-messages grant        verified claims → what this connection may do quota        bytes and audio
-time spent → still allowed, or which budget ran out decode       bytes of a declared encoding →
-float32 samples resample     any rate → 16 kHz vad          windows of 512 samples → probabilities
-of speech segmenter    probabilities → speech started, paused, ended track        one channel's
-audio, segments and hypotheses session      the conversation: what comes in, what has to happen
-next scheduler    segments of many sessions → batches for the engine engines      audio → words
-guards       is this hypothesis fit to be seen? hypotheses   successive hypotheses → stable words
-and a changing tail
+connection   frames from one socket, and events back onto it
+wire         text frames ↔ checked messages
+door         headers of a handshake → a grant, or a refusal
+grant        verified claims → what this connection may do
+quota        bytes and audio time spent → still allowed, or which budget ran out
+decode       bytes of a declared encoding → float32 samples
+resample     any rate → 16 kHz
+buffer       samples in at the end, spans out by their position
+vad          windows of 512 samples → probabilities of speech
+segmenter    probabilities → speech started, paused, resumed, ended
+track        one channel's audio, segments and hypotheses
+session      the conversation: what comes in, what has to happen next
+scheduler    segments of many sessions → one engine, finals first
+engines      audio → words
+guards       is this hypothesis fit to be seen?
+hypotheses   successive hypotheses → stable words and a changing tail
 
-errors, audio and config hold values that every stage uses; app joins HTTP to all this, `run.py`
-joins the parts.
+audio, errors, recognition and config hold the values that every stage uses; live counts sessions;
+app joins HTTP to all this, serving opens what it needs and runs it, provision and embedded put it
+there, and `run.py` is the command line.
 """
