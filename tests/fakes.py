@@ -24,6 +24,9 @@ GRANT = Grant(
     concurrent_sessions=None,
 )
 LOUD = 0.5
+START = '{"type":"start","sample_rate_hz":16000}'
+STOP = '{"type":"stop"}'
+FLUSH = '{"type":"flush"}'
 
 
 @dataclass
@@ -153,3 +156,16 @@ class Shell:
 
     def of(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+def new_shell(
+    start: str = START,
+    *,
+    grant: Grant = GRANT,
+    limits: SessionSettings | None = None,
+    answers: bool = True,
+) -> Shell:
+    """A session that has received `start`."""
+    clock = ManualClock()
+    shell = Shell(new_session(clock, grant, limits), clock, answers=answers)
+    return shell.text(start) if start else shell.settle()
