@@ -138,6 +138,16 @@ def test_a_hypothesis_for_a_segment_that_is_over_changes_nothing():
     assert len(shell.events) == n_events
 
 
+def test_a_partial_that_comes_after_its_segment_closed_is_neither_shown_nor_final():
+    shell = new_shell(answers=False).audio(speech(2000) + silence(900))
+    partial, final = shell.requests[0], shell.requests[-1]
+    shell.answer(partial, "early words")
+    assert shell.of(Partial) == []
+    assert shell.of(Final) == []
+    shell.answer(final, "all words")
+    assert [event.text for event in shell.of(Final)] == ["all words"]
+
+
 def test_stop_loses_no_word_that_was_still_being_said():
     shell = new_shell().audio(silence(500) + speech(1010)).text(STOP)
     [final] = shell.of(Final)
