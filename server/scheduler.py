@@ -3,8 +3,8 @@
 Finals come before partials, and among equals first come, first served. A session's newer request
 for the same segment replaces an older one that has not begun: nobody waits for a caption that is
 already out of date. Every future is settled: with a hypothesis, with `EngineFailedError` when the
-engine raised, or cancelled when it was replaced or its session has gone. When too much waits,
-`is_full` says so, and the door turns new sessions away.
+engine raised or the server stops, or cancelled when it was replaced or its session has gone. When
+too much waits, `is_full` says so, and the door turns new sessions away.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class EngineFailedError(Exception):
 
 
 class Key(NamedTuple):
-    """Whose request it is; a newer one with the same key and kind replaces it."""
+    """Whose request it is; a newer one with the same key replaces it."""
 
     session_id: str
     segment: int
@@ -59,7 +59,7 @@ class Scheduler:
         self._engine = engine
         self._settings = settings
         self._waiting: list[_Request] = []
-        self._newest: dict[Key, _Request] = {}
+        self._begun: _Request | None = None
         self._numbers = itertools.count()
         self._wakes = threading.Condition()
         self._is_stopping = False
@@ -79,16 +79,21 @@ class Scheduler:
             if self._is_stopping:
                 future.set_exception(EngineFailedError())
                 return future
-            replaced = self._newest.get(key)
-            self._newest[key] = request
+            self._drop_settled(but_for=key)
             heapq.heappush(self._waiting, request)
             self._wakes.notify()
-        if replaced is not None:
-            replaced.future.cancel()
         return future
 
+    def _drop_settled(self, but_for: Key) -> None:
+        """Nobody waits for these, and one that finals always overtake would keep its audio here."""
+        for request in self._waiting:
+            if request.key == but_for:
+                request.future.cancel()
+        self._waiting = [request for request in self._waiting if not request.future.done()]
+        heapq.heapify(self._waiting)
+
     async def run(self) -> None:
-        """Work until cancelled; what still waits then fails."""
+        """Work until cancelled; what waits then fails, and what is in an engine that hangs."""
         loop = asyncio.get_running_loop()
         thread = threading.Thread(target=self._work, args=(loop,), name="engine", daemon=True)
         thread.start()
@@ -98,6 +103,8 @@ class Scheduler:
             with self._wakes:
                 self._is_stopping = True
                 left, self._waiting = self._waiting, []
+                if self._begun is not None:
+                    left.append(self._begun)
                 self._wakes.notify()
             for request in left:
                 _settle(request.future, EngineFailedError())
@@ -112,12 +119,12 @@ class Scheduler:
 
     def _take(self) -> _Request | None:
         with self._wakes:
+            self._begun = None
             while not self._is_stopping:
                 while self._waiting:
                     request = heapq.heappop(self._waiting)
-                    if self._newest.get(request.key) is request:
-                        del self._newest[request.key]
                     if not request.future.done():
+                        self._begun = request
                         return request
                 self._wakes.wait()
         return None

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -112,8 +113,54 @@ async def test_everything_is_settled_when_the_server_stops():
         assert isinstance(future.exception(), EngineFailedError)
     late = scheduler.submit(Key("z", 0), utterance(9))
     assert isinstance(late.exception(), EngineFailedError)
-    with suppress(EngineFailedError):
-        await asyncio.wait_for(begun, 5)
+    assert begun.done()
+    begun.exception()
+
+
+async def test_what_an_engine_has_begun_and_never_ends_fails_when_the_server_stops():
+    engine = HeldRecognizer()
+    scheduler = Scheduler(engine, SchedulerSettings())
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running_task = tasks.create_task(scheduler.run())
+        begun = scheduler.submit(Key("a", 0), utterance(1))
+        await engine.begin()
+        running_task.cancel()
+        await asyncio.wait([begun])
+    assert isinstance(begun.exception(), EngineFailedError)
+    engine.may_work.release()
+
+
+async def test_audio_that_nobody_waits_for_is_let_go_though_finals_overtake_it():
+    async with running() as (scheduler, engine):
+        scheduler.submit(Key("a", 0), utterance(1))
+        await engine.begin()
+        spoken = utterance(2, is_final=False)
+        audio = weakref.ref(spoken.samples)
+        scheduler.submit(Key("b", 0), spoken).cancel()
+        del spoken
+        scheduler.submit(Key("c", 0), utterance(3))
+        await asyncio.sleep(0)
+        assert audio() is None
+
+
+def test_an_engine_that_outlives_its_loop_ends_its_thread_in_silence(capsys):
+    engine, others = HeldRecognizer(), set(threading.enumerate())
+
+    async def stop_while_the_engine_works():
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            scheduler = Scheduler(engine, SchedulerSettings())
+            running_task = tasks.create_task(scheduler.run())
+            future = scheduler.submit(Key("a", 0), utterance(1))
+            await engine.begin()
+            running_task.cancel()
+        future.exception()
+
+    asyncio.run(stop_while_the_engine_works())
+    [worker] = [thread for thread in set(threading.enumerate()) - others if thread.daemon]
+    engine.may_work.release()
+    worker.join(10)
+    assert not worker.is_alive()
+    assert "".join(capsys.readouterr()) == ""
 
 
 async def test_it_is_full_when_more_waits_than_the_limit():
