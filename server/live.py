@@ -63,8 +63,10 @@ class LiveSessions:
 
     @contextmanager
     def running(self, connection: Endable) -> Iterator[None]:
-        """While a connection runs it can be ended from here."""
+        """While a connection runs it can be ended from here; one that only now begins, at once."""
         self._connections.add(connection)
+        if self._is_stopping:
+            connection.refuse(errors.SHUTTING_DOWN)
         try:
             yield
         finally:

@@ -62,6 +62,14 @@ async def test_draining_ends_all_and_lets_nobody_in():
     assert await live.drain(0.01)
 
 
+async def test_one_that_was_still_at_the_door_when_draining_began_is_ended_too():
+    live, connection = LiveSessions(10), FakeConnection()
+    with live.place(GRANT):
+        assert not await live.drain(0.01)
+        with live.running(connection):
+            assert connection.refusals == [errors.SHUTTING_DOWN]
+
+
 async def test_draining_waits_for_the_last_to_leave():
     live = LiveSessions(10)
     place = live.place(GRANT)
