@@ -8,6 +8,7 @@ only say where it is.
 """
 
 from dataclasses import dataclass, fields, is_dataclass
+from math import isnan
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,9 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
+)
+from pydantic_settings import (
+    SettingsError as SourceError,
 )
 from typing_extensions import override
 
@@ -71,11 +75,15 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        faults = list(_negative_numbers("", self))
+        faults = list(_unusable_numbers("", self))
         if self.vad not in DETECTORS:
             faults.append(f"vad: one of {', '.join(DETECTORS)}")
         if not 0 <= self.listen.port <= 65_535:
             faults.append("listen.port: 0 to 65535")
+        if self.connection.outbox_events == 0:  # a queue of no size has no end
+            faults.append("connection.outbox_events: at least 1")
+        if Path(self.model).name != self.model or self.model.startswith(".") or not self.model:
+            faults.append("model: a name, not a path")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -136,18 +144,22 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
             f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
         ]
         raise SettingsError("\n".join(lines)) from None
+    except SourceError as error:  # a group in the environment that is not JSON; names the group
+        raise SettingsError(str(error)) from None
     except ValueError as error:  # the file is not TOML
         raise SettingsError(f"{file}: {type(error).__name__}") from None
 
 
-def _negative_numbers(prefix: str, group: object) -> list[str]:
-    """Every number here is an amount: none may be below zero."""
+def _unusable_numbers(prefix: str, group: object) -> list[str]:
+    """Every number here is an amount: none may be below zero, or nothing at all."""
     names = [f.name for f in fields(group)] if is_dataclass(group) else list(Settings.model_fields)
     faults: list[str] = []
     for name in names:
         value = getattr(group, name)
         if is_dataclass(value):
-            faults += _negative_numbers(f"{prefix}{name}.", value)
+            faults += _unusable_numbers(f"{prefix}{name}.", value)
+        elif isinstance(value, float) and isnan(value):
+            faults.append(f"{prefix}{name}: a number")
         elif isinstance(value, int | float) and value < 0 and "log_prob" not in name:
             faults.append(f"{prefix}{name}: not below 0")
     return faults

@@ -53,12 +53,28 @@ def test_all_faults_are_told_together_by_key_and_never_by_value(tmp_path):
         ("SESSION__IDLE_LIMIT_S", "-1", "session.idle_limit_s"),
         ("LISTEN__PORT", "70000", "listen.port"),
         ("VAD", "ears", "vad"),
+        ("SESSION__IDLE_LIMIT_S", "nan", "session.idle_limit_s"),
+        ("WHISPER__GUARDS__LEAST_MEAN_LOG_PROBABILITY", "nan", "log_probability: a number"),
+        ("CONNECTION__OUTBOX_EVENTS", "0", "connection.outbox_events"),
+        ("MODEL", "../keys", "model"),
+        ("MODEL", "..", "model"),
+        ("MODEL", "", "model"),
+        ("LISTEN__BOGUS", "1", "listen.bogus"),
+        ("LISTEN", "{", '"listen"'),
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch, name, value, key):
     monkeypatch.setenv(f"EARWITNESS_{name}", value)
     with pytest.raises(SettingsError, match=key):
         load_settings()
+
+
+def test_a_group_that_cannot_be_read_from_the_environment_is_told_without_what_it_says(monkeypatch):
+    monkeypatch.setenv("EARWITNESS_LISTEN", "{s3cret")
+    with pytest.raises(SettingsError) as wrong:
+        load_settings()
+    assert "s3cret" not in str(wrong.value)
+    assert "listen" in str(wrong.value)
 
 
 def test_a_file_that_is_not_there_is_told():
