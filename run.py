@@ -162,7 +162,7 @@ def token_mint(
         provision.make_keys(settings)
         token = mint_token(
             open_signing_key(settings.signing_key_file),
-            settings.token,
+            settings.token_policy,
             subject=subject,
             scopes={TRANSCRIBE_SCOPE},
             lifetime_s=lifetime_s,
@@ -229,10 +229,10 @@ async def _transcribe(settings: Settings, running: Running, recording: Path) -> 
 def _demo_token(settings: Settings) -> str:
     return mint_token(
         open_signing_key(settings.signing_key_file),
-        settings.token,
+        settings.token_policy,
         subject="demo",
         scopes={TRANSCRIBE_SCOPE},
-        lifetime_s=settings.token.max_lifetime_s,
+        lifetime_s=settings.token_policy.max_lifetime_s,
         wall_s=_wall_s(),
     )
 

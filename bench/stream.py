@@ -166,7 +166,7 @@ def measure(settings: Settings, recordings: list[Recording], *, is_quick: bool) 
         for recording in [*speech, *nonspeech]:
             token = mint_token(
                 signing_key,
-                settings.token,
+                settings.token_policy,
                 subject="bench",
                 scopes={TRANSCRIBE_SCOPE},
                 lifetime_s=900,

@@ -19,9 +19,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from pydantic_settings import (
-    SettingsError as SourceError,
-)
+from pydantic_settings import SettingsError as SourceError
 from typing_extensions import override
 
 from security.tokens import TokenPolicy
@@ -67,7 +65,7 @@ class Settings(BaseSettings):
     """Name of a pack under `models/` in the data folder."""
     vad: str = "silero"
     listen: ListenSettings = ListenSettings()
-    token: TokenPolicy = TokenPolicy(issuer="earwitness", audience="earwitness")
+    token_policy: TokenPolicy = TokenPolicy(issuer="earwitness", audience="earwitness")
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -146,8 +144,8 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
         raise SettingsError("\n".join(lines)) from None
     except SourceError as error:  # a group in the environment that is not JSON; names the group
         raise SettingsError(str(error)) from None
-    except ValueError as error:  # the file is not TOML
-        raise SettingsError(f"{file}: {type(error).__name__}") from None
+    except ValueError:
+        raise SettingsError(f"{file}: not TOML") from None
 
 
 def _unusable_numbers(prefix: str, group: object) -> list[str]:

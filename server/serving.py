@@ -150,7 +150,7 @@ def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
 def _open_verifier(settings: Settings) -> TokenVerifier:
     public = settings.signing_key_file.with_name(settings.signing_key_file.name + ".pub")
     try:
-        return TokenVerifier(settings.token, open_verifying_key(public))
+        return TokenVerifier(settings.token_policy, open_verifying_key(public))
     except KeyFileError as error:
         raise StartError(str(error), EXIT_KEYS) from None
 

@@ -36,7 +36,7 @@ class LiveServer:
     def token(self, **given) -> str:
         wall_s = time.time() + given.pop("age_s", 0)  # noqa: TID251 (the server lives by it)
         scopes = given.pop("scopes", {"transcribe"})
-        policy = given.pop("policy", self.settings.token)
+        policy = given.pop("policy", self.settings.token_policy)
         claims = {"subject": "alice", "lifetime_s": 600, **given}
         key = open_signing_key(self.settings.signing_key_file)
         return mint_token(key, policy, scopes=scopes, wall_s=wall_s, **claims)

@@ -68,7 +68,7 @@ async def ended_with(websocket) -> tuple[str, int]:
         pytest.param(lambda s: s.token()[:-6] + "AAAAAA", 401, "token_bad_signature", id="forged"),
         pytest.param(lambda s: "A" * 7000, 401, "token_malformed", id="long"),
         pytest.param(
-            lambda s: s.token(policy=replace(s.settings.token, audience="other")),
+            lambda s: s.token(policy=replace(s.settings.token_policy, audience="other")),
             401,
             "token_wrong_audience",
             id="for another",

@@ -77,6 +77,21 @@ def test_a_group_that_cannot_be_read_from_the_environment_is_told_without_what_i
     assert "listen" in str(wrong.value)
 
 
+def test_the_clients_variables_are_not_the_servers(monkeypatch):
+    monkeypatch.setenv("EARWITNESS_TOKEN", "a.b.c")
+    monkeypatch.setenv("EARWITNESS_URL", "ws://127.0.0.1:1/v1/stream")
+    monkeypatch.setenv("EARWITNESS_AUDIO", "somewhere")
+    monkeypatch.setenv("EARWITNESS_WHEELS", "somewhere")
+    assert load_settings().token_policy.issuer == "earwitness"
+
+
+def test_a_group_that_is_no_group_is_told_by_its_name(monkeypatch):
+    monkeypatch.setenv("EARWITNESS_LISTEN", "s3cret")
+    with pytest.raises(SettingsError, match="listen") as wrong:
+        load_settings()
+    assert "s3cret" not in str(wrong.value)
+
+
 def test_a_file_that_is_not_there_is_told():
     with pytest.raises(SettingsError, match="no such file"):
         load_settings(Path("nowhere.toml"))
@@ -85,5 +100,5 @@ def test_a_file_that_is_not_there_is_told():
 def test_a_file_that_is_not_toml_is_told(tmp_path):
     file = tmp_path / "earwitness.toml"
     file.write_text("model = = ")
-    with pytest.raises(SettingsError, match=r"earwitness\.toml"):
+    with pytest.raises(SettingsError, match=r"earwitness\.toml: not TOML"):
         load_settings(file)
