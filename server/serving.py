@@ -3,16 +3,18 @@ the application.
 
 Order matters: the trail first, so that a model that does not open is on record; the port before
 anything is promised; on the way out sessions are ended with their last finals before the port is
-let go. Start-up faults are `StartError`, one line that says what to do, with the exit code that
-the README lists.
+let go, and the trail gets its last row: a signal ends the server, not the process. Start-up faults
+are `StartError`, one line that says what to do, with the exit code that the README lists.
 """
 
 import asyncio
 import logging
+import signal
 import socket
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +40,9 @@ from server.vad import SileroDetector, SpeechDetector, WebRtcDetector
 _log = structlog.get_logger()
 WEB_FOLDER = Path(__file__).parent.parent / "web"
 _DRAIN_LIMIT_S = 20.0
+_LAST_ROW_LIMIT_S = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HTTP_PORT = 80
 EXIT_SETTINGS, EXIT_MODEL, EXIT_KEYS, EXIT_DATA, EXIT_PORT = 2, 3, 4, 5, 6
 
 
@@ -60,21 +65,26 @@ class Running:
     """Waits for a signal to stop."""
 
 
-class _NotADeniedHandshake(logging.Filter):
-    """Drops what uvicorn says of every handshake that was denied with an HTTP answer.
+class _NotAPeersDoing(logging.Filter):
+    """Drops what uvicorn says whenever a peer is denied or sends what is no HTTP or no text.
 
-    The denial is in the trail; a stranger must not be able to fill the log with it.
+    A denial and a session that was cut short are in the trail; nobody must be able to fill the log.
     """
 
-    _TEXT = "ASGI callable returned without completing handshake."
+    _TEXTS = (
+        "ASGI callable returned without completing handshake.",
+        "Invalid HTTP request received.",
+        "Invalid UTF-8 sequence received from client.",
+        "Unsupported upgrade request.",
+    )
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.msg != self._TEXT
+        return record.msg not in self._TEXTS
 
 
 class _Server(uvicorn.Server):
-    """Ends sessions politely before uvicorn ends their sockets."""
+    """Ends sessions politely before uvicorn ends their sockets, and leaves the process alive."""
 
     def __init__(self, config: uvicorn.Config, live: LiveSessions) -> None:
         super().__init__(config)
@@ -87,32 +97,64 @@ class _Server(uvicorn.Server):
             _log.warning("some sessions did not end in time")
         await super().shutdown(sockets)
 
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Nothing: uvicorn would raise them again and end the process before the trail's last row;
+        see `stopped_by_signals`.
+        """
+        yield
+
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """From before the start is recorded until after the stop is."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
 
 @asynccontextmanager
 async def running_server(settings: Settings) -> AsyncIterator[Running]:
     """Listen from entry to exit. Raises StartError on entry."""
     verifier = _open_verifier(settings)
-    listener = _bind(settings.listen.host, settings.listen.port)
-    async with await _open_store(settings) as store:
-        engine = await _open_engine(settings, store)
-        scheduler = Scheduler(engine, settings.scheduler)
-        live = LiveSessions(settings.listen.most_sessions)
-        url = f"http://{settings.listen.host}:{listener.getsockname()[1]}"
-        parts = Parts(
-            door=Door(verifier, frozenset({url, *settings.listen.origins, *_localhost(url)})),
-            live=live,
-            transcriber=scheduler,
-            is_engine_full=lambda: scheduler.is_full,
-            new_detector=_detector(settings.vad),
-            record=store.record,
-            model=engine.card,
-            session_settings=settings.session,
-            connection_settings=settings.connection,
-            web_folder=WEB_FOLDER,
-            wall_clock=time.time,  # noqa: TID251 - the shell that owns the wall clock
-        )
-        logging.getLogger("uvicorn.error").addFilter(_NotADeniedHandshake())
-        server = _Server(_uvicorn_config(parts, settings), live)
+    with _bind(settings.listen.host, settings.listen.port) as listener:
+        async with (
+            await _open_store(settings) as store,
+            _serving(settings, verifier, listener, store) as running,
+        ):
+            yield running
+
+
+@asynccontextmanager
+async def _serving(
+    settings: Settings, verifier: TokenVerifier, listener: socket.socket, store: AuditStore
+) -> AsyncIterator[Running]:
+    engine = await _open_engine(settings, store)
+    scheduler = Scheduler(engine, settings.scheduler)
+    live = LiveSessions(settings.listen.most_sessions)
+    url = url_of(settings.listen.host, listener.getsockname()[1])
+    parts = Parts(
+        door=Door(verifier, frozenset({url, *settings.listen.origins, *_localhost(url)})),
+        live=live,
+        transcriber=scheduler,
+        is_engine_full=lambda: scheduler.is_full,
+        new_detector=_detector(settings.vad),
+        record=store.record,
+        model=engine.card,
+        session_settings=settings.session,
+        connection_settings=settings.connection,
+        web_folder=WEB_FOLDER,
+        wall_clock=time.time,  # noqa: TID251 - the shell that owns the wall clock
+    )
+    logging.getLogger("uvicorn.error").addFilter(_NotAPeersDoing())
+    server = _Server(_uvicorn_config(parts, settings), live)
+    with server.stopped_by_signals():
         await store.record(ServerStarted(version("earwitness")))
         async with asyncio.TaskGroup() as tasks:
             engine_task = tasks.create_task(scheduler.run())
@@ -127,7 +169,8 @@ async def running_server(settings: Settings) -> AsyncIterator[Running]:
                 server.should_exit = True
                 await asyncio.wait([serving])
                 engine_task.cancel()
-        await store.record(ServerStopped("stopped"))
+                async with asyncio.timeout(_LAST_ROW_LIMIT_S):
+                    await store.record(ServerStopped("stopped"))
 
 
 def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
@@ -192,11 +235,19 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         text = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port."
         raise StartError(text, EXIT_PORT) from None
+    except UnicodeError:
+        raise StartError("The --host is not the name of any machine.", EXIT_PORT) from None
+
+
+def url_of(host: str, port: int) -> str:
+    """As browsers spell it, which is also how they name the origin of its pages."""
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name.lower()}" + (f":{port}" if port != _HTTP_PORT else "")
 
 
 def _localhost(url: str) -> set[str]:
     """A page opened under the other name of the same address."""
-    return {url.replace("127.0.0.1", "localhost")}
+    return {url.replace(address, "localhost") for address in ("127.0.0.1", "[::1]")}
 
 
 def _detector(name: str) -> Callable[[], SpeechDetector]:

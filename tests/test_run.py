@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -89,6 +90,20 @@ def test_a_port_in_use_is_told(data):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"port {port}" in complaint(run(data, "serve", "--port", port), 6)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_and_its_trail(data, number):
+    environment = {**os.environ, "EARWITNESS_DATA_FOLDER": str(data)}
+    command = [sys.executable, "run.py", "serve", "--port", "0"]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as server:
+        assert b"listens on" in server.stdout.readline()
+        server.send_signal(number)
+        output, errors = server.communicate(timeout=60)
+    assert (server.returncode, output, errors) == (0, b"", b"")
+    assert "server.stopped" in run(data, "audit", "list").stdout.splitlines()[-1]
 
 
 def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):

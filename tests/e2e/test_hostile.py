@@ -94,7 +94,28 @@ async def test_a_token_that_is_not_good_is_refused_before_accept(
 async def test_strangers_cannot_fill_the_log(live_server, capfd):
     for token in (None, "garbage", "eyJhbGciOiJub25lIn0.e30."):
         await refused_at_the_door(live_server, token)
+    for request in (
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+    ):
+        assert await answer_to(live_server, request)
+    async with stranger(live_server, live_server.token()) as websocket:
+        websocket.transport.write(b"\x81\x82\0\0\0\0\xff\xfe")  # text that is no UTF-8
+        assert await ended_with(websocket) == ("", 1007)
     assert "".join(capfd.readouterr()) == ""
+
+
+async def answer_to(server, request: bytes) -> bytes:
+    """The first line of what the server says to these bytes."""
+    host, port = server.page_url.removeprefix("http://").split(":")
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(request)
+            return await reader.readline()
+        finally:
+            writer.close()
 
 
 async def test_a_page_from_elsewhere_is_refused(live_server):
