@@ -7,6 +7,7 @@ pack, never over a pack that lacks its key.
 
 import contextlib
 import io
+import shutil
 import wave
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -71,8 +72,10 @@ def demo_recording(settings: Settings) -> Path:
     if not path.is_file():
         with _scratch(settings) as scratch:
             recordings = fetch_recordings(scratch)
-        spoken = [recording.wav_bytes for recording in recordings if recording.language == "en"]
-        path.write_bytes(join_recordings(spoken))
+            spoken = [recording.wav_bytes for recording in recordings if recording.language == "en"]
+            whole = scratch / path.name  # moved when it is: half a file must not look like one
+            whole.write_bytes(join_recordings(spoken))
+            whole.replace(path)
     return path
 
 
@@ -92,12 +95,11 @@ def join_recordings(wavs: list[bytes]) -> bytes:
 
 @contextlib.contextmanager
 def _scratch(settings: Settings) -> Iterator[Path]:
-    """A folder for downloads, gone afterwards."""
+    """A folder for downloads, empty at first and gone afterwards."""
     folder = settings.data_folder / "scratch"
-    folder.mkdir(exist_ok=True, mode=0o700)
+    shutil.rmtree(folder, ignore_errors=True)  # what a start that was killed has left
+    folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
-        for left in folder.iterdir():
-            left.unlink()
-        folder.rmdir()
+        shutil.rmtree(folder)
