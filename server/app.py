@@ -1,16 +1,17 @@
 """HTTP and WebSocket requests in, answers and sessions out: routes, the handshake, the page.
 
 Everything that is refused at the handshake is refused before accept, with a real status, a code
-and a constant text, and recorded. The page and its modules are the files named in `web/`, served
-under a policy that lets nothing in from elsewhere. `/v1/whoami` tells a browser, which cannot see
-a handshake's status, whether its token is good.
+and a constant text, and recorded. The page and its modules are the files of a page's kinds in
+`web/`, served under a policy that lets nothing in from elsewhere. `/v1/whoami` tells a browser,
+which cannot see a handshake's status, whether its token is good.
 """
 
+import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import structlog
 from starlette.applications import Starlette
@@ -21,6 +22,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
+from typing_extensions import override
 
 from security.audit import HandshakeRefused
 from security.errors import AuditError
@@ -83,9 +85,6 @@ def build_app(parts: Parts) -> ASGIApp:
         except RefusedError as refused:
             await _record_refusal(parts, refused, caller, grant)
             await websocket.send_denial_response(_answer(refused.refusal))
-        except AuditError:
-            _log.error("the trail cannot be written: session refused")
-            await websocket.send_denial_response(_answer(errors.INTERNAL))
 
     async def whoami(request: Request) -> Response:
         grant: Grant | None = None
@@ -106,7 +105,7 @@ def build_app(parts: Parts) -> ASGIApp:
         WebSocketRoute("/v1/stream", stream),
         Route("/v1/whoami", whoami, methods=["GET", "POST"]),
         Route("/healthz", health),
-        Mount("/", StaticFiles(directory=parts.web_folder, html=True)),
+        Mount("/", _Page(directory=parts.web_folder, html=True)),
     ]
     return _WithHeaders(Starlette(routes=routes))
 
@@ -183,6 +182,21 @@ def _headers(headers: Headers) -> list[tuple[str, str]]:
 def _offered(websocket: WebSocket) -> list[str]:
     subprotocols: list[str] = websocket.scope["subprotocols"]
     return subprotocols
+
+
+class _Page(StaticFiles):
+    """Serves what a page is made of, and nothing else that may come to lie in its folder."""
+
+    _SUFFIXES = frozenset({".css", ".html", ".js", ".svg"})
+
+    @override
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """See starlette: no result is a 404."""
+        asked = PurePath(path)
+        is_part = asked.suffix in self._SUFFIXES and not asked.name.startswith(".")
+        if path == "." or (is_part and asked == PurePath(asked.name)):
+            return super().lookup_path(path)
+        return "", None
 
 
 class _WithHeaders:

@@ -3,6 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 from security.audit import HandshakeRefused
 from security.errors import AuditError
@@ -140,6 +141,22 @@ def test_every_answer_carries_the_security_headers(scene, path):
 @pytest.mark.parametrize("path", ["/../run.py", "/%2e%2e/run.py", "/..%2frun.py", "/.git/config"])
 def test_nothing_outside_the_page_is_served(scene, path):
     assert scene.client.get(path).status_code in {404, 405}
+
+
+@pytest.mark.parametrize(
+    "name", [".env", ".hidden/x.js", "__init__.py", "main.js.map~", "notes.md", "sub/.git/config"]
+)
+def test_what_lies_in_the_folder_and_is_no_part_of_the_page_is_not_served(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("not for strangers")
+    assert Scene(tmp_path).client.get(f"/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/stream/", "/nothing", "/"])
+def test_a_stream_is_found_at_its_address_alone(scene, path):
+    with pytest.raises(WebSocketDisconnect), scene.client.websocket_connect(path, headers=bearer()):
+        raise AssertionError("was let in")
+    assert scene.records == []
 
 
 def test_a_poisoned_host_header_opens_nothing(scene):
