@@ -22,6 +22,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 from typing_extensions import override
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from security.audit import ModelOpened, ModelRefused, ServerStarted, ServerStopped
 from security.audit_store import AuditStore
@@ -41,6 +42,10 @@ _log = structlog.get_logger()
 WEB_FOLDER = Path(__file__).parent.parent / "web"
 _DRAIN_LIMIT_S = 20.0
 _LAST_ROW_LIMIT_S = 5.0
+_LINGER_LIMIT_S = 20.0
+"""For a peer to read what was written before its session ended."""
+_MOST_UNREAD_BYTES = 1 << 20
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HTTP_PORT = 80
 EXIT_SETTINGS, EXIT_MODEL, EXIT_KEYS, EXIT_DATA, EXIT_PORT = 2, 3, 4, 5, 6
@@ -81,6 +86,32 @@ class _NotAPeersDoing(logging.Filter):
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         return record.msg not in self._TEXTS
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Uvicorn's, without what a peer could make it hold by not reading, or by not being WebSocket.
+
+    Pongs are written however many wait unread, a connection is kept until its peer has read the
+    last byte, and a handshake with a character that no header may hold is never answered.
+    """
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self.transport.write(_BAD_REQUEST)
+            self.transport.close()
+
+    @override
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
+            self.transport.abort()
+
+    @override
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self.loop.call_later(_LINGER_LIMIT_S, self.transport.abort)
 
 
 class _Server(uvicorn.Server):
@@ -178,7 +209,7 @@ def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
         build_app(parts),
         http="h11",
         h11_max_incomplete_event_size=16_384,
-        ws="websockets-sansio",
+        ws=BoundedWebSocket,
         ws_max_size=settings.listen.most_frame_bytes,
         ws_per_message_deflate=False,
         ws_ping_interval=None,  # answers are not read while a socket is not: `idle_limit_s` serves

@@ -98,12 +98,38 @@ async def test_strangers_cannot_fill_the_log(live_server, capfd):
         b"GARBAGE\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        handshake("not a token", "X: \x01"),
     ):
         assert await answer_to(live_server, request)
     async with stranger(live_server, live_server.token()) as websocket:
         websocket.transport.write(b"\x81\x82\0\0\0\0\xff\xfe")  # text that is no UTF-8
         assert await ended_with(websocket) == ("", 1007)
     assert "".join(capfd.readouterr()) == ""
+
+
+async def test_a_client_that_pings_and_never_reads_is_cut_off(live_server, beside):
+    host, port = live_server.page_url.removeprefix("http://").split(":")
+
+    def flood() -> None:
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(handshake(live_server.token()))
+            pings = (b"\x89\xfd\0\0\0\0" + bytes(125)) * 1000
+            for _ in range(2000):
+                client.sendall(pings)
+
+    async with beside():
+        with pytest.raises(ConnectionError):
+            await asyncio.to_thread(flood)
+    await recorded(live_server, "client_gone")
+
+
+def handshake(token: str, *headers: str) -> bytes:
+    lines = (
+        *("GET /v1/stream HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket"),
+        *("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),
+        *(f"Authorization: Bearer {token}", *headers, "", ""),
+    )
+    return "\r\n".join(lines).encode()
 
 
 async def answer_to(server, request: bytes) -> bytes:
