@@ -37,7 +37,9 @@ class ConnectionSettings:
     outbox_events: int = 256
     """Events waiting for a client that does not read; then the session stops listening too."""
     write_limit_s: float = 20.0
-    """For one event to get onto the wire; then the client counts as gone."""
+    """For one event to get onto the wire, and at the end for all that wait; then the client counts
+    as gone.
+    """
 
 
 class Transcriber(Protocol):
@@ -196,7 +198,11 @@ class Connection:
 
     async def _close(self, code: int) -> None:
         """After everything in the outbox is on the wire, or the writer has found nobody there."""
-        await self._outbox.join()
+        try:
+            async with asyncio.timeout(self._settings.write_limit_s):
+                await self._outbox.join()
+        except TimeoutError:
+            return
         if not self._is_peer_gone:
             await self._close_socket(code, self._settings.write_limit_s)
 

@@ -31,6 +31,7 @@ class FakeWebSocket:
         self.close_code = None
         self.may_send = asyncio.Event()
         self.may_send.set()
+        self.send_duration_s = 0.0
         self.n_received = 0
 
     def put(self, *frames):
@@ -48,6 +49,7 @@ class FakeWebSocket:
 
     async def send_text(self, text):
         await self.may_send.wait()
+        await asyncio.sleep(self.send_duration_s)
         if self.close_code is not None:
             raise WebSocketDisconnect(1006)
         self.sent.append(json.loads(text))
@@ -169,6 +171,14 @@ async def test_a_client_that_never_reads_counts_as_gone():
         it.websocket.may_send.clear()
         it.websocket.put(START, *[speech(400) + silence(600)] * 6)
     assert it.records[-1].reason == "client_gone"
+
+
+async def test_a_client_that_reads_a_drop_at_a_time_does_not_keep_its_place():
+    async with scene() as it:
+        it.websocket.send_duration_s = 0.15  # within the limit, each
+        it.websocket.put(START, *[speech(400) + silence(600)] * 6, STOP)
+    assert it.records[-1].reason == "stopped"
+    assert "ended" not in it.websocket.kinds()
 
 
 async def test_an_engine_that_hangs_ends_the_session_after_its_limit():
