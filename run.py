@@ -117,7 +117,9 @@ def seal_embedded(
 
 @seal_app.command("folder")
 def seal_folder(
-    folder: Annotated[Path, typer.Argument(help="A CTranslate2 Whisper model.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A CTranslate2 Whisper model.", exists=True, file_okay=False)
+    ],
     name: Annotated[str, typer.Option(help="What clients and the audit trail call it.")],
     version: Annotated[int, typer.Option(min=1, help="Counts up with each release.")] = 1,
     config: ConfigFile = None,
@@ -294,7 +296,9 @@ def _plain_errors() -> Iterator[None]:
             if not known:
                 raise
             code = known[0]
-        text = f"{fault.filename}: {fault.strerror}" if isinstance(fault, OSError) else str(fault)
+        text = str(fault)
+        if isinstance(fault, OSError) and fault.filename is not None:
+            text = f"{fault.filename}: {fault.strerror}"
         print(f"earwitness: {text}", file=sys.stderr)
         raise typer.Exit(code) from None
 

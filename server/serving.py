@@ -41,7 +41,6 @@ from server.vad import SileroDetector, SpeechDetector, WebRtcDetector
 _log = structlog.get_logger()
 WEB_FOLDER = Path(__file__).parent.parent / "web"
 _DRAIN_LIMIT_S = 20.0
-_LAST_ROW_LIMIT_S = 5.0
 _LINGER_LIMIT_S = 20.0
 """For a peer to read what was written before its session ended."""
 _MOST_UNREAD_BYTES = 1 << 20
@@ -200,8 +199,7 @@ async def _serving(
                 server.should_exit = True
                 await asyncio.wait([serving])
                 engine_task.cancel()
-                async with asyncio.timeout(_LAST_ROW_LIMIT_S):
-                    await store.record(ServerStopped("stopped"))
+                await store.record(ServerStopped("stopped"))
 
 
 def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:

@@ -152,5 +152,28 @@ def test_a_folder_can_be_sealed_and_is_not_sealed_twice(data, tmp_path):
     assert "does not hold" in complaint(run(data, "serve", "--model", "mine"), 3)
 
 
+def test_a_folder_that_is_not_there_is_an_argument_that_is_wrong(data, tmp_path):
+    result = run(data, "seal", "folder", str(tmp_path / "nowhere"), "--name", "mine")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_output_that_nobody_reads_is_told_without_a_file(data):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        result = subprocess.run(
+            [sys.executable, "-u", "run.py", "token", "mint"],
+            cwd=ROOT,
+            env={**os.environ, "EARWITNESS_DATA_FOLDER": str(data)},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert complaint(result, 5) == "earwitness: [Errno 32] Broken pipe"
+
+
 def test_a_trail_that_does_not_exist_is_told(data):
     assert "no audit trail yet" in complaint(run(data, "audit", "list"), 5)
