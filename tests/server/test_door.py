@@ -1,5 +1,6 @@
 """Headers to grants."""
 
+import traceback
 from dataclasses import replace
 
 import pytest
@@ -83,6 +84,19 @@ def test_expired_and_forged_are_two_reasons_and_one_answer():
     code, reason = refusal([("authorization", f"Bearer {forged}")])
     assert code == "unauthenticated"
     assert reason in {"token_bad_signature", "token_unknown_key"}
+
+
+@pytest.mark.parametrize("fault", ["expired", "cut", "no scope", "twice"])
+def test_no_fault_repeats_the_token(fault):
+    good = token(scopes={"audit"} if fault == "no scope" else {"transcribe"})
+    brought = good[:-8] if fault == "cut" else good
+    headers = [("authorization", f"Bearer {brought}")] * (2 if fault == "twice" else 1)
+    with pytest.raises(RefusedError) as refused:
+        DOOR.admit(headers, [], NOW_S + (700 if fault == "expired" else 0))
+    told = "".join(traceback.format_exception(refused.value)) + repr(refused.value)
+    context = refused.value.__context__
+    told += "".join(traceback.format_exception(context)) + repr(context)
+    assert not any(part in told for part in brought.split("."))
 
 
 def test_a_token_for_something_else_is_forbidden():
