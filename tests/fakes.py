@@ -107,6 +107,7 @@ class Shell:
     requests: list[Transcribe] = field(default_factory=list)
     outputs: list[Action] = field(default_factory=list)
     close_code: int | None = None
+    unscored: list[float] = field(default_factory=list)
     detector: FakeDetector = field(default_factory=FakeDetector)
 
     def text(self, frame: str) -> "Shell":
@@ -130,17 +131,24 @@ class Shell:
         return self.settle()
 
     def settle(self) -> "Shell":
+        """Until nothing is left to do; answers come between one window's score and the next."""
+        self._drain()
+        while self.unscored:
+            self.session.receive_scores([self.unscored.pop(0)])
+            self._drain()
+        return self
+
+    def _drain(self) -> None:
         while actions := self.session.actions():
             for action in actions:
                 assert self.close_code is None, "something after Close"
                 self.outputs.append(action)
                 self._carry_out(action)
-        return self
 
     def _carry_out(self, action: Action) -> None:
         match action:
             case Score(samples):
-                self.session.receive_scores(self.detector.score(samples))
+                self.unscored += self.detector.score(samples)
             case Transcribe(segment, revision, utterance):
                 if self.answers:
                     [heard] = self.recognizer.transcribe([utterance])

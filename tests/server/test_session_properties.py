@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -44,12 +44,13 @@ def outputs_of(shell: Shell) -> list[str]:
     return [*outputs, str(hash(windows))]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     rate_hz=st.sampled_from([8000, 16_000, 24_000, 44_100, 48_000]),
     lengths_ms=st.lists(st.integers(0, 1500), min_size=1, max_size=5),
     frame_bytes=st.integers(1, 9000),
 )
+@example(rate_hz=8000, lengths_ms=[1089], frame_bytes=2178)
 def test_splitting_the_same_bytes_anywhere_gives_the_same_actions(rate_hz, lengths_ms, frame_bytes):
     start = f'{{"type":"start","sample_rate_hz":{rate_hz}}}'
     data = b"".join(
