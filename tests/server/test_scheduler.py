@@ -51,6 +51,7 @@ async def running(most_waiting_s: float = 120.0) -> AsyncIterator[tuple[Schedule
             yield scheduler, engine
         finally:
             task.cancel()
+            await asyncio.wait([task])  # stopped first: the engine must not answer in between
             engine.may_work.release(100)
 
 
