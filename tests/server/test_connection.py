@@ -49,7 +49,8 @@ class FakeWebSocket:
 
     async def send_text(self, text):
         await self.may_send.wait()
-        await asyncio.sleep(self.send_duration_s)
+        if self.send_duration_s:
+            await asyncio.sleep(self.send_duration_s)
         if self.close_code is not None:
             raise WebSocketDisconnect(1006)
         self.sent.append(json.loads(text))
