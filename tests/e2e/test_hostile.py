@@ -113,6 +113,7 @@ async def test_a_client_that_pings_and_never_reads_is_cut_off(live_server, besid
     def flood() -> None:
         with socket.create_connection((host, int(port)), timeout=20) as client:
             client.sendall(handshake(live_server.token()))
+            assert b" 101 " in client.recv(1000)
             pings = (b"\x89\xfd\0\0\0\0" + bytes(125)) * 1000
             for _ in range(2000):
                 client.sendall(pings)

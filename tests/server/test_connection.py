@@ -32,7 +32,7 @@ class FakeWebSocket:
         self.may_send = asyncio.Event()
         self.may_send.set()
         self.send_duration_s = 0.0
-        self.n_received = 0
+        self.n_received = self.n_refused = 0
 
     def put(self, *frames):
         for frame in frames:
@@ -52,6 +52,7 @@ class FakeWebSocket:
         if self.send_duration_s:
             await asyncio.sleep(self.send_duration_s)
         if self.close_code is not None:
+            self.n_refused += 1
             raise WebSocketDisconnect(1006)
         self.sent.append(json.loads(text))
 
@@ -163,6 +164,7 @@ async def test_a_peer_that_fails_while_it_is_written_to_is_recorded_by_its_own_r
     async with scene() as it:
         it.websocket.close_code = 1009  # sending fails from now on
         it.websocket.put(START)
+        await it.until(lambda: it.websocket.n_refused)
         it.websocket.vanish(1009)
     assert it.records[-1].reason == "message_too_big"
 
