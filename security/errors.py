@@ -2,6 +2,7 @@
 
     SecurityError
     ├── KeyFileError   a key file is missing, malformed or open to others: says what to do
+    ├── KekError       whatever keeps a key-encrypting key cannot be asked: says what to do
     ├── PackError      a model pack will not open: constant text, exact `reason` for the trail
     ├── SealError      a model pack cannot be made: says why, to the operator who asked for it
     ├── TokenError     a token is not accepted: constant text, exact `reason` for the trail
@@ -23,6 +24,10 @@ class KeyFileError(SecurityError):
     """A key file that cannot be used. The text names it and the way out, never its content."""
 
 
+class KekError(SecurityError):
+    """A key-encrypting key that cannot be used now. The text names it and the way out."""
+
+
 class PackReason(StrEnum):
     """Why a pack did not open."""
 
@@ -30,8 +35,14 @@ class PackReason(StrEnum):
     MISSING_FILE = "missing_file"
     EXTRA_FILE = "extra_file"
     WRONG_SIZE = "wrong_size"
+    BAD_SIGNATURE = "bad_signature"
+    """No signature, one that does not fit, or one of a publisher who is not trusted."""
     BAD_MANIFEST = "bad_manifest"
-    WRONG_KEY_OR_MANIFEST = "wrong_key_or_manifest"
+    OLDER_VERSION = "older_version"
+    """A newer one of the same model was accepted before."""
+    BAD_SLOTS = "bad_slots"
+    NO_SLOT = "no_slot"
+    """No key at hand opens any slot."""
     BAD_SEGMENT = "bad_segment"
 
 
