@@ -33,8 +33,16 @@ _MAX_FILE_BYTES = 4096
 _OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+def new_key() -> SecretBytes:
+    """A random key, which was never anything but a buffer that can be wiped."""
+    key = bytearray(KEY_BYTES)
+    with open("/dev/urandom", "rb", buffering=0) as random:  # noqa: PTH123 (Path.open has no readinto)
+        random.readinto(key)
+    return SecretBytes(key)
+
+
 def create_key_file(path: Path) -> None:
-    """Write a new random pack key to `path`, which must not exist yet."""
+    """Write a new random key to `path`, which must not exist yet."""
     _create(path, secrets.token_hex(KEY_BYTES).encode() + b"\n", 0o600)
 
 

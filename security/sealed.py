@@ -6,7 +6,7 @@ it is published, read by independent implementations, and lets every segment be 
 into its place. A stream is a header (length byte, salt, nonce prefix), then segments that each end
 in a tag; the nonce counts them and marks the last, so that swapping, dropping and cutting show.
 Each file has its own key, bound with its place, its size and the whole manifest core: a segment
-opens nowhere else. A stream that fails anywhere leaves zeros behind, never plain bytes.
+opens nowhere else. A segment that fails leaves zeros behind, never plain bytes.
 """
 
 import struct
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from security.errors import PackError, PackReason, SealError
 from security.secret import SecretBytes, wipe_buffer
 
-FORMAT: Final = "earwitness-pack/1"
+FORMAT: Final = "earwitness-pack/2"
 SEGMENT_BYTES = 1 << 20
 SALT_BYTES = 32
 PREFIX_BYTES = 7
@@ -126,42 +126,33 @@ def seal_stream(
         raise SealError("a source is longer than it was when sealing began")
 
 
-def open_stream(
-    stream: Stream, pack_key: SecretBytes, read_into: ReadInto, into: memoryview
-) -> None:
-    """Open a whole stream into `into`, `plain_bytes` long. On any failure `into` is all zeros."""
-    is_whole = False
-    try:
-        _open_segments(stream, pack_key, read_into, into)
-        is_whole = True
-    except InvalidTag:
-        raise PackError(PackReason.BAD_SEGMENT) from None
-    finally:
-        if not is_whole:
-            wipe_buffer(into)
+class StreamOpener:
+    """Opens the segments of one stream, in any order and from several threads."""
 
+    def __init__(self, stream: Stream, pack_key: SecretBytes, header: bytes) -> None:
+        """`header` is the first `HEADER_BYTES` of the sealed stream. Raises PackError."""
+        if len(header) != HEADER_BYTES or header[0] != HEADER_BYTES:
+            raise PackError(PackReason.BAD_SEGMENT)
+        self.layout = stream.layout
+        self._cipher = _cipher(stream, pack_key, header[1 : 1 + SALT_BYTES])
+        self._prefix = header[1 + SALT_BYTES :]
 
-def _open_segments(
-    stream: Stream, pack_key: SecretBytes, read_into: ReadInto, into: memoryview
-) -> None:
-    layout = stream.layout
-    sealed = memoryview(bytearray(layout.segment_bytes))
-    header = sealed[:HEADER_BYTES]
-    if not _fill(read_into, header):
-        raise PackError(PackReason.WRONG_SIZE)
-    if header[0] != HEADER_BYTES:
-        raise PackError(PackReason.BAD_SEGMENT)
-    salt, prefix = bytes(header[1 : 1 + SALT_BYTES]), bytes(header[1 + SALT_BYTES :])
-    cipher = _cipher(stream, pack_key, salt)
-    for index in range(layout.segments):
-        start, end = layout.plain_range(index)
-        part = sealed[: end - start + TAG_BYTES]
-        if not _fill(read_into, part):
-            raise PackError(PackReason.WRONG_SIZE)
-        # decrypt_into writes before it has checked the tag: the caller wipes when it raises
-        cipher.decrypt_into(_nonce(prefix, index, layout.segments), part, None, into[start:end])
-    if read_into(sealed[:1]):
-        raise PackError(PackReason.WRONG_SIZE)
+    def open_segment(self, index: int, sealed: memoryview, into: memoryview) -> None:
+        """Open one segment into its place. On any failure `into` is all zeros.
+
+        `sealed` must be memory that nobody else can write: the cipher reads it more than once.
+        """
+        is_whole = False
+        nonce = _nonce(self._prefix, index, self.layout.segments)
+        try:
+            # decrypt_into writes before it has checked the tag
+            self._cipher.decrypt_into(nonce, sealed, None, into)
+            is_whole = True
+        except InvalidTag:
+            raise PackError(PackReason.BAD_SEGMENT) from None
+        finally:
+            if not is_whole:
+                wipe_buffer(into)
 
 
 def _cipher(stream: Stream, pack_key: SecretBytes, salt: bytes) -> AESGCM:

@@ -1,81 +1,77 @@
-"""A folder of sealed files in, model files in private memory out; plain files in, such a folder
-out.
+"""A folder of sealed files in, model files in private memory out.
 
-Opened weights live in anonymous memory that goes to no core file and no child process, and nowhere
-else: no plain byte is written to a path. Nothing is handed out before every tag of every file is
-verified, and whatever fails on the way leaves zeros. A folder is a pack only if it holds exactly
-what its manifest names, as regular files: a missing, an added or a linked one refuses the whole.
-Sealing works in a folder beside the target that gets its manifest last and its name by one rename,
-so a killed sealing leaves something that does not open, and never half a pack under the right
-name.
+Each segment is read into a small buffer of the thread's own and opened straight into its place, by
+as many threads as there are cores: the cipher and the kernel's copy release the interpreter lock.
+The place is anonymous memory that goes to no core file and no child process, in huge pages where
+the kernel has them, or what the caller brings, such as memory of a GPU. No plain byte is written
+to a path. Nothing is handed out before every tag of every file is verified, and whatever fails on
+the way leaves zeros.
 
-Both take seconds for a large model and release the interpreter lock in the cipher: run them in a
-thread.
+It takes seconds for a large model: run it in a thread.
 """
 
-import io
-import mmap
 import os
-import secrets
-import shutil
-import stat
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from typing_extensions import override
 
-from security.durable import create_file, sync_folder
-from security.errors import PackError, PackReason, SealError
-from security.manifest import (
-    MAX_MANIFEST_BYTES,
-    Manifest,
-    PackedFile,
-    decode_manifest,
-    encode_manifest,
-)
-from security.sealed import PREFIX_BYTES, SALT_BYTES, ReadInto, open_stream, seal_stream
-from security.secret import SecretBytes, wipe_buffer
+from security.manifest import fingerprint
+from security.memory import Destination, Nowhere, PrivateMemory
+from security.pack_folder import PackTrust, SealedFile, Unlocked, unlocked_pack
+from security.sealed import SEGMENT_BYTES
 
-MANIFEST_NAME = "manifest.json"
-
-Source: TypeAlias = bytes | Path | io.BufferedIOBase
-"""A plain file to seal: its content, its path, or the open file, read from its start."""
 OnProgress: TypeAlias = Callable[[int, int], None]
-"""Bytes done, bytes in all."""
+"""Sealed bytes done, bytes in all; called from several threads, one at a time."""
+_MOST_THREADS = 4
 
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+Places: TypeAlias = Mapping[str, Callable[[int], Destination]]
+"""By file name, what makes its destination, given its length in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackCard:
+    """What a pack says of itself, all of it proven."""
+
+    model_id: str
+    engine: str
+    version: int
+    publisher: str
+    """Fingerprint of the key that signed it."""
+    kek_id: str
+    """Of the key that opened it."""
+    sizes: Mapping[str, int]
+    """Bytes of each file, by name."""
 
 
 class OpenedPack:
     """The files of one model, plain, until `wipe`, which also ends a `with` block over it."""
 
-    def __init__(self, manifest: Manifest, regions: list[mmap.mmap]) -> None:
-        """Takes over `regions`, the verified content of `manifest.files` in their order."""
-        self.model_id = manifest.model_id
-        self.engine = manifest.engine
-        self.version = manifest.version
-        self.files = {
-            file.name: memoryview(region)[: file.plain_size].toreadonly()
-            for file, region in zip(manifest.files, regions, strict=True)
+    def __init__(self, card: PackCard, memory: dict[str, PrivateMemory]) -> None:
+        """Takes over `memory`, the verified content of the files by name."""
+        self.card = card
+        self.files: Mapping[str, memoryview] = {
+            name: part.view.toreadonly() for name, part in memory.items()
         }
         """(plain_size,) uint8, read-only, by name; not to be used after `wipe`."""
-        self._regions = regions
+        self._memory = memory
 
     def wipe(self) -> None:
         """Zero the memory and give it back; may be called again."""
-        regions, self._regions = self._regions, []
+        memory, self._memory = self._memory, {}
         files, self.files = self.files, {}
-        for region in regions:
-            _zero(region)
         for file in files.values():
             with suppress(BufferError):
                 file.release()
-        _close(regions)
+        for part in memory.values():
+            part.wipe()
 
     @override
     def __repr__(self) -> str:
@@ -94,183 +90,114 @@ class OpenedPack:
 
 
 def open_pack(
-    pack_dir: Path, key: SecretBytes, on_progress: OnProgress | None = None
-) -> OpenedPack:
-    """Open the pack into memory. Raises PackError, and MemoryError if there is no room for it."""
-    try:
-        with _opened(pack_dir, _FOLDER_FLAGS) as folder:
-            manifest = decode_manifest(_read_manifest(folder), key)
-            _check_listing(folder, manifest)
-            return _open_files(folder, manifest, key, on_progress)
-    except FileNotFoundError:
-        raise PackError(PackReason.MISSING_FILE) from None
-    except OSError:
-        raise PackError(PackReason.UNREADABLE) from None
-
-
-def seal_pack(  # noqa: PLR0913 (keywords: what the manifest says)
     pack_dir: Path,
-    *,
-    model_id: str,
-    engine: str,
-    version: int,
-    files: Mapping[str, Source],
-    key: SecretBytes,
+    trust: PackTrust,
     on_progress: OnProgress | None = None,
-) -> None:
-    """Write `files` as a new pack to `pack_dir`, which must not exist. Raises SealError."""
-    if os.path.lexists(pack_dir):
-        raise SealError(f"{pack_dir} exists; a pack is never overwritten, move it away")
-    try:
-        with ExitStack() as stack:
-            names = sorted(files)
-            plain = [stack.enter_context(_open_source(files[name])) for name in names]
-            sizes = [source.seek(0, os.SEEK_END) for source in plain]
-            packed = tuple(map(PackedFile, range(len(names)), names, sizes))
-            manifest = Manifest(model_id=model_id, engine=engine, version=version, files=packed)
-            _seal_files(pack_dir, manifest, key, plain, on_progress)
-    except OSError as error:
-        raise SealError(f"{pack_dir} cannot be made: {error.strerror}") from None
-
-
-def _open_files(
-    folder: int, manifest: Manifest, key: SecretBytes, on_progress: OnProgress | None
+    places: Places | None = None,
 ) -> OpenedPack:
-    streams = [manifest.stream(file) for file in manifest.files]
-    counted = _counter(sum(stream.layout.sealed_bytes for stream in streams), on_progress)
-    regions: list[mmap.mmap] = []
-    with ExitStack() as stack, ExitStack() as undo:
-        sealed = [
-            stack.enter_context(_opened(file.sealed_name, _FILE_FLAGS, folder))
-            for file in manifest.files
-        ]
-        for descriptor, stream in zip(sealed, streams, strict=True):
-            if _size_of_regular(descriptor) != stream.layout.sealed_bytes:
-                raise PackError(PackReason.WRONG_SIZE)
-        undo.callback(_discard, regions)
-        for descriptor, stream in zip(sealed, streams, strict=True):
-            region = _private_memory(stream.layout.plain_bytes)
-            regions.append(region)
-            with memoryview(region) as whole, whole[: stream.layout.plain_bytes] as into:
-                open_stream(stream, key, counted(_reader(descriptor)), into)
+    """Open the pack into memory.
+
+    Files named in `places` go there and belong to the caller; the rest are in the `OpenedPack`.
+    Raises PackError, KekError, and MemoryError if there is no room for it.
+    """
+    elsewhere = places or {}
+    with unlocked_pack(pack_dir, trust) as pack, ExitStack() as undo:
+        memory: dict[str, PrivateMemory] = {}
+        destinations: list[Destination] = []
+        for file in pack.files:
+            n_bytes = file.opener.layout.plain_bytes
+            if file.name in elsewhere:
+                destination = elsewhere[file.name](n_bytes)
+            else:
+                destination = memory[file.name] = PrivateMemory(n_bytes)
+            undo.callback(destination.wipe)
+            destinations.append(destination)
+        _Opening(pack.files, destinations, on_progress).run()
         undo.pop_all()
-    return OpenedPack(manifest, regions)
+        return OpenedPack(_card_of(pack), memory)
 
 
-def _seal_files(
-    pack_dir: Path,
-    manifest: Manifest,
-    key: SecretBytes,
-    plain: list[io.BufferedIOBase],
-    on_progress: OnProgress | None,
-) -> None:
-    counted = _counter(sum(file.plain_size for file in manifest.files), on_progress)
-    encoded = encode_manifest(manifest, key)
-    temporary = pack_dir.with_name(f".{pack_dir.name}.{secrets.token_hex(8)}.sealing")
-    temporary.mkdir()
-    try:
-        for file, source in zip(manifest.files, plain, strict=True):
-            source.seek(0)
-            salt, prefix = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(PREFIX_BYTES)
-            stream, read_into = manifest.stream(file), counted(source.readinto)
-            sealed = seal_stream(stream, key, read_into, salt, prefix)
-            create_file(temporary / file.sealed_name, sealed, 0o644)
-        create_file(temporary / MANIFEST_NAME, [encoded], 0o644)
-        sync_folder(temporary)
-        temporary.rename(pack_dir)
-        sync_folder(pack_dir.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def verify_pack(
+    pack_dir: Path, trust: PackTrust, on_progress: OnProgress | None = None
+) -> PackCard:
+    """Check every tag and keep nothing. Raises PackError and KekError."""
+    with unlocked_pack(pack_dir, trust) as pack:
+        _Opening(pack.files, [Nowhere()] * len(pack.files), on_progress).run()
+        return _card_of(pack)
 
 
-@contextmanager
-def _open_source(source: Source) -> Iterator[io.BufferedIOBase]:
-    if isinstance(source, io.BufferedIOBase):
-        yield source
-    else:
-        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
-            yield file
+def inspect_pack(pack_dir: Path, trust: PackTrust) -> PackCard:
+    """What is in it, from the manifest alone. Raises PackError and KekError."""
+    with unlocked_pack(pack_dir, trust) as pack:
+        return _card_of(pack)
 
 
-@contextmanager
-def _opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, flags, dir_fd=folder)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _card_of(pack: Unlocked) -> PackCard:
+    core = pack.described.manifest.core
+    return PackCard(
+        core.model_id,
+        core.engine,
+        core.version,
+        fingerprint(pack.described.publisher),
+        pack.slot.kek,
+        {file.name: file.opener.layout.plain_bytes for file in pack.files},
+    )
 
 
-def _read_manifest(folder: int) -> bytes:
-    with _opened(MANIFEST_NAME, _FILE_FLAGS, folder) as descriptor:
-        if not 0 < _size_of_regular(descriptor) <= MAX_MANIFEST_BYTES:
-            raise PackError(PackReason.BAD_MANIFEST)
-        return os.read(descriptor, MAX_MANIFEST_BYTES + 1)
+class _Opening:
+    """All segments of all files, opened by a few threads; the first failure stops them all."""
 
+    def __init__(
+        self,
+        files: Sequence[SealedFile],
+        destinations: Sequence[Destination],
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._lock = Lock()
+        self._jobs = self._all_jobs(files, destinations)
+        self._on_progress = on_progress
+        self._done_bytes = 0
+        self._total_bytes = sum(file.opener.layout.sealed_bytes for file in files)
+        self._is_stopped = False
 
-def _check_listing(folder: int, manifest: Manifest) -> None:
-    there = set(os.listdir(folder))
-    expected = {MANIFEST_NAME} | {file.sealed_name for file in manifest.files}
-    if expected - there:
-        raise PackError(PackReason.MISSING_FILE)
-    if there - expected:
-        raise PackError(PackReason.EXTRA_FILE)
+    def run(self) -> None:
+        """Returns when everything is verified. Raises what the first thread to fail raised."""
+        n_threads = min(_MOST_THREADS, os.cpu_count() or 1)
+        with ThreadPoolExecutor(n_threads, "open-pack") as pool:
+            try:
+                for worker in [pool.submit(self._work) for _ in range(n_threads)]:
+                    worker.result()
+            finally:
+                self._is_stopped = True
 
+    @staticmethod
+    def _all_jobs(
+        files: Sequence[SealedFile], destinations: Sequence[Destination]
+    ) -> Iterator[tuple[SealedFile, Destination, int]]:
+        for file, destination in zip(files, destinations, strict=True):
+            for index in range(file.opener.layout.segments):
+                yield file, destination, index
 
-def _size_of_regular(descriptor: int) -> int:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        raise PackError(PackReason.UNREADABLE)
-    return status.st_size
+    def _work(self) -> None:
+        staging = memoryview(bytearray(SEGMENT_BYTES))
+        try:
+            while (job := self._next()) is not None:
+                file, destination, index = job
+                start, end = file.opener.layout.plain_range(index)
+                sealed = file.read_segment(index, staging)
+                file.opener.open_segment(index, sealed, destination.buffer(start, end))
+                destination.deliver(start, end)
+                self._tell(len(sealed))
+        finally:
+            self._is_stopped = True
 
+    def _next(self) -> tuple[SealedFile, Destination, int] | None:
+        with self._lock:
+            return None if self._is_stopped else next(self._jobs, None)
 
-def _reader(descriptor: int) -> ReadInto:
-    return lambda view: os.readv(descriptor, [view])
-
-
-def _counter(total_bytes: int, on_progress: OnProgress | None) -> Callable[[ReadInto], ReadInto]:
-    """Wraps readers so that what they read together is told to `on_progress`."""
-    done_bytes = 0
-
-    def counted(read_into: ReadInto) -> ReadInto:
-        def read(view: memoryview) -> int:
-            nonlocal done_bytes
-            n_bytes = read_into(view)
-            done_bytes += n_bytes
-            if on_progress and n_bytes:
-                on_progress(done_bytes, total_bytes)
-            return n_bytes
-
-        return read
-
-    return counted
-
-
-def _private_memory(n_bytes: int) -> mmap.mmap:
-    """At least `n_bytes` of zeros that belong to no file."""
-    try:
-        region = mmap.mmap(-1, max(1, n_bytes), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError:
-        raise MemoryError("no room for the opened model") from None
-    if sys.platform == "linux":  # pragma: no branch
-        region.madvise(mmap.MADV_DONTDUMP)
-        region.madvise(mmap.MADV_DONTFORK)
-    return region
-
-
-def _zero(region: mmap.mmap) -> None:
-    with memoryview(region) as view:
-        wipe_buffer(view)
-
-
-def _close(regions: list[mmap.mmap]) -> None:
-    for region in regions:
-        # an array made from a view keeps the memory mapped until it goes; it holds zeros
-        with suppress(BufferError):
-            region.close()
-
-
-def _discard(regions: list[mmap.mmap]) -> None:
-    for region in regions:
-        _zero(region)
-    _close(regions)
+    def _tell(self, n_bytes: int) -> None:
+        if self._on_progress is None:
+            return
+        with self._lock:
+            self._done_bytes += n_bytes
+            self._on_progress(self._done_bytes, self._total_bytes)

@@ -1,0 +1,177 @@
+"""A pack's folder in, the proven description of what lies in it and its open files out.
+
+Everything is reached by descriptors below the folder's own, and no link is followed, so that what
+was checked is what is read. Order matters: the signature before anything is parsed, the version
+before a key is asked for, the key before a name is known. A folder is a pack only if it holds
+exactly what its manifest names, as regular files of the right length: a missing, an added or a
+linked one refuses the whole.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from security.errors import PackError, PackReason
+from security.manifest import (
+    MAX_MANIFEST_BYTES,
+    SIGNATURE_BYTES,
+    Manifest,
+    decode_manifest,
+    open_names,
+    sealed_name,
+)
+from security.sealed import HEADER_BYTES, StreamOpener
+from security.secret import SecretBytes
+from security.slots import MAX_SLOTS_BYTES, Kek, Slot, unlock
+
+MANIFEST_NAME = "manifest.json"
+SIGNATURE_NAME = "manifest.sig"
+SLOTS_NAME = "keyslots.json"
+_OWN_NAMES = {MANIFEST_NAME, SIGNATURE_NAME, SLOTS_NAME}
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class PackTrust:
+    """What a pack must satisfy to be opened here."""
+
+    keks: Sequence[Kek]
+    """Asked in this order."""
+    publishers: Sequence[Ed25519PublicKey]
+    """One of them must have signed the manifest."""
+    accepted_versions: Mapping[str, int]
+    """By model: the highest version ever opened; an older one is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A pack whose manifest is proven and whose files are all there, still sealed."""
+
+    folder: int
+    """Descriptor of the folder, open while the context lasts."""
+    manifest: Manifest
+    publisher: Ed25519PublicKey
+    slots: bytes
+    """The slots file, unproven until it is unlocked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """One file of an unlocked pack."""
+
+    name: str
+    descriptor: int
+    opener: StreamOpener
+
+    def read_segment(self, index: int, staging: memoryview) -> memoryview:
+        """Segment `index`, sealed, in the first part of `staging`. Raises PackError."""
+        start, end = self.opener.layout.sealed_range(index)
+        return _read_at(self.descriptor, start, staging[: end - start])
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """A pack whose key is at hand, its content still sealed."""
+
+    described: Described
+    pack_key: SecretBytes
+    slot: Slot
+    """The slot that gave the key."""
+    files: Sequence[SealedFile]
+
+
+@contextmanager
+def described_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Described]:
+    """Check all that can be checked without a key. Raises PackError."""
+    try:
+        with opened(pack_dir, _FOLDER_FLAGS) as folder:
+            encoded = _read_small(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
+            signature = _read_small(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
+            manifest, publisher = decode_manifest(encoded, signature, trust.publishers)
+            core = manifest.core
+            if core.version < trust.accepted_versions.get(core.model_id, 0):
+                raise PackError(PackReason.OLDER_VERSION)
+            _check_listing(folder, len(core.plain_sizes))
+            slots = _read_small(folder, SLOTS_NAME, MAX_SLOTS_BYTES)
+            yield Described(folder, manifest, publisher, slots)
+    except FileNotFoundError:
+        raise PackError(PackReason.MISSING_FILE) from None
+    except OSError:
+        raise PackError(PackReason.UNREADABLE) from None
+
+
+@contextmanager
+def unlocked_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Unlocked]:
+    """The same, and the key and the files. Raises PackError, and KekError as `unlock` does."""
+    with described_pack(pack_dir, trust) as described, ExitStack() as stack:
+        manifest = described.manifest
+        key, slot = unlock(described.slots, trust.keks, manifest.core.sha256)
+        stack.enter_context(key)
+        names = open_names(manifest, key)
+        files: list[SealedFile] = []
+        for ordinal, (name, stream) in enumerate(zip(names, manifest.core.streams, strict=True)):
+            descriptor = stack.enter_context(open_sealed_file(described, ordinal))
+            header = _read_at(descriptor, 0, memoryview(bytearray(HEADER_BYTES)))
+            files.append(SealedFile(name, descriptor, StreamOpener(stream, key, bytes(header))))
+        yield Unlocked(described, key, slot, files)
+
+
+@contextmanager
+def open_sealed_file(described: Described, ordinal: int) -> Iterator[int]:
+    """Descriptor of a sealed file of the right kind and length. Raises PackError."""
+    with opened(sealed_name(ordinal), _FILE_FLAGS, described.folder) as descriptor:
+        expected_bytes = described.manifest.core.streams[ordinal].layout.sealed_bytes
+        if _size_of_regular(descriptor) != expected_bytes:
+            raise PackError(PackReason.WRONG_SIZE)
+        yield descriptor
+
+
+@contextmanager
+def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[int]:
+    """A descriptor, closed again."""
+    descriptor = os.open(path, flags, dir_fd=folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read_small(folder: int, name: str, most_bytes: int) -> bytes:
+    with opened(name, _FILE_FLAGS, folder) as descriptor:
+        if not 0 < _size_of_regular(descriptor) <= most_bytes:
+            raise PackError(PackReason.WRONG_SIZE)
+        return os.read(descriptor, most_bytes + 1)
+
+
+def _check_listing(folder: int, n_files: int) -> None:
+    there = set(os.listdir(folder))
+    expected = _OWN_NAMES | {sealed_name(ordinal) for ordinal in range(n_files)}
+    if expected - there:
+        raise PackError(PackReason.MISSING_FILE)
+    if there - expected:
+        raise PackError(PackReason.EXTRA_FILE)
+
+
+def _size_of_regular(descriptor: int) -> int:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise PackError(PackReason.UNREADABLE)
+    return status.st_size
+
+
+def _read_at(descriptor: int, start: int, into: memoryview) -> memoryview:
+    """Fill `into` from position `start`; a copy, as a mapped file could change under the cipher."""
+    done = 0
+    while done < len(into):
+        n_bytes = os.preadv(descriptor, [into[done:]], start + done)
+        if n_bytes == 0:
+            raise PackError(PackReason.WRONG_SIZE)
+        done += n_bytes
+    return into
