@@ -119,13 +119,13 @@ def open_passphrase_kek(place: str) -> PassphraseKek:
     return PassphraseKek(lambda is_new: SecretBytes(bytearray(secret.expose())))
 
 
-def ask_at_terminal(is_new: bool) -> SecretBytes:  # given by position only
+def ask_at_terminal(is_new: bool, prompt: Callable[[str], str] = getpass.getpass) -> SecretBytes:
     """Ask, without an echo; a new passphrase twice. Raises KekError if there is no terminal."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
-            typed = getpass.getpass("New passphrase: " if is_new else "Passphrase: ")
-            if is_new and typed != getpass.getpass("The same again: "):
+            typed = prompt("New passphrase: " if is_new else "Passphrase: ")
+            if is_new and typed != prompt("The same again: "):
                 raise KekError("the two passphrases differ: nothing was wrapped")
     except (getpass.GetPassWarning, EOFError, OSError):
         raise KekError(
