@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from security.errors import KekError
+from security.keks.awskms import open_awskms_kek
+from security.keks.gcpkms import open_gcpkms_kek
 from security.keks.local import open_descriptor_kek, open_file_kek, open_variable_kek
 from security.keks.passphrase import open_passphrase_kek
+from security.keks.pkcs11 import open_pkcs11_kek
+from security.keks.vault import open_vault_kek
 from security.slots import Kek
 
 
@@ -38,6 +42,20 @@ KINDS: Final = (
         "passphrase:[file=PATH|env=NAME|fd=N]",
         "a passphrase, asked for if it lies nowhere",
         open_passphrase_kek,
+    ),
+    KekKind("vault", "vault:MOUNT/KEY", "a key in the transit engine of Vault", open_vault_kek),
+    KekKind(
+        "pkcs11",
+        "pkcs11:token=T;object=O?module-path=/PATH[&pin-source=file:/PATH]",
+        "a key in a hardware token or HSM",
+        open_pkcs11_kek,
+    ),
+    KekKind("awskms", "awskms:KEY-ID-OR-ARN", "a key in AWS KMS", open_awskms_kek),
+    KekKind(
+        "gcpkms",
+        "gcpkms:projects/P/locations/L/keyRings/R/cryptoKeys/K",
+        "a key in Google Cloud KMS",
+        open_gcpkms_kek,
     ),
 )
 

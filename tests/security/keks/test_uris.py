@@ -23,6 +23,19 @@ def test_a_passphrase_is_not_asked_for_yet():
     assert isinstance(open_kek("passphrase:"), PassphraseKek)
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "vault:transit/earwitness",
+        "pkcs11:token=safe;object=earwitness?module-path=/lib/module.so",
+        "awskms:alias/earwitness",
+        "gcpkms:projects/p/locations/eu/keyRings/r/cryptoKeys/k",
+    ],
+)
+def test_a_key_in_a_service_is_not_asked_for_yet(uri):
+    assert open_kek(uri).kek_id == uri.partition("?")[0]
+
+
 @pytest.mark.parametrize("uri", ["", "file", ":", "FILE:x", " file:x", "5a" * 32, "kms:5a5a5a5a"])
 def test_another_kind_is_answered_with_the_kinds_and_not_repeated(uri):
     with pytest.raises(KekError) as caught:
