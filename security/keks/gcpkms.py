@@ -9,9 +9,8 @@ machine.
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from typing_extensions import override
 
@@ -20,13 +19,14 @@ from security.keks.box import own_pack_key
 from security.secret import SecretBytes
 
 if TYPE_CHECKING:
-    from google.cloud.kms_v1 import KeyManagementServiceClient
+    from google.cloud.kms_v1 import DecryptResponse, KeyManagementServiceClient
     from google.cloud.kms_v1.services.key_management_service.transports import (
         KeyManagementServiceGrpcTransport,
     )
 
 TIMEOUT_S: Final = 4.0
 ENDPOINT_VARIABLE: Final = "EARWITNESS_GCPKMS_ENDPOINT"
+Answer = TypeVar("Answer")
 _NAME = r"[A-Za-z0-9_-]{1,63}"
 _PLACE = re.compile(
     rf"projects/[a-z0-9:.-]{{1,64}}/locations/{_NAME}/keyRings/{_NAME}/cryptoKeys/{_NAME}",
@@ -60,18 +60,14 @@ class GcpKmsKek:
     def wrap(self, pack_key: SecretBytes, context: bytes) -> bytes:
         """The pack key under the primary version of the key."""
         plain = bytes(pack_key.expose())
-        with _opened_client() as client:
-            answer = client.encrypt(
-                {
-                    "name": self._name,
-                    "plaintext": plain,
-                    "plaintext_crc32c": crc32c(plain),
-                    "additional_authenticated_data": context,
-                    "additional_authenticated_data_crc32c": crc32c(context),
-                },
-                retry=None,
-                timeout=TIMEOUT_S,
-            )
+        request: dict[str, str | bytes | int] = {
+            "name": self._name,
+            "plaintext": plain,
+            "plaintext_crc32c": crc32c(plain),
+            "additional_authenticated_data": context,
+            "additional_authenticated_data_crc32c": crc32c(context),
+        }
+        answer = _ask(lambda client: client.encrypt(request, retry=None, timeout=TIMEOUT_S))
         is_whole = (
             answer.verified_plaintext_crc32c
             and answer.verified_additional_authenticated_data_crc32c
@@ -84,25 +80,16 @@ class GcpKmsKek:
 
     def unwrap(self, wrapped: bytes, context: bytes) -> SecretBytes | None:
         """The pack key; None if this key did not wrap it so."""
-        with _opened_client() as client:
-            from google.api_core.exceptions import InvalidArgument
-
-            try:
-                answer = client.decrypt(
-                    {
-                        "name": self._name,
-                        "ciphertext": wrapped,
-                        "ciphertext_crc32c": crc32c(wrapped),
-                        "additional_authenticated_data": context,
-                        "additional_authenticated_data_crc32c": crc32c(context),
-                    },
-                    retry=None,
-                    timeout=TIMEOUT_S,
-                )
-            except InvalidArgument as error:
-                if "crc32c" in error.message.lower():
-                    raise
-                return None
+        request: dict[str, str | bytes | int] = {
+            "name": self._name,
+            "ciphertext": wrapped,
+            "ciphertext_crc32c": crc32c(wrapped),
+            "additional_authenticated_data": context,
+            "additional_authenticated_data_crc32c": crc32c(context),
+        }
+        answer = _ask(lambda client: _decrypted(client, request))
+        if answer is None:
+            return None
         if answer.plaintext_crc32c != crc32c(answer.plaintext):
             raise KekError(_GARBLED)
         return own_pack_key(answer.plaintext)
@@ -131,9 +118,22 @@ def crc32c(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-@contextmanager
-def _opened_client() -> "Iterator[KeyManagementServiceClient]":
-    """A client for one call, whose faults turn into what to do."""
+def _decrypted(
+    client: "KeyManagementServiceClient", request: dict[str, str | bytes | int]
+) -> "DecryptResponse | None":
+    """The answer; None if it is that the ciphertext is wrong."""
+    from google.api_core.exceptions import InvalidArgument
+
+    try:
+        return client.decrypt(request, retry=None, timeout=TIMEOUT_S)
+    except InvalidArgument as error:
+        if "crc32c" in error.message:
+            raise
+        return None
+
+
+def _ask(call: "Callable[[KeyManagementServiceClient], Answer]") -> Answer:
+    """What the call brings; what the library raises turns into what to do."""
     try:
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError
@@ -146,8 +146,7 @@ def _opened_client() -> "Iterator[KeyManagementServiceClient]":
     try:
         transport = _stand_in(endpoint) if endpoint else None
         with KeyManagementServiceClient(transport=transport) as client:
-            yield client
-            return
+            return call(client)
     except GoogleAPICallError as error:
         refusal = _REFUSALS.get(int(error.code or 0), "cannot be asked now: check the network")
     except GoogleAuthError:

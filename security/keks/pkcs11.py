@@ -11,10 +11,9 @@ it: no limit of ours reaches into it. Refused: a PIN in the URI, and attributes 
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, unquote
 
 from typing_extensions import override
@@ -28,7 +27,21 @@ if TYPE_CHECKING:
     from pkcs11 import Key
 
 PIN_VARIABLE: Final = "EARWITNESS_PKCS11_PIN"
+Answer = TypeVar("Answer")
 _FORM = "a key in a token is pkcs11:token=T;object=O?module-path=/PATH[&pin-source=file:/PATH]"
+_WRONG_PIN = "the token refuses the PIN: a few more wrong ones may lock it"
+_NO_GCM = "the key in the token cannot do AES-GCM: make an AES-256 key for encryption"
+_REFUSALS: Final = {
+    "NoSuchToken": "there is no token of this label: plug it in, or check module-path",
+    "MultipleTokensReturned": "there are several tokens of this label: give each its own",
+    "NoSuchKey": "the token has not exactly one AES key of this label",
+    "PinIncorrect": _WRONG_PIN,
+    "PinInvalid": _WRONG_PIN,
+    "PinLenRange": _WRONG_PIN,
+    "PinLocked": "the token is locked: unlock it with its security officer's PIN",
+    "MechanismInvalid": _NO_GCM,
+    "KeyTypeInconsistent": _NO_GCM,
+}
 _MAX_ID_CHARS = 256
 _PERCENT = re.compile(r"(?:[\x21-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
@@ -63,33 +76,48 @@ class Pkcs11Kek:
     def wrap(self, pack_key: SecretBytes, context: bytes) -> bytes:
         """The pack key under the key in the token."""
         nonce = os.urandom(NONCE_BYTES)
-        with _faults_named(), self._opened() as key:
-            return nonce + _encrypted(key, bytes(pack_key.expose()), nonce, context)
+        plain = bytes(pack_key.expose())
+        return nonce + self._ask(lambda key: _encrypted(key, plain, nonce, context))
 
     def unwrap(self, wrapped: bytes, context: bytes) -> SecretBytes | None:
         """The pack key; None if the key in the token did not wrap it so."""
         if len(wrapped) != BOX_BYTES:
             return None
-        with _faults_named(), self._opened() as key:
-            plain = _decrypted(key, wrapped[NONCE_BYTES:], wrapped[:NONCE_BYTES], context)
+        nonce, sealed = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
+        plain = self._ask(lambda key: _decrypted(key, sealed, nonce, context))
         return None if plain is None else own_pack_key(plain)
 
     @override
     def __repr__(self) -> str:
         return f"Pkcs11Kek({self.kek_id!r})"
 
-    @contextmanager
-    def _opened(self) -> "Iterator[Key]":
-        """The key, for as long as its session is open."""
+    def _ask(self, use: "Callable[[Key], Answer]") -> Answer:
+        """What `use` makes of the key; what the library raises turns into what to do."""
+        try:
+            import pkcs11  # noqa: F401 (only to know that it is there)
+        except ImportError:
+            raise KekError("a token needs a library: pip install 'earwitness[pkcs11]'") from None
+        try:
+            return self._used(use)
+        except RuntimeError as error:  # of which all errors of the library are
+            refusal = _REFUSALS.get(type(error).__name__, "the token fails: check module-path")
+        raise KekError(refusal)  # out here, the library's own error is let go of
+
+    def _used(self, use: "Callable[[Key], Answer]") -> Answer:
         import pkcs11
 
         token = pkcs11.lib(self._place.module_path).get_token(token_label=self._place.token)
         with token.open(user_pin=self._pin()) as session:
-            yield session.get_key(
-                object_class=pkcs11.ObjectClass.SECRET_KEY,
-                key_type=pkcs11.KeyType.AES,
-                label=self._place.key,
-            )
+            wanted = {
+                pkcs11.Attribute.CLASS: pkcs11.ObjectClass.SECRET_KEY,
+                pkcs11.Attribute.KEY_TYPE: pkcs11.KeyType.AES,
+                pkcs11.Attribute.LABEL: self._place.key,
+            }
+            match list(session.get_objects(wanted)):
+                case [pkcs11.Key() as key]:
+                    return use(key)
+                case _:
+                    raise pkcs11.NoSuchKey
 
     def _pin(self) -> str:
         path = self._place.pin_path
@@ -137,7 +165,7 @@ def _encrypted(key: "Key", plain: bytes, nonce: bytes, context: bytes) -> bytes:
     if not isinstance(key, pkcs11.EncryptMixin):
         raise pkcs11.MechanismInvalid
     param = pkcs11.GCMParams(nonce, aad=context)
-    return bytes(key.encrypt(plain, mechanism=pkcs11.Mechanism.AES_GCM, mechanism_param=param))
+    return _whole(key.encrypt(plain, mechanism=pkcs11.Mechanism.AES_GCM, mechanism_param=param))
 
 
 def _decrypted(key: "Key", sealed: bytes, nonce: bytes, context: bytes) -> bytes | None:
@@ -148,7 +176,9 @@ def _decrypted(key: "Key", sealed: bytes, nonce: bytes, context: bytes) -> bytes
         raise pkcs11.MechanismInvalid
     param = pkcs11.GCMParams(nonce, aad=context)
     try:
-        return bytes(key.decrypt(sealed, mechanism=pkcs11.Mechanism.AES_GCM, mechanism_param=param))
+        return _whole(
+            key.decrypt(sealed, mechanism=pkcs11.Mechanism.AES_GCM, mechanism_param=param)
+        )
     except (pkcs11.EncryptedDataInvalid, pkcs11.EncryptedDataLenRange):
         return None
     except (pkcs11.GeneralError, pkcs11.FunctionFailed):
@@ -156,27 +186,6 @@ def _decrypted(key: "Key", sealed: bytes, nonce: bytes, context: bytes) -> bytes
         return None
 
 
-@contextmanager
-def _faults_named() -> Iterator[None]:
-    """Turns what the library raises into what to do."""
-    try:
-        import pkcs11
-    except ImportError:
-        raise KekError("a token needs a library: pip install 'earwitness[pkcs11]'") from None
-    try:
-        yield
-    except pkcs11.NoSuchToken:
-        refusal = "there is no token of this label: plug it in, or check module-path"
-    except (pkcs11.NoSuchKey, pkcs11.MultipleObjectsReturned):
-        refusal = "the token has not exactly one AES key of this label"
-    except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange, pkcs11.ArgumentsBad):
-        refusal = "the token refuses the PIN: a few more wrong ones may lock it"
-    except pkcs11.PinLocked:
-        refusal = "the token is locked: unlock it with its security officer's PIN"
-    except (pkcs11.MechanismInvalid, pkcs11.KeyTypeInconsistent):
-        refusal = "the key in the token cannot do AES-GCM: make an AES-256 key for encryption"
-    except RuntimeError:
-        refusal = "the token fails: check module-path and the token itself"
-    else:
-        return
-    raise KekError(refusal)  # out here, the library's own error is let go of
+def _whole(answer: bytes | Iterator[bytes]) -> bytes:
+    """In one piece, as it is when it was asked for in one."""
+    return answer if isinstance(answer, bytes) else b"".join(answer)
