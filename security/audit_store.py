@@ -5,7 +5,8 @@ session begins, a door closes) must not be given before. One writer commits what
 while the commit before it ran, so that a hundred waiters cost one sync. When the disk refuses,
 each waiter is told; the next batch is tried afresh. When more wait than `max_waiting`, further
 events are refused at once: the caller then refuses the session. A waiter who is cancelled leaves
-the event in the trail. Closing takes no new events and writes the waiting ones first.
+the event in the trail. Closing takes no new events and writes the waiting ones first. Commands
+that an administrator runs beside the server write to the same file, each in its turn.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from typing import Self
 import aiosqlite
 
 from security.audit import AuditEvent, AuditRow, row_of
+from security.audit_lock import WriteLock
 from security.audit_schema import open_connection
 from security.errors import AuditError
 
@@ -68,13 +70,15 @@ class AuditStore:
     def __init__(
         self,
         connection: aiosqlite.Connection,
+        lock: WriteLock,
         clock: Callable[[], int],
         *,
         max_waiting: int = 10_000,
         max_batch: int = 100,
     ) -> None:
-        """Takes over `connection`, made by `open_connection`; `clock` gives UTC in ns."""
+        """Takes over `connection`, of `open_connection`, and `lock`; `clock` gives UTC in ns."""
         self._connection = connection
+        self._lock = lock
         self._clock = clock
         self._max_batch = max_batch
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(max_waiting)
@@ -82,11 +86,21 @@ class AuditStore:
         self._tasks = asyncio.TaskGroup()
         self._writer: asyncio.Task[None] | None = None
         self._is_open = False
+        self._is_closed = False
 
     @classmethod
     async def open(cls, path: Path, clock: Callable[[], int]) -> Self:
         """Open or make the trail at `path`. Raises AuditError, whose text says what to do."""
-        return cls(await open_connection(path), clock)
+        lock = WriteLock(path)
+        is_open = False
+        try:
+            async with lock.held():
+                connection = await open_connection(path)
+            is_open = True
+        finally:
+            if not is_open:
+                lock.close()
+        return cls(connection, lock, clock)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -138,11 +152,19 @@ class AuditStore:
             if self._writer:
                 await self._end_writer(self._writer)
             async with self._turn:  # a second `close` of aiosqlite beside the first never returns
-                await self._connection.close()
+                await self._close_connection()
             is_closed = True
         finally:
             if not is_closed:  # cancelled while closing: the thread ends by itself
                 self._connection.stop()
+            self._lock.close()
+
+    async def _close_connection(self) -> None:
+        if self._is_closed:
+            return
+        async with self._lock.held():  # the last connection to close checkpoints
+            await self._connection.close()
+        self._is_closed = True
 
     async def _end_writer(self, writer: asyncio.Task[None]) -> None:
         try:
@@ -182,7 +204,7 @@ class AuditStore:
         """The sequence number of the last event, once all are durable."""
         rows = [(waiting.at_utc_ns, *astuple(waiting.row)) for waiting in batch]
         is_durable = False
-        async with self._turn:
+        async with self._turn, self._lock.held():
             try:
                 await self._connection.execute("BEGIN IMMEDIATE")
                 await self._connection.executemany(_INSERT, rows)

@@ -49,7 +49,10 @@ class PackReason(StrEnum):
 class PackError(SecurityError):
     """A pack that does not open, whatever the cause."""
 
-    TEXT = "The model pack cannot be opened: wrong key, or the pack is damaged or incomplete."
+    TEXT = (
+        "The model pack cannot be opened: no key at hand fits, or it is not what a trusted "
+        "publisher sealed, whole and current. The audit trail has the reason."
+    )
 
     def __init__(self, reason: PackReason) -> None:
         super().__init__(self.TEXT)

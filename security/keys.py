@@ -48,10 +48,10 @@ def create_key_file(path: Path) -> None:
 
 def open_key_file(path: Path) -> SecretBytes:
     """The pack key in `path`."""
-    with SecretBytes(_read(path, is_secret=True)) as text:
+    with SecretBytes(read_checked(path, is_secret=True)) as text:
         view = text.expose()
         is_key = len(view) == 2 * KEY_BYTES + 1 and view[-1] == ord("\n")
-        key = _from_hex(view[:-1]) if is_key else None
+        key = decode_hex(view[:-1]) if is_key else None
     if key is None:
         raise KeyFileError(f"{path} does not hold a key: 64 hex digits and a newline are expected")
     return SecretBytes(key)
@@ -73,7 +73,7 @@ def create_signing_key(path: Path) -> None:
 
 def open_signing_key(path: Path) -> Ed25519PrivateKey:
     """The signing key in `path`."""
-    with SecretBytes(_read(path, is_secret=True)) as pem:
+    with SecretBytes(read_checked(path, is_secret=True)) as pem:
         try:
             key = load_pem_private_key(pem.expose(), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -85,7 +85,7 @@ def open_signing_key(path: Path) -> Ed25519PrivateKey:
 
 def open_verifying_key(path: Path) -> Ed25519PublicKey:
     """The public key in `path`. It is no secret, but nobody else may be able to change it."""
-    pem = _read(path, is_secret=False)
+    pem = read_checked(path, is_secret=False)
     try:
         key = load_pem_public_key(bytes(pem))
     except (ValueError, UnsupportedAlgorithm):
@@ -95,7 +95,7 @@ def open_verifying_key(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def _from_hex(digits: memoryview) -> bytearray | None:
+def decode_hex(digits: memoryview) -> bytearray | None:
     """Decoded without an immutable copy on the way; None if it is not lower-case hex."""
     key = bytearray(len(digits) // 2)
     for index in range(len(key)):
@@ -107,17 +107,8 @@ def _from_hex(digits: memoryview) -> bytearray | None:
     return key
 
 
-def _create(path: Path, content: bytes, mode: int) -> None:
-    try:
-        create_file(path, [content], mode)
-        sync_folder(path.parent)
-    except FileExistsError:
-        raise KeyFileError(f"{path} exists; a key is never overwritten, move it away") from None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
-
-
-def _read(path: Path, *, is_secret: bool) -> bytearray:
+def read_checked(path: Path, *, is_secret: bool) -> bytearray:
+    """The content of a key file, if nobody else could read or change it. Raises KeyFileError."""
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
     except OSError as error:
@@ -135,6 +126,16 @@ def _read(path: Path, *, is_secret: bool) -> bytearray:
     with memoryview(buffer) as view:
         view[:] = bytes(len(view))
     return content
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    try:
+        create_file(path, [content], mode)
+        sync_folder(path.parent)
+    except FileExistsError:
+        raise KeyFileError(f"{path} exists; a key is never overwritten, move it away") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:

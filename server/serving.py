@@ -24,18 +24,19 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from security.audit import ModelOpened, ModelRefused, ServerStarted, ServerStopped
+from security.audit import ServerStarted, ServerStopped
 from security.audit_store import AuditStore
-from security.errors import AuditError, KeyFileError, PackError
-from security.keys import open_key_file, open_verifying_key
+from security.errors import AuditError, KeyFileError
+from security.keys import open_verifying_key
 from security.tokens import TokenVerifier
-from security.weights import open_pack
 from server.app import Parts, build_app
 from server.config import Settings
 from server.door import Door
-from server.engines.whisper_ct2 import ENGINE, ModelError, WhisperCt2
+from server.engines.whisper_ct2 import WhisperCt2
 from server.live import LiveSessions
+from server.opening import Opening, open_engine
 from server.scheduler import Scheduler
+from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_PORT, StartError
 from server.vad import SileroDetector, SpeechDetector, WebRtcDetector
 
 _log = structlog.get_logger()
@@ -47,15 +48,6 @@ _MOST_UNREAD_BYTES = 1 << 20
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HTTP_PORT = 80
-EXIT_SETTINGS, EXIT_MODEL, EXIT_KEYS, EXIT_DATA, EXIT_PORT = 2, 3, 4, 5, 6
-
-
-class StartError(Exception):
-    """The server cannot start; the text is one line for whoever started it."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,22 +142,28 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running_server(settings: Settings) -> AsyncIterator[Running]:
+async def running_server(
+    settings: Settings, opening: Opening | None = None
+) -> AsyncIterator[Running]:
     """Listen from entry to exit. Raises StartError on entry."""
     verifier = _open_verifier(settings)
     with _bind(settings.listen.host, settings.listen.port) as listener:
         async with (
             await _open_store(settings) as store,
-            _serving(settings, verifier, listener, store) as running,
         ):
-            yield running
+            engine = await open_engine(settings, store, opening or Opening())
+            async with _serving(settings, verifier, listener, store, engine) as running:
+                yield running
 
 
 @asynccontextmanager
 async def _serving(
-    settings: Settings, verifier: TokenVerifier, listener: socket.socket, store: AuditStore
+    settings: Settings,
+    verifier: TokenVerifier,
+    listener: socket.socket,
+    store: AuditStore,
+    engine: WhisperCt2,
 ) -> AsyncIterator[Running]:
-    engine = await _open_engine(settings, store)
     scheduler = Scheduler(engine, settings.scheduler)
     live = LiveSessions(settings.listen.most_sessions)
     url = url_of(settings.listen.host, listener.getsockname()[1])
@@ -232,29 +230,6 @@ async def _open_store(settings: Settings) -> AuditStore:
         return await AuditStore.open(settings.audit_file, time.time_ns)
     except AuditError as error:
         raise StartError(str(error), EXIT_DATA) from None
-
-
-async def _open_engine(settings: Settings, store: AuditStore) -> WhisperCt2:
-    try:
-        with open_key_file(settings.pack_key_file) as key:
-            pack = await asyncio.to_thread(open_pack, settings.pack_folder, key)
-        with pack:
-            if pack.engine != ENGINE:
-                raise ModelError(f"the pack is for the engine {pack.engine}, not {ENGINE}")
-            engine = await asyncio.to_thread(
-                WhisperCt2, pack.model_id, pack.files, settings.whisper
-            )
-            await store.record(ModelOpened(pack.model_id, pack.version))
-            return engine
-    except KeyFileError as error:
-        raise StartError(str(error), EXIT_KEYS) from None
-    except PackError as error:
-        await store.record(ModelRefused(settings.pack_folder.name, error.reason))
-        text = f"{settings.pack_folder}: {error}"
-        raise StartError(text, EXIT_MODEL) from None
-    except ModelError as error:
-        await store.record(ModelRefused(settings.pack_folder.name, "not_a_model"))
-        raise StartError(f"{settings.pack_folder}: {error}", EXIT_MODEL) from None
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -51,7 +51,7 @@ def test_a_damaged_model_is_refused(data):
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
-    assert "cannot be opened: wrong key, or the pack is damaged" in complaint(run(data, "serve"), 3)
+    assert "cannot be opened: no key at hand fits" in complaint(run(data, "serve"), 3)
     rows = run(data, "audit", "list", "--event", "model.refused").stdout
     assert "reason=bad_segment" in rows
 
@@ -63,7 +63,7 @@ def test_a_model_cut_short_is_refused(data):
 
 def test_a_wrong_key_is_refused_in_the_same_words(data):
     (data / "keys" / "pack.key").write_text("00" * 32 + "\n")
-    assert "cannot be opened: wrong key, or the pack is damaged" in complaint(run(data, "serve"), 3)
+    assert "cannot be opened: no key at hand fits" in complaint(run(data, "serve"), 3)
 
 
 def test_a_missing_model_that_cannot_be_fetched_is_told(data):
@@ -145,7 +145,7 @@ def test_a_pack_can_be_verified(data):
 def test_a_folder_can_be_sealed_and_is_not_sealed_twice(data, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    (folder / "model.bin").write_text("weights")
     arguments = ("seal", "folder", str(folder), "--name", "mine")
     assert run(data, *arguments).returncode == 0
     assert "never overwritten" in complaint(run(data, *arguments), 3)

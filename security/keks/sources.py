@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from security.errors import KekError
-from security.keys import KEY_BYTES
-from security.keys import _from_hex as decode_hex
-from security.keys import _read as read_checked
+from security.keys import KEY_BYTES, decode_hex, read_checked
 from security.secret import SecretBytes
 
 MAX_SECRET_BYTES: Final = 4095

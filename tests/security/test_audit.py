@@ -23,6 +23,11 @@ from security.audit import (
 
 ALLOWED_FIELDS = {
     "audio_ms": int,
+    "change": str,
+    "former_kek": str | None,
+    "former_version": int,
+    "kek": str,
+    "publisher": str,
     "bytes_received": int,
     "close_code": int,
     "http_status": int,
@@ -100,7 +105,7 @@ def test_counts_stay_numbers():
     detail = json.loads(row_of(ended).detail)
     assert detail["bytes_received"] == 1
     assert detail["close_code"] == 1000
-    assert json.loads(row_of(ModelOpened("m", 1 << 62)).detail)["pack_version"] == 1 << 62
+    assert json.loads(row_of(ModelOpened("m", 1 << 62, "p", "k")).detail)["pack_version"] == 1 << 62
 
 
 def test_every_kind_of_event_makes_a_row():

@@ -14,6 +14,7 @@ import pytest
 
 from security import audit_store
 from security.audit import ModelOpened, ServerStarted, SessionEnded
+from security.audit_lock import WriteLock
 from security.audit_schema import open_connection
 from security.audit_store import AuditStore
 from security.errors import AuditError
@@ -37,7 +38,7 @@ def path(tmp_path):
 async def opened(path, **settings):
     """A store, and its connection for the test to watch or to break."""
     connection = await open_connection(path)
-    return AuditStore(connection, counting_clock(), **settings), connection
+    return AuditStore(connection, WriteLock(path), counting_clock(), **settings), connection
 
 
 async def record_all(store, events):
@@ -72,7 +73,7 @@ async def test_the_trail_goes_on_where_it_ended(path):
 
 async def test_events_are_found_by_session_and_by_name(path):
     async with await AuditStore.open(path, counting_clock()) as store:
-        await record_all(store, [ended("a"), ended("b"), ModelOpened("m", 1), ended("a")])
+        await record_all(store, [ended("a"), ended("b"), ModelOpened("m", 1, "p", "k"), ended("a")])
         assert [event.seq for event in await store.events(session_id="a")] == [1, 4]
         assert [event.seq for event in await store.events(event="model.opened")] == [3]
         assert await store.events(session_id="a", event="model.opened") == []
@@ -151,7 +152,7 @@ async def test_a_connection_that_was_lost_is_told_to_each_waiter(path):
 
 async def test_a_clock_out_of_range_is_told_and_does_not_end_the_writer(path):
     times = iter([1 << 80, 1])
-    store = AuditStore(await open_connection(path), lambda: next(times))
+    store = AuditStore(await open_connection(path), WriteLock(path), lambda: next(times))
     async with store:
         with pytest.raises(AuditError):
             await store.record(ended())

@@ -8,11 +8,11 @@ import zipfile
 import pytest
 
 from security.errors import KeyFileError
-from security.keys import open_key_file
 from security.weights import open_pack
 from server import embedded
 from server.config import load_settings
 from server.embedded import Carried, EmbeddedError, Wheel
+from server.packs import pack_trust
 from server.provision import demo_recording, join_recordings, make_keys, make_pack, seal
 from tests.fakes import speech
 
@@ -68,7 +68,13 @@ def test_keys_are_made_once_and_only_their_owner_reads_them(settings):
     make_keys(settings)
     made = content_of(settings.keys_folder)
     modes = {path.name: oct(path.stat().st_mode & 0o777) for path in made}
-    assert modes == {"pack.key": "0o600", "signing.pem": "0o600", "signing.pem.pub": "0o644"}
+    assert modes == {
+        "pack.key": "0o600",
+        "publisher.pem": "0o600",
+        "publisher.pem.pub": "0o644",
+        "signing.pem": "0o600",
+        "signing.pem.pub": "0o644",
+    }
     assert settings.keys_folder.stat().st_mode & 0o777 == 0o700
     make_keys(settings)
     assert content_of(settings.keys_folder) == made
@@ -76,9 +82,10 @@ def test_keys_are_made_once_and_only_their_owner_reads_them(settings):
 
 def test_no_key_is_made_over_a_pack_that_lacks_its_own(settings):
     settings.pack_folder.mkdir(parents=True)
+    (settings.pack_folder / "manifest.json").touch()
     with pytest.raises(KeyFileError, match="stays sealed"):
         make_keys(settings)
-    assert content_of(settings.data_folder) == {}
+    assert list(settings.keys_folder.iterdir()) == []
 
 
 def test_a_model_is_fetched_and_sealed_once_and_never_lies_in_the_open(settings, wheels):
@@ -89,12 +96,9 @@ def test_a_model_is_fetched_and_sealed_once_and_never_lies_in_the_open(settings,
     kept = content_of(settings.data_folder)
     assert not any(WEIGHTS[:100] in content for content in kept.values())
     assert not (settings.data_folder / "scratch").exists()
-    with (
-        open_key_file(settings.pack_key_file) as key,
-        open_pack(settings.pack_folder, key) as pack,
-    ):
+    with open_pack(settings.pack_folder, pack_trust(settings)) as pack:
         assert bytes(pack.files["weights"]) == WEIGHTS
-        assert (pack.model_id, pack.version) == ("small", 1)
+        assert (pack.card.model_id, pack.card.version) == ("small", 1)
     make_pack(settings, said.append)
     assert len(said) == 2
     assert content_of(settings.data_folder) == kept
@@ -124,12 +128,10 @@ def test_what_a_start_that_was_killed_has_left_does_not_hinder_the_next(settings
 def test_a_folder_of_ones_own_can_be_sealed(settings, tmp_path):
     make_keys(settings)
     (tmp_path / "weights").write_bytes(WEIGHTS)
-    seal(settings, "mine", 7, {"weights": tmp_path / "weights"})
-    with (
-        open_key_file(settings.pack_key_file) as key,
-        open_pack(settings.pack_folder, key) as pack,
-    ):
-        assert (pack.model_id, pack.version, bytes(pack.files["weights"])) == ("mine", 7, WEIGHTS)
+    files = {"weights": tmp_path / "weights"}
+    seal(settings, model_id="mine", engine="whisper-ct2", version=7, files=files)
+    with open_pack(settings.pack_folder, pack_trust(settings)) as pack:
+        assert (pack.card.version, bytes(pack.files["weights"])) == (7, WEIGHTS)
 
 
 def test_the_demo_speaks_english_and_is_made_once(settings, wheels):

@@ -14,21 +14,12 @@ from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from security.audit_store import AuditStore
-from security.keys import open_key_file, open_signing_key
+from security.keys import open_signing_key
 from security.tokens import mint_token
-from security.weights import seal_pack
 from server.config import Settings, load_settings
-from server.serving import (
-    EXIT_DATA,
-    EXIT_KEYS,
-    EXIT_MODEL,
-    EXIT_PORT,
-    BoundedWebSocket,
-    Running,
-    StartError,
-    running_server,
-    url_of,
-)
+from server.provision import seal
+from server.serving import BoundedWebSocket, Running, running_server, url_of
+from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_PORT, StartError
 from server.wire import Ended, Final, Partial, decode_server_event
 from tests.e2e.conftest import copy_data
 from tests.e2e.test_stream import pcm_of
@@ -203,15 +194,7 @@ async def test_a_pack_that_does_not_open_is_on_record(settings):
 
 async def test_a_pack_for_another_engine_is_no_model(settings):
     settings = load_settings(data_folder=settings.data_folder, listen={"port": 0}, model="other")
-    with open_key_file(settings.pack_key_file) as key:
-        seal_pack(
-            settings.pack_folder,
-            model_id="other",
-            engine="another",
-            version=1,
-            files={"weights": b"x"},
-            key=key,
-        )
+    seal(settings, model_id="other", engine="another", version=1, files={"weights": b"x"})
     fault = await start_fault(settings)
     assert (fault.exit_code, "another" in str(fault)) == (EXIT_MODEL, True)
     assert await rows(settings) == [("model.refused", "not_a_model")]

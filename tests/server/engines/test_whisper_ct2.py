@@ -6,19 +6,16 @@ import miniaudio
 import numpy as np
 import pytest
 
-from security.keys import open_key_file
 from security.weights import open_pack
 from server.engines.whisper_ct2 import ModelError, WhisperCt2, WhisperSettings
 from server.guards import Verdict
+from server.packs import pack_trust
 from server.recognition import NOTHING_HEARD, Utterance
 
 
 @pytest.fixture(scope="module")
 def files(embedded_model_pack):
-    with (
-        open_key_file(embedded_model_pack.pack_key_file) as key,
-        open_pack(embedded_model_pack.pack_folder, key) as pack,
-    ):
+    with open_pack(embedded_model_pack.pack_folder, pack_trust(embedded_model_pack)) as pack:
         yield pack.files
 
 

@@ -1,0 +1,100 @@
+"""`run.py keys …`: key sources in, packs that other keys open out; no weight is touched.
+
+Each change is on record with the ids of the keys, which name them and are none.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from security.audit import KeySlotsChanged
+from security.keks.uris import KINDS, open_kek
+from security.keys import create_key_file, create_signing_key
+from security.rotation import add_slot, drop_slot, rotate_slot, slots_of
+from server.command_line import ConfigFile, Model, plain_errors, read_settings, record
+from server.packs import pack_trust, published_trust, rotate_key_file
+from server.start_error import EXIT_SETTINGS, StartError
+
+_KINDS = "; ".join(f"{kind.form}, {kind.help}" for kind in KINDS)
+app = typer.Typer(no_args_is_help=True, help="The keys that open packs, and who holds them.")
+Source = Annotated[str, typer.Argument(help=f"Where the key lies. {_KINDS}.")]
+
+
+@app.command("list")
+def list_(model: Model = None, config: ConfigFile = None) -> None:
+    """Name the keys that open a pack; needs none of them."""
+    with plain_errors():
+        settings = read_settings(config, model)
+        for kek_id in slots_of(settings.pack_folder, published_trust(settings)):
+            print(kek_id)
+
+
+@app.command("add")
+def add(source: Source, model: Model = None, config: ConfigFile = None) -> None:
+    """Let another key open a pack too."""
+    with plain_errors():
+        settings = read_settings(config, model)
+        kek = open_kek(source)
+        add_slot(settings.pack_folder, pack_trust(settings), kek)
+        record(settings, KeySlotsChanged(settings.pack_folder.name, "added", kek.kek_id))
+        print(f"{kek.kek_id} opens {settings.pack_folder} from now on")
+
+
+@app.command("drop")
+def drop(
+    kek_id: Annotated[str, typer.Argument(help="As `keys list` prints it.")],
+    model: Model = None,
+    config: ConfigFile = None,
+) -> None:
+    """Let a key open a pack no more. If it may be known to others, reseal the pack as well."""
+    with plain_errors():
+        settings = read_settings(config, model)
+        drop_slot(settings.pack_folder, pack_trust(settings), kek_id)
+        record(settings, KeySlotsChanged(settings.pack_folder.name, "dropped", kek_id))
+        print(f"{kek_id} opens {settings.pack_folder} no more")
+
+
+@app.command("rotate")
+def rotate(
+    to: Annotated[
+        str | None, typer.Option(help="The key to come; without it, a new key file is made.")
+    ] = None,
+    model: Model = None,
+    config: ConfigFile = None,
+) -> None:
+    """Replace the key that opens a pack; without --to, the key file of all packs.
+
+    The weights stay as they are, and a server that runs goes on.
+    """
+    with plain_errors():
+        settings = read_settings(config, model)
+        if to is None:
+            if settings.packs.keys:
+                text = "The settings name the keys of packs: say which comes next with --to."
+                raise StartError(text, EXIT_SETTINGS)
+            former, new, packs = rotate_key_file(settings)
+        else:
+            kek = open_kek(to)
+            former = rotate_slot(settings.pack_folder, pack_trust(settings), kek)
+            new, packs = kek.kek_id, [settings.pack_folder]
+            print(f"Name it in the settings before the next start: [packs] keys = ['{to}']")
+        for pack in packs:
+            record(settings, KeySlotsChanged(pack.name, "rotated", new, former))
+            print(f"{new} opens {pack} in the place of {former}")
+
+
+@app.command("new")
+def new(path: Annotated[Path, typer.Argument(help="Where; nothing may be there.")]) -> None:
+    """Make a key file, for a second slot on another disk."""
+    with plain_errors():
+        create_key_file(path)
+
+
+@app.command("new-publisher")
+def new_publisher(
+    path: Annotated[Path, typer.Argument(help="Where; the public half is made beside it.")],
+) -> None:
+    """Make the keys that packs are signed with: keep the private one off the server."""
+    with plain_errors():
+        create_signing_key(path)

