@@ -29,6 +29,12 @@ def test_best_runs_are_compared_with_the_fastest_plain_copy():
     assert ratios == (1.25, 4.0, 3.0)
 
 
+def test_the_library_is_told_apart_from_the_fastest_plain_copy():
+    runs = everybody(pack=[run(0.6)], plain_map=[run(0.3)], plain_copy=[run(0.8)])
+    figures = figures_of(runs)
+    assert (figures["ratio_plain"], figures["ratio_safetensors"]) == (2.0, 0.75)
+
+
 def test_memory_is_the_worst_of_the_runs():
     runs = everybody(pack=[run(extra_bytes=1 << 20), run(extra_bytes=4 << 20)])
     assert figures_of(runs)["extra_rss_mib"] == 4.0
