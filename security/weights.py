@@ -37,7 +37,7 @@ from security.pack_folder import (
 from security.sealed import SEGMENT_BYTES
 
 OnProgress: TypeAlias = Callable[[int, int], None]
-"""Sealed bytes done, bytes in all; called from several threads, one at a time."""
+"""Bytes of the model done, bytes in all; called from several threads, one at a time."""
 _MOST_THREADS = 4
 
 
@@ -181,7 +181,7 @@ class _Opening:
         self._jobs = self._all_jobs(files, destinations)
         self._on_progress = on_progress
         self._done_bytes = 0
-        self._total_bytes = sum(file.opener.layout.sealed_bytes for file in files)
+        self._total_bytes = sum(file.opener.layout.plain_bytes for file in files)
         self._is_stopped = False
 
     def run(self) -> None:
@@ -211,7 +211,7 @@ class _Opening:
                 sealed = file.read_segment(index, staging)
                 file.opener.open_segment(index, sealed, destination.buffer(start, end))
                 destination.deliver(start, end)
-                self._tell(len(sealed))
+                self._tell(end - start)
         finally:
             self._is_stopped = True
 

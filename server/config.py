@@ -10,9 +10,10 @@ only say where it is.
 from dataclasses import dataclass, fields, is_dataclass
 from math import isnan
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import BeforeValidator, ValidationError, model_validator
+from pydantic_core import from_json
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +30,16 @@ from server.scheduler import SchedulerSettings
 from server.session import SessionSettings
 
 
+def _read_list(value: object) -> object:
+    """In the environment a list is JSON, or one entry as it is."""
+    if not isinstance(value, str):
+        return value
+    return from_json(value) if value.startswith("[") else (value,)
+
+
+Listed = BeforeValidator(_read_list)
+
+
 class SettingsError(Exception):
     """One or more settings are wrong; the text has a line for each, by key and rule, never by
     value.
@@ -41,7 +52,7 @@ class ListenSettings:
 
     host: str = "127.0.0.1"
     port: int = 8765
-    origins: tuple[str, ...] = ()
+    origins: Annotated[tuple[str, ...], Listed] = ()
     """Origins of pages that may connect, besides the server's own."""
     most_sessions: int = 64
     most_frame_bytes: int = 262_144
@@ -52,10 +63,10 @@ class ListenSettings:
 class PackSettings:
     """What opens model packs, and whose packs are trusted."""
 
-    keys: tuple[str, ...] = ()
+    keys: Annotated[tuple[str, ...], Listed] = ()
     """Where to ask for the pack key, in this order: `file:PATH`, `vault:MOUNT/KEY` and so on.
     Empty: the key file `keys/pack.key` of the data folder, made when it is missing."""
-    publishers: tuple[Path, ...] = ()
+    publishers: Annotated[tuple[Path, ...], Listed] = ()
     """Public keys, one of which must have signed a pack. Empty: `keys/publisher.pem.pub` of the
     data folder, made when it is missing."""
 

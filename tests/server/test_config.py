@@ -25,6 +25,15 @@ def test_the_environment_reaches_into_the_groups(monkeypatch):
     assert session.start_limit_s == 10.0
 
 
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [('["file:a", "env:B"]', ("file:a", "env:B")), ("vault:transit/kek", ("vault:transit/kek",))],
+)
+def test_a_list_in_the_environment_is_json_or_one_entry(monkeypatch, value, read):
+    monkeypatch.setenv("EARWITNESS_PACKS__KEYS", value)
+    assert load_settings().packs.keys == read
+
+
 def test_the_environment_wins_over_the_file_and_an_argument_over_both(tmp_path, monkeypatch):
     file = tmp_path / "earwitness.toml"
     file.write_text('model = "base"\n[listen]\nport = 1\nhost = "::1"\n')
@@ -61,6 +70,7 @@ def test_all_faults_are_told_together_by_key_and_never_by_value(tmp_path):
         ("MODEL", "", "model"),
         ("LISTEN__BOGUS", "1", "listen.bogus"),
         ("LISTEN", "{", '"listen"'),
+        ("PACKS__KEYS", "[", "packs.keys"),
     ],
 )
 def test_a_value_out_of_range_is_refused(monkeypatch, name, value, key):
