@@ -8,7 +8,12 @@ PORT ?=
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
 SOURCES := server client security tests bench run.py
 
-.PHONY: setup demo test lint bench clean
+# Extras to install besides: WITH=gpu for the tests that need torch.
+WITH ?=
+comma := ,
+MORE := $(if $(WITH),$(comma)$(WITH))
+
+.PHONY: setup demo test lint bench bench-packs clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -17,6 +22,7 @@ help:
 	@echo "make demo ONCE=1   the same, and end after the recording"
 	@echo "make test          every check and every test"
 	@echo "make bench         how fast and how right one stream is"
+	@echo "make bench-packs   how fast a sealed model opens, beside others"
 	@echo "make setup         only make the virtual environment"
 
 setup: $(VENV)/.installed-server
@@ -36,6 +42,9 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(PY) -m bench.stream $(BENCH_FLAGS)
 
+bench-packs: $(VENV)/.installed-bench-packs
+	$(PY) -m bench.packs $(BENCH_FLAGS)
+
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -47,9 +56,13 @@ $(VENV)/.installed-server: pyproject.toml | $(PY)
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(PY)
-	$(PIP) install --quiet --editable '.[server,test]'
+	$(PIP) install --quiet --editable '.[server,test$(MORE)]'
 	touch $@ $(VENV)/.installed-server
 
 $(VENV)/.installed-bench: pyproject.toml | $(PY)
 	$(PIP) install --quiet --editable '.[server,test,bench]'
 	touch $@ $(VENV)/.installed-server $(VENV)/.installed-test
+
+$(VENV)/.installed-bench-packs: pyproject.toml | $(PY)
+	$(PIP) install --quiet --editable '.[server,gpu,bench-packs]'
+	touch $@
