@@ -129,17 +129,15 @@ def views_of(file: memoryview) -> Tensors:
     """The tensors of a safetensors file, without a copy."""
     import torch
 
-    warnings.filterwarnings("ignore", message=".*not writable")  # nothing here writes
     start = 8 + int.from_bytes(file[:8], "little")
-    return {
-        name: torch.frombuffer(
-            file,
-            dtype=torch.bfloat16,
-            count=(entry["data_offsets"][1] - entry["data_offsets"][0]) // 2,
-            offset=start + entry["data_offsets"][0],
-        ).view(entry["shape"])
-        for name, entry in json.loads(bytes(file[8:start])).items()
-    }
+    tensors = {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable")  # nothing here writes
+        for name, entry in json.loads(bytes(file[8:start])).items():
+            first, end = (start + offset for offset in entry["data_offsets"])
+            flat = torch.frombuffer(file[first:end], dtype=torch.bfloat16)
+            tensors[name] = flat.view(entry["shape"])
+    return tensors
 
 
 def digest_of(tensors: Tensors) -> str:

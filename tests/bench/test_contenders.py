@@ -6,6 +6,8 @@ from math import prod
 import pytest
 
 from bench.contenders import (
+    CONTENDERS,
+    SAVERS,
     digest_of,
     model_shapes,
     random_weights,
@@ -56,3 +58,12 @@ def test_one_other_bit_is_another_digest():
     changed = bytearray(small_file())
     changed[-1] ^= 1
     assert digest_of(views_of(small_file())) != digest_of(views_of(memoryview(changed)))
+
+
+@pytest.mark.parametrize("name", ["plain_copy", "plain_read", "plain_map", "pack"])
+def test_what_was_kept_is_opened_again(name, tmp_path):
+    library = pytest.importorskip("safetensors.torch")
+    SAVERS["plain"](tmp_path, 0.002)
+    SAVERS["pack"](tmp_path, 0.002)
+    plain = library.load_file(tmp_path / CONTENDERS["plain_clone"].kept)
+    assert digest_of(CONTENDERS[name].open(tmp_path)) == digest_of(plain)
