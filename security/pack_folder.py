@@ -4,9 +4,10 @@ Everything is reached by descriptors below the folder's own, and no link is foll
 was checked is what is read. Order matters: the signature before anything is parsed, the version
 before a key is asked for, the key before a name is known. A folder is a pack only if it holds
 exactly what its manifest names, as regular files of the right length: a missing, an added or a
-linked one refuses the whole.
+linked one refuses the whole. Opening needs no lock; whoever changes a pack holds one on its folder.
 """
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from security.errors import PackError, PackReason
+from security.errors import PackError, PackReason, SealError
 from security.manifest import (
     MAX_MANIFEST_BYTES,
     SIGNATURE_BYTES,
@@ -90,21 +91,16 @@ class Unlocked:
 @contextmanager
 def described_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Described]:
     """Check all that can be checked without a key. Raises PackError."""
-    try:
-        with opened(pack_dir, _FOLDER_FLAGS) as folder:
-            encoded = _read_small(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
-            signature = _read_small(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
-            manifest, publisher = decode_manifest(encoded, signature, trust.publishers)
-            core = manifest.core
-            if core.version < trust.accepted_versions.get(core.model_id, 0):
-                raise PackError(PackReason.OLDER_VERSION)
-            _check_listing(folder, len(core.plain_sizes))
-            slots = _read_small(folder, SLOTS_NAME, MAX_SLOTS_BYTES)
-            yield Described(folder, manifest, publisher, slots)
-    except FileNotFoundError:
-        raise PackError(PackReason.MISSING_FILE) from None
-    except OSError:
-        raise PackError(PackReason.UNREADABLE) from None
+    with _told_as_pack_error(), opened(pack_dir, _FOLDER_FLAGS) as folder:
+        encoded = _read_small(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
+        signature = _read_small(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
+        manifest, publisher = decode_manifest(encoded, signature, trust.publishers)
+        core = manifest.core
+        if core.version < trust.accepted_versions.get(core.model_id, 0):
+            raise PackError(PackReason.OLDER_VERSION)
+        _check_listing(folder, len(core.plain_sizes))
+        slots = _read_small(folder, SLOTS_NAME, MAX_SLOTS_BYTES)
+        yield Described(folder, manifest, publisher, slots)
 
 
 @contextmanager
@@ -121,6 +117,22 @@ def unlocked_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Unlocked]:
             header = _read_at(descriptor, 0, memoryview(bytearray(HEADER_BYTES)))
             files.append(SealedFile(name, descriptor, StreamOpener(stream, key, bytes(header))))
         yield Unlocked(described, key, slot, files)
+
+
+@contextmanager
+def changing_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Unlocked]:
+    """The same, for one at a time. Raises SealError too, if the pack is being changed."""
+    busy = f"{pack_dir} is being changed: try again"
+    with _told_as_pack_error(), opened(pack_dir, _FOLDER_FLAGS) as folder:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SealError(busy) from None
+        with unlocked_pack(pack_dir, trust) as pack:
+            # another folder may have taken the name before the lock was there
+            if not os.path.samestat(pack_dir.lstat(), os.fstat(folder)):
+                raise SealError(busy)
+            yield pack
 
 
 @contextmanager
@@ -141,6 +153,16 @@ def opened(path: Path | str, flags: int, folder: int | None = None) -> Iterator[
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _told_as_pack_error() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise PackError(PackReason.MISSING_FILE) from None
+    except OSError:
+        raise PackError(PackReason.UNREADABLE) from None
 
 
 def _read_small(folder: int, name: str, most_bytes: int) -> bytes:

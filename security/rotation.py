@@ -6,14 +6,12 @@ lies on the disk, and only then drops the old slot, so that a process killed at 
 pack that the old key or the new one opens. One change of a pack runs at a time.
 """
 
-import fcntl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from security.durable import replace_file
 from security.errors import SealError
-from security.pack_folder import SLOTS_NAME, PackTrust, Unlocked, described_pack, unlocked_pack
+from security.pack_folder import SLOTS_NAME, PackTrust, Unlocked, changing_pack, described_pack
 from security.secret import SecretBytes
 from security.slots import Kek, Slot, encode_slots, read_slots, slot_context, wrap_slot
 
@@ -29,8 +27,8 @@ def add_slot(pack_dir: Path, trust: PackTrust, kek: Kek) -> str:
 
     Raises PackError, KekError and SealError.
     """
-    with _changing(pack_dir, trust) as (pack, slots):
-        _add(pack_dir, trust, pack, slots, kek)
+    with changing_pack(pack_dir, trust) as pack:
+        _add(pack_dir, trust, pack, kek, instead_of=None)
         return pack.slot.kek
 
 
@@ -39,16 +37,15 @@ def rotate_slot(pack_dir: Path, trust: PackTrust, kek: Kek) -> str:
 
     Raises PackError, KekError and SealError.
     """
-    with _changing(pack_dir, trust) as (pack, slots):
-        new = _add(pack_dir, trust, pack, slots, kek)
-        kept = [slot for slot in slots if slot != pack.slot and slot.kek != new.kek]
-        _write(pack_dir, pack, [*kept, new])
+    with changing_pack(pack_dir, trust) as pack:
+        _add(pack_dir, trust, pack, kek, instead_of=pack.slot)
         return pack.slot.kek
 
 
 def drop_slot(pack_dir: Path, trust: PackTrust, kek_id: str) -> None:
     """Let the key of this id open the pack no more. Raises PackError, KekError and SealError."""
-    with _changing(pack_dir, trust) as (pack, slots):
+    with changing_pack(pack_dir, trust) as pack:
+        slots = read_slots(pack.described.slots)
         kept = [slot for slot in slots if slot.kek != kek_id]
         if len(kept) == len(slots):
             raise SealError(f"{pack_dir} has no slot for {kek_id}")
@@ -58,29 +55,21 @@ def drop_slot(pack_dir: Path, trust: PackTrust, kek_id: str) -> None:
 
 
 def _add(
-    pack_dir: Path, trust: PackTrust, pack: Unlocked, slots: tuple[Slot, ...], kek: Kek
-) -> Slot:
-    """Write the slots with a new one, and prove it from the disk."""
+    pack_dir: Path, trust: PackTrust, pack: Unlocked, kek: Kek, *, instead_of: Slot | None
+) -> None:
+    """Write the slots with a new one, prove it from the disk, and drop what it replaces."""
     core_hash = pack.described.manifest.core.sha256
+    slots = read_slots(pack.described.slots)
     new = wrap_slot(kek, pack.pack_key, core_hash)
-    others = [slot for slot in slots if slot == pack.slot or slot.kek != new.kek]
-    _write(pack_dir, pack, [*others, new])
+    _write(pack_dir, pack, [*slots, new])
     with described_pack(pack_dir, trust) as written:
         proof = kek.unwrap(read_slots(written.slots)[-1].wrapped, slot_context(core_hash))
     with proof or SecretBytes(bytearray()) as key:
         if key != pack.pack_key:
             raise SealError(f"{new.kek} does not give back what it wrapped: the old slot is kept")
-    return new
-
-
-@contextmanager
-def _changing(pack_dir: Path, trust: PackTrust) -> Iterator[tuple[Unlocked, tuple[Slot, ...]]]:
-    with unlocked_pack(pack_dir, trust) as pack:
-        try:
-            fcntl.flock(pack.described.folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SealError(f"the key slots of {pack_dir} are being changed: try again") from None
-        yield pack, read_slots(pack.described.slots)
+    kept = [slot for slot in slots if slot != instead_of and slot.kek != new.kek]
+    if len(kept) < len(slots):
+        _write(pack_dir, pack, [*kept, new])
 
 
 def _write(pack_dir: Path, pack: Unlocked, slots: Iterable[Slot]) -> None:

@@ -30,7 +30,7 @@ from security.pack_folder import (
     SLOTS_NAME,
     PackTrust,
     SealedFile,
-    unlocked_pack,
+    changing_pack,
 )
 from security.sealed import PREFIX_BYTES, SALT_BYTES, SEGMENT_BYTES, ReadInto, seal_stream
 from security.secret import SecretBytes, wipe_buffer
@@ -90,19 +90,19 @@ def reseal_pack(
     Every tag of the old pack is verified on the way. Raises PackError, SealError and KekError.
     """
     with (
-        unlocked_pack(pack_dir, trust) as old,
+        changing_pack(pack_dir, trust) as old,
         new_key() as pack_key,
+        _told_as_seal_error(pack_dir),
         _new_folder(pack_dir) as temporary,
     ):
         former = old.described.manifest.core
         sizes = {file.name: file.opener.layout.plain_bytes for file in old.files}
         version = former.version + 1
         core = new_core(former.model_id, former.engine, version, sizes, pack_key)
-        with _told_as_seal_error(pack_dir):
-            readers = [_PlainReader(file).read_into for file in old.files]
-            _Sealing(core, pack_key, seal, on_progress).write(temporary, readers)
-            exchange_folders(temporary, pack_dir)  # the old one is removed under the other name
-            sync_folder(pack_dir.parent)
+        readers = [_PlainReader(file).read_into for file in old.files]
+        _Sealing(core, pack_key, seal, on_progress).write(temporary, readers)
+        exchange_folders(temporary, pack_dir)  # the old one is removed under the other name
+        sync_folder(pack_dir.parent)
         return version
 
 
