@@ -107,17 +107,17 @@ def new_core(
     model_id: str, engine: str, version: int, sizes: Mapping[str, int], pack_key: SecretBytes
 ) -> Core:
     """The core of a new pack; `sizes` in bytes, by file name. Raises SealError."""
-    core = Core(
-        model_id=model_id,
-        engine=engine,
-        version=version,
-        plain_sizes=tuple(sizes.values()),
-        sealed_names=_seal_names(tuple(sizes), pack_key),
-    )
     try:
-        msgspec.json.decode(core.encoded, type=Core)
         msgspec.json.decode(msgspec.json.encode(tuple(sizes)), type=Names)
-    except msgspec.ValidationError as error:
+        core = Core(
+            model_id=model_id,
+            engine=engine,
+            version=version,
+            plain_sizes=tuple(sizes.values()),
+            sealed_names=_seal_names(tuple(sizes), pack_key),
+        )
+        msgspec.json.decode(core.encoded, type=Core)
+    except (msgspec.ValidationError, UnicodeError) as error:
         raise SealError(f"the pack cannot be described: {error}") from None
     if any(".." in name for name in sizes):
         raise SealError("the pack cannot be described: a name must not hold '..'")
@@ -159,7 +159,7 @@ def open_names(manifest: Manifest, pack_key: SecretBytes) -> tuple[str, ...]:
         with _names_key(pack_key) as key:
             encoded = AESGCM(key.expose()).decrypt(_NAMES_NONCE, core.sealed_names, None)
         names = msgspec.json.decode(encoded, type=Names)
-    except (InvalidTag, ValueError, msgspec.DecodeError):  # pragma: no cover - a careless signer's
+    except (InvalidTag, ValueError, msgspec.DecodeError):  # a careless publisher's
         raise PackError(PackReason.BAD_MANIFEST) from None
     is_list_of_files = len(set(names)) == len(names) == len(core.plain_sizes)
     if not is_list_of_files or any(".." in name for name in names):
