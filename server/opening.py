@@ -14,8 +14,9 @@ from security.audit_store import AuditStore
 from security.errors import KekError, KeyFileError, PackError, SealError
 from security.weights import OnProgress, PackCard, open_pack
 from server.config import Settings
-from server.engines.whisper_ct2 import ENGINE, ModelError, WhisperCt2
+from server.engines.whisper_ct2 import ENGINE, WhisperCt2
 from server.packs import pack_trust
+from server.recognition import ModelError
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, StartError
 
 

@@ -65,6 +65,10 @@ class ModelCard:
     """ISO 639 codes of what it understands."""
 
 
+class ModelError(Exception):
+    """The opened files are not a model that the engine can run. Constant text, never content."""
+
+
 class Recognizer(Protocol):
     """A model in memory. Called from one thread at a time, never from the event loop."""
 

@@ -21,7 +21,14 @@ from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
 from server.engines.words import group_words, join_pieces
 from server.guards import GuardSettings, Verdict, judge, token_budget, without_repeats
-from server.recognition import NOTHING_HEARD, Hypothesis, ModelCard, Samples, Utterance
+from server.recognition import (
+    NOTHING_HEARD,
+    Hypothesis,
+    ModelCard,
+    ModelError,
+    Samples,
+    Utterance,
+)
 
 _LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
 ENGINE = "whisper-ct2"
@@ -32,10 +39,6 @@ _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 _ENGLISH = "en"
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
-
-
-class ModelError(Exception):
-    """The opened files are not a Whisper model that CTranslate2 can run."""
 
 
 @dataclass(frozen=True, slots=True)

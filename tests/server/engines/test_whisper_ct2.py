@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from security.weights import open_pack
-from server.engines.whisper_ct2 import ModelError, WhisperCt2, WhisperSettings
+from server.engines.whisper_ct2 import WhisperCt2, WhisperSettings
 from server.guards import Verdict
 from server.packs import pack_trust
-from server.recognition import NOTHING_HEARD, Utterance
+from server.recognition import NOTHING_HEARD, ModelError, Utterance
 
 
 @pytest.fixture(scope="module")

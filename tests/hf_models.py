@@ -1,0 +1,102 @@
+"""Small Hugging Face folders with random weights, as transformers itself writes them."""
+
+from pathlib import Path
+
+import torch
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+SPECIAL = {
+    "audio_token": "<|audio_pad|>",
+    "audio_bos_token": "<|audio_start|>",
+    "audio_eos_token": "<|audio_end|>",
+}
+ENDS = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% endfor %}"
+
+
+def write_qwen3_asr(folder: Path, shard_bytes: int | None = None) -> Path:
+    """A folder of the shape of Qwen3-ASR, of half a megabyte; in shards if they have a size."""
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(7)
+    audio = {
+        "encoder_layers": 2,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 64,
+        "d_model": 32,
+        "output_dim": 32,
+        "downsample_hidden_size": 16,
+    }
+    text = {
+        "model_type": "qwen3",
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "vocab_size": 400,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+    }
+    config = transformers.Qwen3ASRConfig(
+        audio_config=audio, text_config=text, audio_token_id=4, pad_token_id=0, eos_token_id=[2]
+    )
+    model = transformers.Qwen3ASRForConditionalGeneration(config).to(torch.bfloat16)
+    model.save_pretrained(folder, **({"max_shard_size": shard_bytes} if shard_bytes else {}))
+    processor = transformers.Qwen3ASRProcessor(
+        feature_extractor=transformers.Qwen3ASRFeatureExtractor(feature_size=128),
+        tokenizer=transformers.PreTrainedTokenizerFast(
+            tokenizer_object=small_tokenizer(),
+            extra_special_tokens=SPECIAL,
+            **ENDS,
+        ),
+        chat_template=CHAT_TEMPLATE,
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def write_whisper(folder: Path) -> Path:
+    """A Whisper of the same size, without a processor."""
+    transformers.utils.logging.disable_progress_bar()
+    torch.manual_seed(7)
+    config = transformers.WhisperConfig(
+        vocab_size=400,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    transformers.WhisperForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def small_tokenizer() -> Tokenizer:
+    """Byte-level, with the special tokens that the processor asks for."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<asr_text>", *SPECIAL.values()]
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["the quick brown fox jumps over the lazy dog"] * 3, trainer)
+    return tokenizer
+
+
+def files_in(folder: Path) -> dict[str, memoryview]:
+    """As an opened pack has them."""
+    return {path.name: memoryview(path.read_bytes()) for path in sorted(folder.iterdir())}
