@@ -17,6 +17,7 @@ from security.errors import KeyFileError
 from security.keys import (
     create_key_file,
     create_signing_key,
+    new_key,
     open_key_file,
     open_signing_key,
     open_verifying_key,
@@ -45,6 +46,15 @@ def write_closed(path, content):
 
 def mode_of(path):
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_new_key_is_random_and_can_be_wiped():
+    one, other = new_key(), new_key()
+    assert len(one) == len(other) == 32
+    assert one != other
+    one.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        one.expose()
 
 
 def test_a_new_key_opens(key_path):
