@@ -1,6 +1,6 @@
 """Streams of every length and every damage in; the same bytes, or zeros and one refusal, out.
 
-Sizes are checked at the edges of small segments, and both ways against Google's `tink`.
+Sizes are checked at the edges of small segments.
 """
 
 import hashlib
@@ -9,16 +9,12 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import tink
 from hypothesis import given
 from hypothesis import strategies as st
-from tink import cleartext_keyset_handle, streaming_aead
-from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2
 
 from security.errors import PackError, PackReason, SealError
 from security.sealed import (
     HEADER_BYTES,
-    SEGMENT_BYTES,
     TAG_BYTES,
     Layout,
     Stream,
@@ -38,8 +34,6 @@ EDGES = sorted(
 )
 CORE_HASH = bytes(range(32))
 SALT, PREFIX = b"s" * 32, b"p" * 7
-
-streaming_aead.register()
 
 
 def stream_of(n_bytes, segment_bytes=SMALL, ordinal=0, core_hash=CORE_HASH):
@@ -255,60 +249,3 @@ def test_a_salt_makes_another_key():
 def test_a_source_that_changed_its_length_is_not_sealed(said, word):
     with pytest.raises(SealError, match=word):
         seal(plain_of(500), stream_of(said))
-
-
-def tink_primitive(stream, key):
-    """Google's implementation under the same key."""
-    with derive_file_key(key, stream) as file_key:
-        proto = aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingKey(
-            version=0,
-            key_value=bytes(file_key.expose()),
-            params=aes_gcm_hkdf_streaming_pb2.AesGcmHkdfStreamingParams(
-                ciphertext_segment_size=stream.layout.segment_bytes,
-                derived_key_size=32,
-                hkdf_hash_type=common_pb2.SHA256,
-            ),
-        )
-    keyset = tink_pb2.Keyset(primary_key_id=1)
-    added = keyset.key.add()
-    added.key_data.type_url = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey"
-    added.key_data.value = proto.SerializeToString()
-    added.key_data.key_material_type = tink_pb2.KeyData.SYMMETRIC
-    added.status = tink_pb2.ENABLED
-    added.key_id = 1
-    added.output_prefix_type = tink_pb2.RAW
-    handle = cleartext_keyset_handle.read(tink.BinaryKeysetReader(keyset.SerializeToString()))
-    return handle.primitive(streaming_aead.StreamingAead)
-
-
-class KeptBytes(io.BytesIO):
-    """A sink that can still be read when the writer has closed it."""
-
-    def close(self):
-        self.kept = self.getvalue()
-        super().close()
-
-
-INTEROPERABLE = [stream_of(n_bytes) for n_bytes in EDGES] + [
-    stream_of(n_bytes, SEGMENT_BYTES)
-    for n_bytes in (SEGMENT_BYTES - 57, SEGMENT_BYTES - 56, SEGMENT_BYTES - 55, 2 * SEGMENT_BYTES)
-]
-
-
-@pytest.mark.parametrize("stream", INTEROPERABLE, ids=lambda s: s.layout.plain_bytes)
-def test_tink_opens_what_we_seal(stream):
-    plain = plain_of(stream.layout.plain_bytes)
-    theirs = tink_primitive(stream, pack_key())
-    source = io.BytesIO(seal(plain, stream))
-    with theirs.new_decrypting_stream(source, stream.associated_data) as reader:
-        assert reader.read() == plain
-
-
-@pytest.mark.parametrize("stream", INTEROPERABLE, ids=lambda s: s.layout.plain_bytes)
-def test_we_open_what_tink_seals(stream):
-    plain = plain_of(stream.layout.plain_bytes)
-    sink = KeptBytes()
-    theirs = tink_primitive(stream, pack_key())
-    with theirs.new_encrypting_stream(sink, stream.associated_data) as writer:
-        writer.write(plain)
-    assert opened(sink.kept, stream) == plain
