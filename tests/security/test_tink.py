@@ -47,8 +47,12 @@ def streams():
     ]
 
 
+def named(layout):
+    return f"{layout.plain_bytes} in segments of {layout.segment_bytes}"
+
+
 STREAMS = streams()
-EACH = pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.layout.plain_bytes)
+EACH = pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: named(stream.layout))
 
 
 def pack_key():
