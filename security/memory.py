@@ -21,7 +21,10 @@ class Destination(Protocol):
     """Where the plain bytes of one file go; called from several threads."""
 
     def buffer(self, start: int, end: int) -> memoryview:
-        """Writable memory for the bytes from `start` to `end`, until they are delivered."""
+        """Writable memory for the bytes from `start` to `end`, until they are delivered.
+
+        It must not wait for what another thread has yet to deliver: that one may have failed.
+        """
 
     def deliver(self, start: int, end: int) -> None:
         """Those bytes are in the buffer and verified."""

@@ -81,6 +81,17 @@ class _Vocabulary:
         return [self.start, spoken, self.transcribe, self.no_timestamps]
 
 
+class _Readable:
+    """A file as CTranslate2 takes it, copied only when it is its turn."""
+
+    def __init__(self, content: memoryview) -> None:
+        self._content = content
+
+    def read(self) -> bytes:
+        """All of it."""
+        return bytes(self._content)
+
+
 class WhisperCt2:
     """One Whisper model in memory; keeps `Recognizer`. Not thread-safe: the scheduler owns it."""
 
@@ -95,7 +106,7 @@ class WhisperCt2:
                 device=settings.device,
                 compute_type=settings.compute_type,
                 intra_threads=settings.n_threads,
-                files={name: bytes(content) for name, content in files.items()},
+                files={name: _Readable(content) for name, content in files.items()},
             )
         except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError("the pack does not hold a CTranslate2 Whisper model") from error
