@@ -416,7 +416,6 @@ DAMAGES = {
     "a pipe": lambda folder: replaced(folder / "f001.seg", os.mkfifo),
     "a file too long": lambda folder: lengthened(folder / "f001.seg"),
     "a file too short": lambda folder: os.truncate(folder / "f001.seg", 60),
-    "files exchanged": exchanged,
     "a tag damaged": lambda folder: turned(folder / "f001.seg"),
     "a salt damaged": lambda folder: turned(folder / "f001.seg", 1),
     "a manifest damaged": lambda folder: turned(folder / "manifest.json", 20),
@@ -442,6 +441,8 @@ BENDS = {
     "a key twice": {"raw": lambda raw: raw.replace(b'"version":3', b'"version":3,"version":3')},
     "a manifest with spaces": {"raw": lambda raw: raw.replace(b":", b": ")},
     "a manifest without its newline": {"raw": lambda raw: raw[:-1]},
+    "a manifest with a mark in front": {"raw": lambda raw: b"\xef\xbb\xbf" + raw},
+    "a manifest nested without end": {"raw": lambda raw: b"[" * 2**17},
     "a manifest too long": {"raw": lambda raw: raw + b" " * 2**18},
     "another format": {"core": lambda c: c | {"format": "earwitness-pack/1"}},
     "a model without a name": {"core": lambda c: c | {"model_id": ""}},
@@ -495,6 +496,11 @@ def with_slot(core, **changes):
 @pytest.mark.parametrize("bends", BENDS.values(), ids=BENDS)
 def test_a_pack_that_was_made_wrong_is_refused_by_both(tmp_path, bends):
     refused_by_both(write_pack(tmp_path, FILES, **bends))
+
+
+def test_files_of_one_size_that_changed_places_are_refused_by_both(tmp_path):
+    exchanged(write_pack(tmp_path, {"a": b"one size", "b": b"all fits"}))
+    refused_by_both(tmp_path)
 
 
 def test_an_older_version_is_refused_by_both(tmp_path):
@@ -583,5 +589,4 @@ def test_the_second_writer_still_writes_the_frozen_pack(tmp_path):
 
 
 def with_words(core):
-    """The slots of the frozen pack; its slot for the passphrase was made once."""
     return core | {"slots": [*core["slots"], FROZEN_SLOT]}
