@@ -1,10 +1,14 @@
 """Stands for what a pack is sealed and opened with: keys that really wrap, and small packs."""
 
+import resource
 import secrets
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
+from threading import Lock, get_ident
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -70,6 +74,43 @@ class FakeKek:
         return AESGCM((self.kek_id.encode() + said_otherwise).ljust(32, b".")[:32])
 
 
+class FakePlace:
+    """Takes a file as a GPU does: by way of two small buffers a thread, copied when delivered."""
+
+    def __init__(self, plain: bytes, hurdle: Callable[[int], object] = lambda start: None) -> None:
+        """`hurdle` is passed, or not, on the way to each buffer."""
+        self.events: list[tuple[str, int, int] | str] = []
+        self.content = bytearray(len(plain))
+        self._plain = plain
+        self._hurdle = hurdle
+        self._lock = Lock()
+        self._rings: dict[int, Iterator[memoryview]] = {}
+        self._in_use: dict[tuple[int, int], memoryview] = {}
+
+    def buffer(self, start: int, end: int) -> memoryview:
+        self._hurdle(start)
+        with self._lock:
+            self.events.append(("buffer", start, end))
+            ring = self._rings.setdefault(get_ident(), cycle(self._new_ring()))
+            buffer = self._in_use[get_ident(), start] = next(ring)[: end - start]
+            return buffer
+
+    def deliver(self, start: int, end: int) -> None:
+        with self._lock:
+            buffer = self._in_use.pop((get_ident(), start))
+            assert buffer == self._plain[start:end]
+            self.events.append(("deliver", start, end))
+            self.content[start:end] = buffer
+
+    def wipe(self) -> None:
+        self.events.append("wipe")
+        self.content[:] = bytes(len(self.content))
+
+    @staticmethod
+    def _new_ring() -> list[memoryview]:
+        return [memoryview(bytearray(SEGMENT_BYTES)) for _ in range(2)]
+
+
 def pack_key(seed: int = 7) -> SecretBytes:
     return SecretBytes(bytearray([seed] * 32))
 
@@ -116,6 +157,17 @@ def turn_bit(path: Path, position: int = -1, bit: int = 0) -> None:
     content = bytearray(path.read_bytes())
     content[position] ^= 1 << bit
     path.write_bytes(content)
+
+
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """A disk that takes no more in one file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def content_of(folder: Path) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from tests.pack_fakes import (
     FakeKek,
     content_of,
     copied,
+    files_of_at_most,
     reason_of,
     seal_of,
     seal_small,
@@ -59,16 +59,6 @@ def refused(pack_dir, *keks):
     with pytest.raises(PackError) as caught:
         open_pack(pack_dir, trust_of(*keks))
     return reason_of(caught.value)
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager

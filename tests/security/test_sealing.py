@@ -3,11 +3,9 @@
 import io
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,6 +31,7 @@ from tests.pack_fakes import (
     FakeKek,
     content_of,
     copied,
+    files_of_at_most,
     reason_of,
     seal_of,
     seal_small,
@@ -64,16 +63,6 @@ def refused(pack_dir, trust=None):
     with pytest.raises(PackError) as caught:
         open_pack(pack_dir, trust or trust_of())
     return reason_of(caught.value)
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class ShrinkingFile(io.BytesIO):

@@ -3,7 +3,8 @@
 import itertools
 import os
 from contextlib import suppress
-from threading import Barrier, Lock, get_ident
+from threading import Barrier, Event, get_ident
+from time import sleep
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tests.pack_fakes import (
     SEALED_NAMES,
     VERSION,
     FakeKek,
+    FakePlace,
     content_of,
     copied,
     reason_of,
@@ -57,41 +59,6 @@ def refused(pack_dir, trust=None, open_it=open_pack):
     with pytest.raises(PackError) as caught:
         open_it(pack_dir, trust or trust_of())
     return reason_of(caught.value)
-
-
-class FakePlace:
-    """Takes a file as a GPU does: by way of two small buffers a thread, copied when delivered."""
-
-    def __init__(self, plain, hurdle=lambda start: None):
-        self.events = []
-        self.content = bytearray(len(plain))
-        self._plain = plain
-        self._hurdle = hurdle
-        self._lock = Lock()
-        self._rings = {}
-
-    def buffer(self, start, end):
-        self._hurdle(start)
-        with self._lock:
-            self.events.append(("buffer", start, end))
-            ring = self._rings.setdefault(get_ident(), itertools.cycle(self._new_ring()))
-            self._rings[get_ident(), start] = next(ring)
-            return self._rings[get_ident(), start][: end - start]
-
-    def deliver(self, start, end):
-        with self._lock:
-            buffer = self._rings.pop((get_ident(), start))
-            assert buffer[: end - start] == self._plain[start:end]
-            self.events.append(("deliver", start, end))
-            self.content[start:end] = buffer[: end - start]
-
-    def wipe(self):
-        self.events.append("wipe")
-        self.content[:] = bytes(len(self.content))
-
-    @staticmethod
-    def _new_ring():
-        return [memoryview(bytearray(SEGMENT_BYTES)) for _ in range(2)]
 
 
 def places_for(**hurdles):
@@ -298,14 +265,26 @@ def test_whoever_watches_can_stop_the_opening(sealed_once):
     assert all(place.events[-1] == "wipe" for place in made.values())
 
 
-def test_after_a_failure_no_more_segments_are_opened(tmp_path):
-    files = {"a": b"a", "model.bin": bytes(20 * SEGMENT_BYTES)}
+def test_after_a_failure_no_thread_goes_on(tmp_path):
+    files = {"a": b"a", "b": b"b", "model.bin": bytes(20 * SEGMENT_BYTES)}
     pack_dir = seal_small(tmp_path / "pack", files)
-    turn_bit(pack_dir / "f000.seg")
-    place = FakePlace(files["model.bin"])
-    with pytest.raises(PackError):
-        open_pack(pack_dir, trust_of(), places={"model.bin": lambda n_bytes: place})
-    assert len(place.events) < 20
+    has_failed = Event()
+
+    def fail(start):
+        has_failed.set()
+        raise MemoryError("the device is full")
+
+    # between two segments there is time to hear of the failure
+    hurdles = {
+        "a": lambda start: has_failed.wait(5),
+        "b": fail,
+        "model.bin": lambda start: sleep(0.01),
+    }
+    made = {name: FakePlace(files[name], hurdle) for name, hurdle in hurdles.items()}
+    places = {name: lambda n_bytes, place=place: place for name, place in made.items()}
+    with pytest.raises(MemoryError, match="device"):
+        open_pack(pack_dir, trust_of(), places=places)
+    assert len(made["model.bin"].events) < 20
 
 
 def test_there_is_a_thread_for_each_core(tmp_path):
