@@ -161,8 +161,9 @@ def open_names(manifest: Manifest, pack_key: SecretBytes) -> tuple[str, ...]:
         names = msgspec.json.decode(encoded, type=Names)
     except (InvalidTag, ValueError, msgspec.DecodeError):  # a careless publisher's
         raise PackError(PackReason.BAD_MANIFEST) from None
-    is_list_of_files = len(set(names)) == len(names) == len(core.plain_sizes)
-    if not is_list_of_files or any(".." in name for name in names):
+    is_one_each = len(set(names)) == len(names) == len(core.plain_sizes)
+    is_spelt_so = msgspec.json.encode(names) == encoded
+    if not (is_one_each and is_spelt_so) or any(".." in name for name in names):
         raise PackError(PackReason.BAD_MANIFEST)
     return names
 

@@ -29,12 +29,14 @@ def open_box(key: memoryview, box: bytes, bound: bytes) -> SecretBytes | None:
     """The pack key; None if this is not its box."""
     if len(box) != BOX_BYTES:
         return None
-    pack_key = bytearray(KEY_BYTES)
+    buffer = bytearray(KEY_BYTES)
+    pack_key = SecretBytes(buffer)
     try:
-        AESGCM(key).decrypt_into(box[:NONCE_BYTES], box[NONCE_BYTES:], bound, pack_key)
+        AESGCM(key).decrypt_into(box[:NONCE_BYTES], box[NONCE_BYTES:], bound, buffer)
     except InvalidTag:
+        pack_key.wipe()  # decrypt_into writes before it has checked the tag
         return None
-    return SecretBytes(pack_key)
+    return pack_key
 
 
 def own_pack_key(plain: bytes) -> SecretBytes | None:
