@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -49,6 +51,19 @@ class PackTrust:
     """One of them must have signed the manifest."""
     accepted_versions: Mapping[str, int]
     """By model: the highest version ever opened; an older one is refused."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wipe the KEKs."""
+        for kek in self.keks:
+            kek.wipe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,28 +106,22 @@ class Unlocked:
 @contextmanager
 def described_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Described]:
     """Check all that can be checked without a key. Raises PackError."""
-    with _told_as_pack_error(), opened(pack_dir, _FOLDER_FLAGS) as folder:
-        encoded = _read_small(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
-        signature = _read_small(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
-        manifest, publisher = decode_manifest(encoded, signature, trust.publishers)
-        core = manifest.core
-        if core.version < trust.accepted_versions.get(core.model_id, 0):
-            raise PackError(PackReason.OLDER_VERSION)
-        _check_listing(folder, len(core.plain_sizes))
-        slots = _read_small(folder, SLOTS_NAME, MAX_SLOTS_BYTES)
-        yield Described(folder, manifest, publisher, slots)
+    with ExitStack() as stack:
+        with _told_as_pack_error():
+            described = _describe(stack.enter_context(opened(pack_dir, _FOLDER_FLAGS)), trust)
+        yield described
 
 
 @contextmanager
 def unlocked_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Unlocked]:
     """The same, and the key and the files. Raises PackError, and KekError as `unlock` does."""
     with described_pack(pack_dir, trust) as described, ExitStack() as stack:
-        manifest = described.manifest
-        key, slot = unlock(described.slots, trust.keks, manifest.core.sha256)
+        core = described.manifest.core
+        key, slot = unlock(described.slots, trust.keks, core.sha256)
         stack.enter_context(key)
-        names = open_names(manifest, key)
+        names = open_names(described.manifest, key)
         files: list[SealedFile] = []
-        for ordinal, (name, stream) in enumerate(zip(names, manifest.core.streams, strict=True)):
+        for ordinal, (name, stream) in enumerate(zip(names, core.streams, strict=True)):
             descriptor = stack.enter_context(open_sealed_file(described, ordinal))
             header = _read_at(descriptor, 0, memoryview(bytearray(HEADER_BYTES)))
             files.append(SealedFile(name, descriptor, StreamOpener(stream, key, bytes(header))))
@@ -123,25 +132,31 @@ def unlocked_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Unlocked]:
 def changing_pack(pack_dir: Path, trust: PackTrust) -> Iterator[Unlocked]:
     """The same, for one at a time. Raises SealError too, if the pack is being changed."""
     busy = f"{pack_dir} is being changed: try again"
-    with _told_as_pack_error(), opened(pack_dir, _FOLDER_FLAGS) as folder:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SealError(busy) from None
-        with unlocked_pack(pack_dir, trust) as pack:
+    with ExitStack() as stack:
+        with _told_as_pack_error():
+            folder = stack.enter_context(opened(pack_dir, _FOLDER_FLAGS))
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SealError(busy) from None
+        pack = stack.enter_context(unlocked_pack(pack_dir, trust))
+        with _told_as_pack_error():
             # another folder may have taken the name before the lock was there
             if not os.path.samestat(pack_dir.lstat(), os.fstat(folder)):
                 raise SealError(busy)
-            yield pack
+        yield pack
 
 
 @contextmanager
 def open_sealed_file(described: Described, ordinal: int) -> Iterator[int]:
     """Descriptor of a sealed file of the right kind and length. Raises PackError."""
-    with opened(sealed_name(ordinal), _FILE_FLAGS, described.folder) as descriptor:
-        expected_bytes = described.manifest.core.streams[ordinal].layout.sealed_bytes
-        if _size_of_regular(descriptor) != expected_bytes:
-            raise PackError(PackReason.WRONG_SIZE)
+    with ExitStack() as stack:
+        with _told_as_pack_error():
+            sealed = opened(sealed_name(ordinal), _FILE_FLAGS, described.folder)
+            descriptor = stack.enter_context(sealed)
+            expected_bytes = described.manifest.core.streams[ordinal].layout.sealed_bytes
+            if _size_of_regular(descriptor) != expected_bytes:
+                raise PackError(PackReason.WRONG_SIZE)
         yield descriptor
 
 
@@ -163,6 +178,18 @@ def _told_as_pack_error() -> Iterator[None]:
         raise PackError(PackReason.MISSING_FILE) from None
     except OSError:
         raise PackError(PackReason.UNREADABLE) from None
+
+
+def _describe(folder: int, trust: PackTrust) -> Described:
+    encoded = _read_small(folder, MANIFEST_NAME, MAX_MANIFEST_BYTES)
+    signature = _read_small(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
+    manifest, publisher = decode_manifest(encoded, signature, trust.publishers)
+    core = manifest.core
+    if core.version < trust.accepted_versions.get(core.model_id, 0):
+        raise PackError(PackReason.OLDER_VERSION)
+    _check_listing(folder, len(core.plain_sizes))
+    slots = _read_small(folder, SLOTS_NAME, MAX_SLOTS_BYTES)
+    return Described(folder, manifest, publisher, slots)
 
 
 def _read_small(folder: int, name: str, most_bytes: int) -> bytes:
@@ -192,7 +219,8 @@ def _read_at(descriptor: int, start: int, into: memoryview) -> memoryview:
     """Fill `into` from position `start`; a copy, as a mapped file could change under the cipher."""
     done = 0
     while done < len(into):
-        n_bytes = os.preadv(descriptor, [into[done:]], start + done)
+        with _told_as_pack_error():
+            n_bytes = os.preadv(descriptor, [into[done:]], start + done)
         if n_bytes == 0:
             raise PackError(PackReason.WRONG_SIZE)
         done += n_bytes

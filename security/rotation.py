@@ -66,7 +66,8 @@ def _add(
         proof = kek.unwrap(read_slots(written.slots)[-1].wrapped, slot_context(core_hash))
     with proof or SecretBytes(bytearray()) as key:
         if key != pack.pack_key:
-            raise SealError(f"{new.kek} does not give back what it wrapped: the old slot is kept")
+            _write(pack_dir, pack, slots)
+            raise SealError(f"{new.kek} does not give back what it wrapped: all is as it was")
     kept = [slot for slot in slots if slot != instead_of and slot.kek != new.kek]
     if len(kept) < len(slots):
         _write(pack_dir, pack, [*kept, new])

@@ -113,17 +113,20 @@ def seal_stream(
     layout = stream.layout
     plain = memoryview(bytearray(layout.segment_bytes))
     sealed = memoryview(bytearray(layout.segment_bytes))
-    yield memoryview(header)
-    for index in range(layout.segments):
-        start, end = layout.plain_range(index)
-        part = plain[: end - start]
-        if not _fill(read_into, part):
-            raise SealError("a source is shorter than it was when sealing began")
-        out = sealed[: end - start + TAG_BYTES]
-        cipher.encrypt_into(_nonce(prefix, index, layout.segments), part, None, out)
-        yield out
-    if read_into(plain[:1]):
-        raise SealError("a source is longer than it was when sealing began")
+    try:
+        yield memoryview(header)
+        for index in range(layout.segments):
+            start, end = layout.plain_range(index)
+            part = plain[: end - start]
+            if not _fill(read_into, part):
+                raise SealError("a source is shorter than it was when sealing began")
+            out = sealed[: end - start + TAG_BYTES]
+            cipher.encrypt_into(_nonce(prefix, index, layout.segments), part, None, out)
+            yield out
+        if read_into(plain[:1]):
+            raise SealError("a source is longer than it was when sealing began")
+    finally:
+        wipe_buffer(plain)
 
 
 class StreamOpener:

@@ -4,7 +4,8 @@ A pack key is made for each pack and lives only while it is sealed: afterwards i
 slots. Sealing works in a folder beside the target that gets its signature last and its name by one
 rename, so a killed sealing leaves something that does not open, and never half a pack under the
 right name. Resealing opens and seals segment by segment, so that no more than two segments of the
-model are plain at a time, and changes places with the old pack by one exchange of names.
+model are plain at a time, and changes places with the old pack by one exchange of names; what a
+killed one has left goes with the next.
 """
 
 import hashlib
@@ -95,6 +96,7 @@ def reseal_pack(
         _told_as_seal_error(pack_dir),
         _new_folder(pack_dir) as temporary,
     ):
+        _remove_left_over(pack_dir, temporary)
         former = old.described.manifest.core
         sizes = {file.name: file.opener.layout.plain_bytes for file in old.files}
         version = former.version + 1
@@ -183,6 +185,14 @@ def _new_folder(pack_dir: Path) -> Iterator[Path]:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_left_over(pack_dir: Path, temporary: Path) -> None:
+    """What killed ones have left: half a pack, or a whole one under the key that was to go."""
+    for path in pack_dir.parent.iterdir():
+        is_one = path.name.startswith(f".{pack_dir.name}.") and path.suffix == ".sealing"
+        if is_one and path != temporary:
+            shutil.rmtree(path)
 
 
 @contextmanager

@@ -46,11 +46,6 @@ class SecretBytes:
             wipe_buffer(view)
         self._is_wiped = True
 
-    def __del__(self) -> None:
-        """Whoever forgot to wipe it meant to."""
-        if hasattr(self, "_buffer"):
-            self.wipe()
-
     def __len__(self) -> int:
         return len(self._buffer)
 

@@ -45,6 +45,9 @@ class Kek(Protocol):
     def unwrap(self, wrapped: bytes, context: bytes) -> SecretBytes | None:
         """The pack key; None if this KEK did not wrap it so. Raises KekError if it cannot say."""
 
+    def wipe(self) -> None:
+        """Forget what is held of it; nothing is asked afterwards."""
+
 
 class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The pack key under one KEK."""

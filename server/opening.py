@@ -31,8 +31,10 @@ class Opening:
 
 async def open_engine(settings: Settings, store: AuditStore, opening: Opening) -> WhisperCt2:
     try:
-        trust = pack_trust(settings, is_older_allowed=opening.is_older_allowed)
-        pack = await asyncio.to_thread(open_pack, settings.pack_folder, trust, opening.on_progress)
+        with pack_trust(settings, is_older_allowed=opening.is_older_allowed) as trust:
+            pack = await asyncio.to_thread(
+                open_pack, settings.pack_folder, trust, opening.on_progress
+            )
         with pack:
             if pack.card.engine != ENGINE:
                 raise ModelError(f"the pack is for the engine {pack.card.engine}, not {ENGINE}")

@@ -46,6 +46,7 @@ class FakeKek:
     after_wrapping: Callable[[], object] = lambda: None
     before_unwrapping: Callable[[], object] = lambda: None
     n_unwrapped: int = field(default=0, init=False)
+    is_wiped: bool = field(default=False, init=False)
 
     def wrap(self, pack_key: SecretBytes, context: bytes) -> bytes:
         self._be_reached()
@@ -64,6 +65,9 @@ class FakeKek:
             )
         except InvalidTag:
             return None
+
+    def wipe(self) -> None:
+        self.is_wiped = True
 
     def _be_reached(self) -> None:
         if not self.is_reachable:

@@ -70,6 +70,9 @@ class AwsKmsKek:
             case _:
                 return None
 
+    def wipe(self) -> None:
+        """Nothing is held between two calls."""
+
     @override
     def __repr__(self) -> str:
         return f"AwsKmsKek({self.kek_id!r})"

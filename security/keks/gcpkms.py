@@ -94,6 +94,9 @@ class GcpKmsKek:
             raise KekError(_GARBLED)
         return own_pack_key(answer.plaintext)
 
+    def wipe(self) -> None:
+        """Nothing is held between two calls."""
+
     @override
     def __repr__(self) -> str:
         return f"GcpKmsKek({self.kek_id!r})"

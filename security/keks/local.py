@@ -48,6 +48,10 @@ class LocalKek:
         """The pack key; None if this key did not wrap it so."""
         return open_box(self._key.expose(), wrapped, context)
 
+    def wipe(self) -> None:
+        """Forget the key."""
+        self._key.wipe()
+
     @override
     def __repr__(self) -> str:
         return f"LocalKek({self._kek_id!r})"

@@ -57,15 +57,18 @@ class Cost:
 class PassphraseKek:
     """Wraps under a passphrase, which it asks for each time and keeps no longer than the hash."""
 
-    __slots__ = ("_ask", "_cost")
+    __slots__ = ("_ask", "_cost", "_held")
 
-    def __init__(self, ask: AskPassphrase, cost: Cost | None = None) -> None:
-        """`cost` is that of new slots."""
+    def __init__(
+        self, ask: AskPassphrase, cost: Cost | None = None, held: SecretBytes | None = None
+    ) -> None:
+        """`cost` is that of new slots; `held` is what `ask` gives copies of, wiped at the end."""
         cost = cost or Cost()
         if not cost.is_bearable:
             raise KekError("a passphrase hash takes 1 GiB, 16 passes and 8 lanes at most")
         self._ask = ask
         self._cost = cost
+        self._held = held
 
     @property
     def kek_id(self) -> str:
@@ -98,6 +101,11 @@ class PassphraseKek:
         ):
             return open_box(key.expose(), box, head + context)
 
+    def wipe(self) -> None:
+        """Forget a passphrase that was read before it was asked for."""
+        if self._held is not None:
+            self._held.wipe()
+
     @override
     def __repr__(self) -> str:
         return "PassphraseKek(…)"
@@ -116,7 +124,7 @@ def open_passphrase_kek(place: str) -> PassphraseKek:
     if not separator or kind not in readers:
         raise KekError("a passphrase is passphrase: or passphrase:file=PATH, :env=NAME, :fd=N")
     secret = readers[kind](name)
-    return PassphraseKek(lambda is_new: SecretBytes(bytearray(secret.expose())))
+    return PassphraseKek(lambda is_new: SecretBytes(bytearray(secret.expose())), held=secret)
 
 
 def ask_at_terminal(is_new: bool, prompt: Callable[[str], str] = getpass.getpass) -> SecretBytes:

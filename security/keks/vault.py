@@ -71,6 +71,9 @@ class VaultKek:
             case _:
                 raise KekError(_STRANGE)
 
+    def wipe(self) -> None:
+        """Nothing is held between two calls."""
+
     @override
     def __repr__(self) -> str:
         return f"VaultKek({self.kek_id!r})"

@@ -349,3 +349,10 @@ def test_what_is_no_pack_is_not_changed(tmp_path):
     with pytest.raises(PackError) as caught, changing_pack(tmp_path / "none", trust_of()):
         pass
     assert reason_of(caught.value) is PackReason.MISSING_FILE
+
+
+def test_trust_that_ends_wipes_its_keys():
+    kek = FakeKek("fake:a")
+    with trust_of(kek):
+        assert not kek.is_wiped
+    assert kek.is_wiped

@@ -187,6 +187,7 @@ def test_a_key_that_lies_leaves_every_old_slot(pack_dir, change, kek_id):
     with pytest.raises(SealError, match=f"{kek_id} does not give back"):
         change(pack_dir, trust_of(A), FakeKek(kek_id, is_lying=True))
     assert [opens_with(pack_dir, kek) for kek in (A, B)] == [A, B]
+    assert slots_of(pack_dir, trust_of()) == (A, B)
 
 
 def test_a_key_that_gives_back_another_key_leaves_the_old_slot(pack_dir):

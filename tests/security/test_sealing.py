@@ -404,3 +404,11 @@ def test_a_resealing_killed_at_any_moment_leaves_a_whole_pack_under_the_name(tmp
         card = inspect_pack(pack_dir, trust_of(accepted={MODEL_ID: version}))
         version = card.version
         assert opened(pack_dir)[1] == {"a": b"weights"}
+
+
+def test_a_resealing_removes_what_killed_ones_have_left_of_this_pack_alone(tmp_path):
+    pack_dir = seal_small(tmp_path / "pack")
+    copied(pack_dir, tmp_path / ".pack.0123.sealing")
+    copied(pack_dir, tmp_path / ".other.0123.sealing")
+    reseal_pack(pack_dir, trust_of(), seal_of())
+    assert {path.name for path in tmp_path.iterdir()} == {"pack", ".other.0123.sealing"}

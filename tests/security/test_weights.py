@@ -415,3 +415,11 @@ def test_an_empty_file_proves_that_it_is_empty(tmp_path, name):
     assert len(content_of(pack_dir)[name]) == 56
     turn_bit(pack_dir / name)
     assert refused(pack_dir) is PackReason.BAD_SEGMENT
+
+
+def test_a_fault_of_whoever_watches_the_progress_is_not_a_fault_of_the_pack(sealed_once):
+    def on_progress(done, total):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        open_pack(sealed_once, trust_of(), on_progress)

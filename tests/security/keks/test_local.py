@@ -109,3 +109,10 @@ def test_a_descriptor_gives_its_key():
     os.write(writer, KEY_HEX.encode() + b"\n")
     os.close(writer)
     assert open_descriptor_kek(str(reader)).kek_id == local_kek().kek_id
+
+
+def test_a_wiped_key_wraps_no_more():
+    kek = local_kek()
+    kek.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        kek.wrap(pack_key(), CONTEXT)

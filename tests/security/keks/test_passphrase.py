@@ -289,3 +289,14 @@ def test_without_a_terminal_nobody_is_asked():
         start_new_session=True,
     )
     assert child.stdout.startswith("refused: there is no terminal to ask for the passphrase")
+
+
+def test_a_passphrase_that_was_read_is_forgotten_and_one_that_is_asked_for_is_not_held(tmp_path):
+    path = tmp_path / "passphrase"
+    path.write_text("correct horse battery staple")
+    path.chmod(0o600)
+    kek = open_passphrase_kek(f"file={path}")
+    kek.wipe()
+    with pytest.raises(ValueError, match="wiped"):
+        kek.wrap(pack_key(), CONTEXT)
+    PassphraseKek(never_asked).wipe()
