@@ -49,6 +49,12 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a fre
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 
 
+@app.callback()
+def begin() -> None:
+    """Earwitness: live transcription that never leaves the building."""
+    harden_process()  # before any command touches a key
+
+
 @app.command()
 def serve(
     config: ConfigFile = None,
@@ -189,8 +195,7 @@ def _demo_token(settings: Settings) -> str:
 
 
 def _prepare(settings: Settings) -> None:
-    """Everything that needs no event loop: the process, its log, the keys, the pack."""
-    harden_process()
+    """Everything that needs no event loop: the log, the keys, the pack."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

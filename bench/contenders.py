@@ -267,7 +267,7 @@ def _open_tensorizer(folder: Path) -> Tensors:
         str(folder / TENSORIZER),
         device="cpu",
         lazy_load=False,
-        num_readers=8,  # faster than 1, 2 and 4, also on two cores
+        num_readers=8,  # faster than 1 and 2, also on two cores
         verify_hash=False,
         encryption=DecryptionParams.from_key(key),
     )
@@ -287,8 +287,8 @@ SAVERS: Mapping[str, Callable[[Path, float], None]] = {
 CONTENDERS: Mapping[str, Contender] = {
     "plain_clone": Contender("safetensors.torch", PLAIN, _open_by_clone),
     "plain_copy": Contender("safetensors.torch", PLAIN, _open_by_copy),
-    "plain_read": Contender("torch", PLAIN, _open_by_reading),
-    "plain_map": Contender("torch", PLAIN, _open_by_mapping),
+    "bare_read": Contender("torch", PLAIN, _open_by_reading),
+    "bare_map": Contender("torch", PLAIN, _open_by_mapping),
     "pack": Contender("torch", PACK, _open_pack),
     "cryptotensors": Contender("cryptotensors.torch", CRYPTOTENSORS, _open_cryptotensors),
     "cryptotensors_huge": Contender(

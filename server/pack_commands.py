@@ -36,7 +36,11 @@ def embedded(
     with plain_errors():
         settings = read_settings(config, name)
         provision.make_keys(settings)
+        is_new = not settings.pack_folder.exists()
         provision.make_pack(settings, print)
+        if is_new:
+            card = inspect_pack(settings.pack_folder, pack_trust(settings))
+            record(settings, PackSealed(settings.pack_folder.name, card.model_id, card.version))
 
 
 @app.command("folder")

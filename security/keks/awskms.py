@@ -7,6 +7,7 @@ ciphertext says which it is: else whoever writes a slot could choose the key. Cr
 come from where boto3 looks for them. A call is tried twice, within five seconds.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -89,6 +90,7 @@ class AwsKmsKek:
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError:
             raise KekError("AWS KMS needs a library: pip install 'earwitness[awskms]'") from None
+        logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it logs pack keys
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,

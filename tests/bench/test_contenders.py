@@ -60,7 +60,7 @@ def test_one_other_bit_is_another_digest():
     assert digest_of(views_of(small_file())) != digest_of(views_of(memoryview(changed)))
 
 
-@pytest.mark.parametrize("name", ["plain_copy", "plain_read", "plain_map", "pack"])
+@pytest.mark.parametrize("name", ["plain_copy", "bare_read", "bare_map", "pack"])
 def test_what_was_kept_is_opened_again(name, tmp_path):
     library = pytest.importorskip("safetensors.torch")
     SAVERS["plain"](tmp_path, 0.002)
