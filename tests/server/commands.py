@@ -1,0 +1,20 @@
+"""Commands run inside the test: what they print, and the one line when they refuse."""
+
+from typer import Typer
+from typer.testing import CliRunner
+
+
+def shown(app: Typer, *arguments: str) -> list[str]:
+    """The lines that a command prints."""
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout.splitlines()
+
+
+def complaint(app: Typer, *arguments: str, exit_code: int) -> str:
+    """The one line on standard error."""
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == exit_code, result.output
+    [line] = result.stderr.splitlines()
+    assert line.startswith("earwitness: ")
+    return line

@@ -1,0 +1,120 @@
+"""`run.py keys …` on a data folder with two small packs."""
+
+import asyncio
+import json
+
+import pytest
+
+from security.audit_store import AuditStore
+from security.weights import open_pack
+from server.config import load_settings
+from server.key_commands import app
+from server.packs import make_pack_keys, pack_trust
+from server.provision import seal
+from tests.server.commands import complaint, shown
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Packs `one`, which the commands take, and `two`, under one key file."""
+    monkeypatch.setenv("EARWITNESS_DATA_FOLDER", str(tmp_path / "data"))
+    monkeypatch.setenv("EARWITNESS_MODEL", "one")
+    made = load_settings()
+    make_pack_keys(made)
+    for name in ("one", "two"):
+        named = load_settings(model=name)
+        seal(named, model_id=name, engine="e", version=1, files={"weights": name.encode()})
+    return made
+
+
+def opens(model="one", **packs):
+    settings = load_settings(model=model, packs=packs)
+    with open_pack(settings.pack_folder, pack_trust(settings)) as pack:
+        return bytes(pack.files["weights"]) == model.encode()
+
+
+def trail(settings):
+    async def read():
+        async with await AuditStore.open(settings.audit_file, lambda: 0) as store:
+            return await store.events()
+
+    return [(record.event, dict(record.detail)) for record in asyncio.run(read())]
+
+
+def test_the_keys_of_a_pack_are_listed_without_any_of_them(settings):
+    settings.pack_key_file.unlink()
+    [kek_id] = shown(app, "list")
+    assert kek_id.startswith("local:")
+
+
+def test_a_second_key_opens_a_pack_when_the_first_is_lost(settings, tmp_path, monkeypatch):
+    second = f"file:{tmp_path / 'second.key'}"
+    assert shown(app, "new", str(tmp_path / "second.key")) == []
+    shown(app, "add", second)
+    [first_id, second_id] = shown(app, "list")
+    settings.pack_key_file.unlink()
+    assert opens(keys=[second])
+    monkeypatch.setenv("EARWITNESS_PACKS__KEYS", json.dumps([second]))
+    shown(app, "drop", first_id)
+    assert shown(app, "list") == [second_id]
+    assert "last key" in complaint(app, "drop", second_id, exit_code=3)
+    added, dropped = trail(settings)
+    assert added == (
+        "keys.changed",
+        {"change": "added", "former_kek": None, "kek": second_id, "pack": "one"},
+    )
+    assert dropped[1]["change"] == "dropped"
+
+
+def test_without_a_target_the_key_file_of_all_packs_is_rotated(settings):
+    [former] = shown(app, "list")
+    lines = shown(app, "rotate")
+    [new] = shown(app, "list")
+    assert [line.startswith(new) and line.endswith(former) for line in lines] == [True, True]
+    assert opens("one")
+    assert opens("two")
+    assert trail(settings) == [
+        ("keys.changed", {"change": "rotated", "former_kek": former, "kek": new, "pack": name})
+        for name in ("one", "two")
+    ]
+
+
+def test_a_pack_can_be_rotated_to_a_passphrase(settings, tmp_path):
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse battery staple\n")
+    passphrase.chmod(0o600)
+    source = f"passphrase:file={passphrase}"
+    setting, line = shown(app, "rotate", "--to", source)
+    assert source in setting
+    assert line.startswith("passphrase opens")
+    assert opens(keys=[source])
+    assert opens("two")
+
+
+def test_keys_that_the_settings_name_are_not_rotated_without_a_target(settings, monkeypatch):
+    monkeypatch.setenv("EARWITNESS_PACKS__KEYS", "env:KEK")
+    assert "--to" in complaint(app, "rotate", exit_code=2)
+
+
+def test_a_source_that_nobody_knows_is_told_without_repeating_it(settings):
+    line = complaint(app, "add", "s3cret:abc", exit_code=4)
+    assert "file:PATH" in line
+    assert "s3cret" not in line
+
+
+def test_a_key_that_is_not_there_is_told(settings, tmp_path):
+    assert "cannot be opened" in complaint(app, "add", f"file:{tmp_path / 'no'}", exit_code=4)
+
+
+def test_a_slot_that_is_not_there_is_told(settings):
+    assert "no slot" in complaint(app, "drop", "local:0", exit_code=3)
+
+
+def test_a_key_file_is_not_made_over_another(settings):
+    assert "never overwritten" in complaint(app, "new", str(settings.pack_key_file), exit_code=4)
+
+
+def test_publishers_keys_are_made_in_two_files(settings, tmp_path):
+    shown(app, "new-publisher", str(tmp_path / "publisher.pem"))
+    assert (tmp_path / "publisher.pem").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "publisher.pem.pub").is_file()
