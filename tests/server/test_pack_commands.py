@@ -62,7 +62,8 @@ def test_a_folder_is_sealed_once_and_left_as_it_is(settings, folder):
     ]
 
 
-def test_a_model_of_the_package_index_is_sealed_once(settings, wheels):
+@pytest.mark.usefixtures("wheels")
+def test_a_model_of_the_package_index_is_sealed_once(settings):
     assert len(shown(app, "embedded", "small")) == 2
     assert shown(app, "embedded", "small") == []
     made = {"model": "small", "pack": "small", "pack_version": 1}
