@@ -59,7 +59,7 @@ def folder(
         settings = read_settings(config, name)
         provision.make_keys(settings)
         version = version or read_accepted(settings.accepted_file).get(name, 0) + 1
-        files = {path.name: path for path in sorted(folder.iterdir()) if path.is_file()}
+        files, left_out = _files_in(folder)
         n_bytes = sum(path.stat().st_size for path in files.values())
         with _timed("Sealing", "Sealed", n_bytes) as on_progress:
             provision.seal(
@@ -72,6 +72,8 @@ def folder(
             )
         record(settings, PackSealed(settings.pack_folder.name, name, version))
         print(f"{len(files)} files are sealed in {settings.pack_folder}")
+        if left_out:
+            print(f"Left out, as no model needs them: {', '.join(left_out)}")
         if len(settings.pack_key_uris) == 1:
             print("One key opens it. Add a second for the day it is lost: run.py keys add --help")
 
@@ -130,6 +132,13 @@ def reseal(model: Model = None, config: ConfigFile = None) -> None:
         write_accepted(settings.accepted_file, card.model_id, version)
         record(settings, PackSealed(path.name, card.model_id, version))
         print(f"{card.model_id} is version {version} now; {path} has a new key")
+
+
+def _files_in(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """A model's files by name, and the names of what a download leaves beside them."""
+    paths = sorted(folder.iterdir())
+    files = {p.name: p for p in paths if p.is_file() and not p.name.startswith(".")}
+    return files, [path.name for path in paths if path.name not in files]
 
 
 def _title(card: PackCard) -> str:

@@ -21,7 +21,6 @@ def folder(tmp_path):
     made.mkdir()
     (made / "model.bin").write_bytes(b"weights" * 1000)
     (made / "config.json").write_text("{}")
-    (made / "a folder").mkdir()
     return made
 
 
@@ -68,6 +67,15 @@ def test_a_model_of_the_package_index_is_sealed_once(settings):
     assert shown(app, "embedded", "small") == []
     made = {"model": "small", "pack": "small", "pack_version": 1}
     assert trail(settings) == [("pack.sealed", None, made)]
+
+
+def test_what_a_download_leaves_beside_a_model_is_left_out_and_told(settings, folder):
+    (folder / ".cache").mkdir()
+    (folder / ".gitattributes").touch()
+    (folder / "onnx").mkdir()
+    lines = shown(app, "folder", str(folder), "--name", "mine")
+    assert lines[1].startswith("2 files")
+    assert lines[2].endswith(": .cache, .gitattributes, onnx")
 
 
 def test_a_folder_for_two_keys_gives_no_advice(settings, folder, monkeypatch):
