@@ -65,6 +65,27 @@ async def test_a_recorded_event_reads_back(path):
     assert event.detail["audio_ms"] == 2
 
 
+async def test_a_trail_that_does_not_open_leaves_no_file_open(path):
+    path.write_bytes(b"not a database" * 1000)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(AuditError):
+        await AuditStore.open(path, counting_clock())
+    assert os.listdir("/proc/self/fd") == before
+
+
+async def test_two_stores_write_in_turns_and_lose_nothing(path):
+    async with (
+        await AuditStore.open(path, counting_clock()) as one,
+        await AuditStore.open(path, counting_clock()) as other,
+        asyncio.TaskGroup() as crowd,
+    ):
+        batches = [[ended("one")] * 7, [ended("other")] * 7] * 8
+        stores = itertools.cycle([one, other])
+        writing = [crowd.create_task(record_all(next(stores), batch)) for batch in batches]
+    outcomes = [seq for task in writing for seq in task.result()]
+    assert sorted(outcomes) == list(range(1, 113))
+
+
 async def test_the_trail_goes_on_where_it_ended(path):
     for expected in (1, 2, 3):
         async with await AuditStore.open(path, counting_clock()) as store:
