@@ -35,6 +35,10 @@ def path(tmp_path):
     return tmp_path / "audit.db"
 
 
+def open_descriptors():
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
 async def opened(path, **settings):
     """A store, and its connection for the test to watch or to break."""
     connection = await open_connection(path)
@@ -67,10 +71,10 @@ async def test_a_recorded_event_reads_back(path):
 
 async def test_a_trail_that_does_not_open_leaves_no_file_open(path):
     path.write_bytes(b"not a database" * 1000)
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with pytest.raises(AuditError):
         await AuditStore.open(path, counting_clock())
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 async def test_two_stores_write_in_turns_and_lose_nothing(path):
