@@ -2,13 +2,14 @@
 still open, out.
 """
 
+import json
 import os
-import random
 import re
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,20 +19,29 @@ from server.config import load_settings
 from server.packs import make_pack_keys, pack_trust
 from server.provision import engine_of, seal
 from tests.e2e.conftest import copy_data
-from tests.pack_fakes import FILES, FakeKek, seal_of, seal_small, trust_of
+from tests.e2e.pack_children import NEW, OLD, Killed
+from tests.pack_fakes import VERSION, seal_small
 
 ROOT = Path(__file__).parents[2]
-CANARY = b"Canary0123456789Canary0123456789Canary0123456789Canary0123456789"
+PIECES = [b"canary".rjust(16, end) for end in (b"0", b"1", b"2", b"3")]
+CANARY = b"".join(PIECES)
+"""Of 64 bytes. If it is cut in two somewhere, three of its pieces are whole."""
 CALLS = (
-    "open,openat,openat2,creat,mmap,memfd_create,write,pwrite64,writev,pwritev,pwritev2,"
-    "sendto,sendmsg,sendfile,splice,copy_file_range,rename,renameat,renameat2,link,linkat"
+    "open,openat,openat2,creat,truncate,mknod,mknodat,mmap,memfd_create,io_uring_setup,"
+    "write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,sendfile,splice,tee,vmsplice,"
+    "copy_file_range,process_vm_writev,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
 )
-OPENED_TO_WRITE = re.compile(r'open(?:at2?)?\((?:AT_FDCWD, )?"([^"]*)".*O_(?:WRONLY|RDWR|CREAT)')
+CALL = re.compile(r"\d+ +(\w+)\(")
+TO_WRITE = re.compile(r"\b(?:O_(?:WRONLY|RDWR|CREAT|TRUNC|TMPFILE))\b")
+NAMED = re.compile(r'"([^"]*)"')
+CHANGING = re.compile(r"open|creat|truncate|mknod|rename|link|symlink")
 HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
-SHARED_FILE = re.compile(r"mmap\([^,]*, (\d+), \S*PROT_WRITE\S* MAP_SHARED, \d+, ")
-SQLITE_INDEX_BYTES = 32_768
+SHARED_FILE = re.compile(r"mmap\([^,]*, (\d+), \S*PROT_WRITE\S* MAP_SHARED\S*, \d+, ")
+WITHOUT_A_NAME = {"memfd_create", "io_uring_setup", "vmsplice", "process_vm_writev"}
+"""Ways around a file's name, which nothing here needs."""
+SQLITE_INDEX_BYTES = "32768"
 """What SQLite maps of its `-shm` file."""
-ITS_OWN = ("audit.sqlite3", "accepted-versions.json", "/dev/null", "/dev/tty", "/proc/self/")
+OF_A_SERVER = ("audit.sqlite3", "accepted-versions.json", "/dev/null", "/dev/tty", "/proc/self/")
 """The trail, the memory of versions, and what is no file of anybody."""
 
 OPEN = """
@@ -102,29 +112,71 @@ def files_below(folder):
     return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
-def assert_nothing_plain_was_written(lines, data, secret):
-    opened = [m.group(1) for line in lines if (m := OPENED_TO_WRITE.search(line))]
-    assert [path for path in opened if not any(own in path for own in ITS_OWN)] == []
-    shared = [int(m.group(1)) for line in lines if (m := SHARED_FILE.search(line))]
-    assert all(n_bytes == SQLITE_INDEX_BYTES for n_bytes in shared)
-    assert [line[:200] for line in lines if "memfd_create(" in line] == []
-    assert [line[:200] for line in lines if secret.decode("latin-1") in line] == []
-    assert [path for path in files_below(data.parent) if secret in path.read_bytes()] == []
+def changed_names(lines):
+    """Each file that was opened to be written, or made, or moved."""
+    for line in lines:
+        call = CALL.match(line)
+        if call is None or not CHANGING.match(call[1]):
+            continue
+        if TO_WRITE.search(line) or not call[1].startswith("open"):
+            yield NAMED.search(line)[1]
+
+
+def assert_nothing_plain_was_written(lines, data, pieces, *, allowed=(), shared_bytes=()):
+    """Nothing but the files `allowed` was written or mapped, and the secret went nowhere."""
+    changed = [name for name in changed_names(lines) if not any(own in name for own in allowed)]
+    assert changed == []
+    assert [n for line in lines for n in SHARED_FILE.findall(line) if n not in shared_bytes] == []
+    calls = {call[1] for line in lines if (call := CALL.match(line))}
+    assert calls & WITHOUT_A_NAME == set()
+    for piece in pieces:
+        assert [line[:200] for line in lines if piece.decode("latin-1") in line] == []
+        assert [path for path in files_below(data.parent) if holds(path, piece)] == []
+        assert [path for path in files_below(Path("/dev/shm")) if holds(path, piece)] == []  # noqa: S108
+
+
+def holds(path, piece):
+    with suppress(FileNotFoundError):  # another process's, in shared memory
+        return piece in path.read_bytes()
+    return False
 
 
 def test_opening_a_pack_writes_nothing(data):
     done, lines = traced(data, sys.executable, "-c", OPEN, "small")
     assert (done.returncode, done.stderr) == (0, b"")
     assert any("f001.seg" in line for line in lines)
-    assert_nothing_plain_was_written(lines, data, CANARY)
+    assert_nothing_plain_was_written(lines, data, PIECES)
 
 
-def test_a_process_that_writes_would_be_found_out(data):
-    writing = OPEN + "Path('leak').write_bytes(pack.files['config.json'])\n"
-    _, lines = traced(data, sys.executable, "-c", writing, "small")
-    with pytest.raises(AssertionError, match="leak"):
-        assert_nothing_plain_was_written(lines, data, CANARY)
-    assert any(CANARY.decode() in line for line in lines)
+LEAKS = [
+    "Path('leak').write_bytes(b'')",
+    "os.open('leak', os.O_CREAT, dir_fd=os.open('.', os.O_RDONLY))",
+    "os.open('.', os.O_TMPFILE | os.O_RDWR)",
+    "os.rename('HOME', 'leak')",
+    "os.symlink('.', 'leak')",
+    "os.memfd_create('leak')",
+    "os.write(1, b'x' + bytes(pack.files['config.json'])[10:40])",
+    "os.writev(1, [b'x', pack.files['model.safetensors'][1_500_030:]])",
+    "pair = socket.socketpair(); pair[0].send(pack.files['config.json'])",
+    "mmap.mmap(os.open('data/models/small/f000.seg', os.O_RDWR), 1)",
+]
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_process_that_writes_would_be_found_out(data, leak):
+    done, lines = traced(
+        data, sys.executable, "-c", f"{OPEN}import mmap, os, socket\n{leak}", "small"
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    with pytest.raises(AssertionError):
+        assert_nothing_plain_was_written(lines, data, PIECES)
+
+
+def test_a_plain_byte_left_in_a_file_would_be_found(data):
+    (data.parent / "HOME").mkdir()
+    (data.parent / "HOME" / ".left").write_bytes(b"x" + CANARY[10:40])
+    with pytest.raises(AssertionError, match="left"):
+        assert_nothing_plain_was_written([], data, PIECES)
 
 
 def test_a_server_with_the_embedded_model_writes_nothing_of_it(embedded_model_pack, tmp_path):
@@ -142,8 +194,9 @@ def test_a_server_with_the_embedded_model_writes_nothing_of_it(embedded_model_pa
     )
     done, lines = traced(tmp_path / "data", sys.executable, "-c", stopping)
     assert (done.returncode, done.stderr) == (0, b"")
-    for secret in secrets:
-        assert_nothing_plain_was_written(lines, tmp_path / "data", secret)
+    assert_nothing_plain_was_written(
+        lines, tmp_path / "data", secrets, allowed=OF_A_SERVER, shared_bytes=(SQLITE_INDEX_BYTES,)
+    )
 
 
 def test_a_hugging_face_folder_becomes_a_model_and_writes_nothing_of_it(tmp_path):
@@ -165,148 +218,54 @@ def test_a_hugging_face_folder_becomes_a_model_and_writes_nothing_of_it(tmp_path
     shutil.rmtree(folder)
     done, lines = traced(settings.data_folder, sys.executable, "-c", OPEN_A_MODEL, "qwen")
     assert done.stdout.startswith(b"opened"), done.stderr
-    assert_nothing_plain_was_written(lines, settings.data_folder, CANARY)
+    assert_nothing_plain_was_written(lines, settings.data_folder, PIECES)
+
+
+def told_by(command, folder, *arguments):
+    """What a program of `pack_children` says of a pack of its own, sealed for it."""
+    pack_dir = seal_small(folder / "pack")
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "tests.e2e.pack_children", command, pack_dir, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-def test_a_crash_leaves_no_core(data, number):
-    raised = "import resource\nresource.setrlimit(resource.RLIMIT_CORE, (-1, -1))\n"
-    dying = f"import os\nos.kill(os.getpid(), {int(number)})\n"
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", raised + OPEN + dying, "small"],
-        cwd=data.parent,
-        env=environment(data),
-        check=False,
-    )
-    assert done.returncode == -number
-    assert [path for path in files_below(data.parent) if CANARY in path.read_bytes()] == []
-    assert not list(data.parent.glob("*core*"))
+def test_a_crash_leaves_no_core(tmp_path, number):
+    [crash] = told_by("crash", tmp_path, str(int(number)))
+    assert json.loads(crash) == [number, False, [0, 0, 0]]
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
 
 
-SPY = """
-import ctypes, os, resource, signal, sys
-from security.process import harden_process
-
-NOBODY, PR_SET_DUMPABLE = 65534, 4
-reading, writing = os.pipe()
-victim = os.fork()
-if victim == 0:
-    if os.geteuid() == 0:
-        os.setgroups([]); os.setgid(NOBODY); os.setuid(NOBODY)
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-    if sys.argv[1] == "hardened":
-        harden_process()
-    os.write(writing, b"x")
-    os.close(writing)
-    signal.pause()
-os.close(writing)
-if os.read(reading, 1) != b"x":
-    sys.exit("the other process failed")
-if os.geteuid() == 0:
-    os.setgroups([]); os.setgid(NOBODY); os.setuid(NOBODY)
-try:
-    os.close(os.open(f"/proc/{victim}/mem", os.O_RDONLY))
-    print("read")
-except PermissionError:
-    print("refused")
-os.kill(victim, signal.SIGKILL)
-"""
-
-
-@pytest.mark.parametrize(("state", "outcome"), [("soft", "read\n"), ("hardened", "refused\n")])
-def test_memory_of_a_hardened_process_is_closed_to_its_own_account(state, outcome):
-    spied = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", SPY, state],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (spied.stdout, spied.stderr) == (outcome, "")
-
-
-def killed_while(work, moment_s=None, step=None):
-    """Do it in a child that is killed at a moment, or at its n-th change of a file.
-
-    True if the kill came before the end.
-    """
-    child = os.fork()
-    if child == 0:  # pragma: no cover - dies
-        if step is not None:
-            die_at(step)
-        work()
-        os._exit(0)
-    if moment_s is not None:
-        signal.sigtimedwait([], moment_s)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WIFSIGNALED(status)
-
-
-def die_at(step):  # pragma: no cover - dies
-    left = step
-
-    def hook(event, arguments):
-        nonlocal left
-        creates = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_CREAT
-        if event in {"os.rename", "os.remove", "os.chmod", "fcntl.flock", "os.mkdir"} or creates:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
-def assert_one_of_two_opens(pack_dir, one, other):
-    """The id of the key that opens it now."""
-    trust = trust_of(one, other)
-    with open_pack(pack_dir, trust) as pack:
-        assert {name: bytes(view) for name, view in pack.files.items()} == FILES
-        return pack.card.kek_id
+@pytest.mark.parametrize(("state", "outcome"), [("soft", "read"), ("hardened", "refused")])
+def test_an_opened_pack_in_a_hardened_process_is_closed_to_its_own_account(
+    tmp_path, state, outcome
+):
+    assert told_by("spy", tmp_path, state) == [outcome]
 
 
 def test_a_rotation_killed_two_hundred_times_leaves_a_pack_that_opens(tmp_path):
-    from security.rotation import rotate_slot
-
-    chance = random.Random(7)  # noqa: S311
-    pack_dir = seal_small(tmp_path / "pack", seal=seal_of("fake:a"))
-    n_killed, at, step = 0, "fake:a", 1
-    outcomes = set()
-    while n_killed < 200:
-        to = "fake:b" if at == "fake:a" else "fake:a"
-        how = {"step": step} if n_killed % 2 else {"moment_s": chance.random() * 0.006}
-
-        def rotate(at=at, to=to):
-            rotate_slot(pack_dir, trust_of(at), FakeKek(to))
-
-        was_killed = killed_while(rotate, **how)
-        n_killed += was_killed
-        step = step + 1 if "step" in how and was_killed else 1 if "step" in how else step
-        opened_by = assert_one_of_two_opens(pack_dir, to, at)
-        outcomes.add((was_killed, opened_by == to))
-        rotate_slot(pack_dir, trust_of(opened_by), FakeKek("fake:a"))
-        at = "fake:a"
-    assert outcomes >= {(True, False), (True, True)}
-    assert {path.name for path in tmp_path.iterdir()} <= {"pack", ".pack.keyslots.json"}
+    kills = [Killed(**json.loads(line)) for line in told_by("rotate", tmp_path)]
+    assert len([kill for kill in kills if kill.moment != "end"]) >= 200
+    assert [kill for kill in kills if not (kill.is_whole and kill.is_sealed)] == []
+    assert {kill.opened_by for kill in kills} == {OLD, NEW}
+    assert [kill for kill in kills if kill.kek_ids != [OLD]] == []
+    assert [kill for kill in kills if kill.names_beside != ["pack"]] == []
 
 
 def test_a_resealing_killed_forty_times_leaves_a_whole_pack(tmp_path):
-    from security.sealing import reseal_pack
-
-    chance = random.Random(7)  # noqa: S311
-    pack_dir = seal_small(tmp_path / "pack", seal=seal_of("fake:a"))
-    n_killed, step = 0, 1
-    versions = set()
-    while n_killed < 40:
-        how = {"step": step} if n_killed % 2 else {"moment_s": chance.random() * 0.03}
-        was_killed = killed_while(
-            lambda: reseal_pack(pack_dir, trust_of("fake:a"), seal_of("fake:a")), **how
-        )
-        n_killed += was_killed
-        step = step + 1 if "step" in how and was_killed else 1 if "step" in how else step
-        with open_pack(pack_dir, trust_of("fake:a")) as pack:
-            assert {name: bytes(view) for name, view in pack.files.items()} == FILES
-            versions.add(pack.card.version)
-    assert len(versions) > 1
+    kills = [Killed(**json.loads(line)) for line in told_by("reseal", tmp_path)]
+    assert len([kill for kill in kills if kill.moment != "end"]) >= 40
+    assert [kill for kill in kills if not (kill.is_whole and kill.is_sealed)] == []
+    # each is mended by one more resealing
+    before = [VERSION, *(kill.version + 1 for kill in kills)]
+    steps = [kill.version - old for kill, old in zip(kills, before, strict=False)]
+    assert set(steps) == {0, 1}
+    assert [kill for kill in kills if kill.names_beside != ["pack"]] == []
