@@ -23,14 +23,13 @@ from security.sealed import HEADER_BYTES, SEGMENT_BYTES
 from security.sealing import Seal
 from security.secret import SecretBytes
 from security.weights import open_pack, verify_pack
+from tests import pack_fakes
 from tests.pack_fakes import (
     EDGES,
-    FILES,
     MODEL_ID,
     OTHER_PUBLISHER,
     OWN_NAMES,
     PUBLISHER,
-    SEALED_NAMES,
     VERSION,
     content_of,
     seal_small,
@@ -38,7 +37,11 @@ from tests.pack_fakes import (
 
 N_ATTACKS = 10_000
 SEED = 20_261_123
-LARGE = "f002.seg"
+FILES = {**pack_fakes.FILES, "merges.txt": pack_fakes.FILES["vocabulary.json"][::-1]}
+"""Two of them, as long as each other, could change places."""
+SEALED_NAMES = ("f000.seg", "f001.seg", "f002.seg", "f003.seg", "f004.seg")
+LARGE = SEALED_NAMES[sorted(FILES).index("model.bin")]
+SMALL_ALIKE = ("f002.seg", "f004.seg")
 NAMES = (*SEALED_NAMES, *OWN_NAMES)
 KEKS = [LocalKek(SecretBytes(bytearray(byte * 32))) for byte in (b"a", b"b")]
 TRUST = PackTrust(KEKS[:1], [PUBLISHER.public_key()], {MODEL_ID: VERSION})
@@ -106,9 +109,8 @@ def bytes_are_left_out(chance, packs):
     name = chance.choice(NAMES)
     content = packs.target[name]
     at = place_in(chance, content)
-    return {
-        name: content[:at] + content[at + chance.choice([1, 16, 40, SEGMENT_BYTES, len(content)]) :]
-    }
+    n_bytes = chance.choice([1, 16, HEADER_BYTES, SEGMENT_BYTES, len(content)])
+    return {name: content[:at] + content[at + n_bytes :]}
 
 
 def bytes_are_put_in(chance, packs):
@@ -137,8 +139,9 @@ def a_header_is_edited(chance, packs):
 
 
 def files_change_places_or_come_twice(chance, packs):
-    given = chance.choices(SEALED_NAMES, k=len(SEALED_NAMES))
-    return {name: packs.target[of] for name, of in zip(SEALED_NAMES, given, strict=True)}
+    names = chance.choice([SEALED_NAMES, SMALL_ALIKE])
+    given = chance.choices(names, k=len(names))
+    return {name: packs.target[of] for name, of in zip(names, given, strict=True)}
 
 
 def files_are_dropped(chance, packs):
@@ -146,7 +149,7 @@ def files_are_dropped(chance, packs):
 
 
 def a_file_is_added(chance, packs):
-    name = chance.choice(["f004.seg", "f03.seg", "manifest.json.old", ".x", "model.bin", "F"])
+    name = chance.choice(["f005.seg", "f03.seg", "manifest.json.old", ".x", "model.bin", "F"])
     kept = packs.target[chance.choice(NAMES)]
     return {name: chance.choice([b"", kept, NoFile("folder"), NoFile("symlink", "kept")])}
 
@@ -187,9 +190,8 @@ def other_value(chance, value):
         case str():
             at = chance.randrange(len(value))
             edited = value[:at] + chance.choice("aB0+/=.-\0\u00e9") + value[at + 1 :]
-            return chance.choice(
-                [edited, edited, value[:at], value[at:] + value[:at], None, [value]]
-            )
+            moved = value[at:] + value[:at]
+            return chance.choice([edited, edited, value[:at], moved, None, [value]])
         case list():
             mixed = chance.choices(value, k=chance.randrange(20))
             return chance.choice([mixed, value[1:], value + value[:1], value[::-1], None, {}])
@@ -272,9 +274,8 @@ def a_slot_is_edited(chance, packs):
 def slots_are_dropped_doubled_moved_or_mixed(chance, packs):
     whole = json.loads(packs.target["keyslots.json"])
     given = [json.loads(p["keyslots.json"]) for p in (packs.target, *packs.others)]
-    slots = chance.choices(
-        [slot for each in given for slot in each["core"]["slots"]], k=chance.randrange(5)
-    )
+    every = [slot for each in given for slot in each["core"]["slots"]]
+    slots = chance.choices(every, k=chance.randrange(5))
     if chance.random() < 0.3:  # one's key under the name of another's
         slots = [{**slot, "kek": chance.choice(KEKS).kek_id} for slot in slots]
     whole["core"]["slots"] = slots
@@ -356,11 +357,11 @@ class Laboratory:
         self.folder = folder
         own, foreign = Seal(KEKS, PUBLISHER), Seal(KEKS, OTHER_PUBLISHER)
         other = {name: content[::-1] for name, content in FILES.items()}
-        self.pack_dir = seal_small(folder / "pack", seal=own)
+        self.pack_dir = seal_small(folder / "pack", FILES, seal=own)
         made = [
-            seal_small(folder / "older", version=VERSION - 1, seal=own),
+            seal_small(folder / "older", FILES, version=VERSION - 1, seal=own),
             seal_small(folder / "sibling", other, seal=own),
-            seal_small(folder / "foreign", seal=foreign),
+            seal_small(folder / "foreign", FILES, seal=foreign),
         ]
         shutil.copytree(self.pack_dir, folder / "kept")
         self.packs = Packs(*map(content_of, (self.pack_dir, *made)))
