@@ -7,12 +7,13 @@ is copied, as torch cannot look at it there. The memory, of this machine or of a
 whoever opened it and must outlive the tensors, which are not to be written.
 """
 
+import ctypes
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
+import numpy as np
 import torch
 
 from server.recognition import ModelError
@@ -41,12 +42,15 @@ _DTYPES: Final[Mapping[str, torch.dtype]] = {
     "I64": torch.int64,
     "U64": torch.uint64,
 }
-_Amount = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+_MOST_ELEMENTS = 1 << 62
+_Amount = Annotated[int, msgspec.Meta(ge=0, le=_MOST_ELEMENTS)]
+_Shape = Annotated[tuple[_Amount, ...], msgspec.Meta(max_length=64)]
+"""As many dimensions as torch's operators take; a million of them would take hours to multiply."""
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dtype: str
-    shape: tuple[_Amount, ...]
+    shape: _Shape
     data_offsets: tuple[_Amount, _Amount]
 
 
@@ -83,7 +87,8 @@ def open_safetensors(content: Content) -> dict[str, torch.Tensor]:
         if dtype is None or start != end or stop - start != math.prod(entry.shape) * dtype.itemsize:
             raise _damaged()
         end = stop
-        if end > len(flat):
+        # torch multiplies the sizes of an empty tensor too, and fails where that overflows
+        if end > len(flat) or math.prod(size or 1 for size in entry.shape) > _MOST_ELEMENTS:
             raise _damaged()
         part = flat[start:stop]
         is_aligned = part.data_ptr() % dtype.itemsize == 0
@@ -106,7 +111,7 @@ def _read_header(whole: torch.Tensor) -> tuple[dict[str, _Entry], torch.Tensor]:
         raise _damaged()
     try:
         raw = msgspec.json.decode(bytes_of(whole[_LENGTH_BYTES:end]), type=dict[str, msgspec.Raw])
-        raw.pop(_METADATA, None)
+        msgspec.json.decode(raw.pop(_METADATA, b"{}"), type=dict[str, str])
         entries = {name: msgspec.json.decode(part, type=_Entry) for name, part in raw.items()}
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise _damaged() from None
@@ -117,10 +122,12 @@ def _as_tensor(data: memoryview) -> torch.Tensor:
     """(len(data),) uint8 on the same memory."""
     if not len(data):
         return torch.empty(0, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # the memory is read-only, and torch has no tensors that are: nothing here writes them
-        warnings.filterwarnings("ignore", message="The given buffer is not writable")
-        return torch.frombuffer(data, dtype=torch.uint8)
+    # torch has no read-only tensors and warns of read-only memory; it does not see that of ctypes.
+    # Silencing the warning instead would change the filters of every thread.
+    lent = np.frombuffer(data, np.uint8)
+    place = (ctypes.c_uint8 * lent.size).from_address(lent.ctypes.data)
+    place.lender = lent  # type: ignore[attr-defined] # the tensors hold `place`, and it the memory
+    return torch.frombuffer(place, dtype=torch.uint8)
 
 
 def _damaged() -> ModelError:

@@ -1,6 +1,7 @@
 """Safetensors files, whole, in shards and hostile, in; views of that memory, or a refusal, out."""
 
 import json
+import mmap
 import struct
 
 import pytest
@@ -111,6 +112,11 @@ def test_a_file_in_a_tensor_is_read_where_it_lies():
         file_of({"a": entry(-1, 0, [1])}, b"x"),
         file_of({"a": entry(0, 1, [-1, -1])}, b"x"),
         file_of({"a": entry(0, 0, [1 << 63])}),
+        file_of({"a": entry(0, 0, [1 << 62, 1 << 62, 0])}),
+        file_of({"a": entry(0, 0, [0, 1 << 62, 4])}),
+        file_of({"a": entry(0, 1, [1] * 65)}, b"x"),
+        file_of({"__metadata__": 3}),
+        file_of({"__metadata__": {"format": 1}}),
         file_of({"a": {"dtype": "U8"}}),
         file_of({"a": {**entry(0, 1, [1]), "more": 1}}, b"x"),
     ],
@@ -131,6 +137,37 @@ def test_damage_gives_the_same_kinds_of_tensors_or_a_refusal(data):
     except ModelError:
         return
     assert sum(t.numel() * t.element_size() for t in opened.values()) <= cut
+
+
+SIZES = st.sampled_from([0, 1, 2, 3, 8, 1 << 31, 1 << 61, 1 << 62, 1 << 63, -1])
+ENTRIES = st.builds(
+    entry,
+    SIZES,
+    SIZES,
+    st.lists(SIZES, max_size=5) | st.just([1] * 100_000),
+    st.sampled_from(["U8", "F32", "BF16", "BOOL", "F4", ""]),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), ENTRIES), st.binary(max_size=8))
+def test_no_header_gives_more_than_the_file_holds(header, data):
+    try:
+        opened = open_safetensors(file_of(header, data))
+    except ModelError:
+        return
+    assert sum(t.numel() * t.element_size() for t in opened.values()) == len(data)
+
+
+def test_memory_stays_as_long_as_a_tensor_looks_at_it():
+    region = mmap.mmap(-1, 1 << 20)
+    saved = save(TENSORS)
+    region[: len(saved)] = saved
+    view = memoryview(region)
+    tensor = open_safetensors(view[: len(saved)].toreadonly())["a"]
+    view.release()
+    with pytest.raises(BufferError):
+        region.close()
+    assert torch.equal(tensor, TENSORS["a"])
 
 
 def shards(weight_map, **files):
