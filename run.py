@@ -53,6 +53,14 @@ Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
 def begin() -> None:
     """Earwitness: live transcription that never leaves the building."""
     harden_process()  # before any command touches a key
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 @app.command()
@@ -195,15 +203,7 @@ def _demo_token(settings: Settings) -> str:
 
 
 def _prepare(settings: Settings) -> None:
-    """Everything that needs no event loop: the log, the keys, the pack."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    """Everything that needs no event loop: the keys and the pack."""
     provision.make_keys(settings)
     provision.make_pack(settings, print)
 

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from security.audit import AuditEvent
+from security.audit import AuditEvent, ModelRefused
 from security.audit_store import AuditStore
 from security.errors import (
     AuditError,
@@ -63,13 +63,24 @@ def read_settings(
 
 
 def record(settings: Settings, event: AuditEvent) -> None:
-    """Put what a command does on record. Raises AuditError."""
+    """Put what a command does, or is refused, on record. Raises AuditError."""
 
     async def write() -> None:
         async with await AuditStore.open(settings.audit_file, time.time_ns) as store:
             await store.record(event)
 
     asyncio.run(write())
+
+
+@contextlib.contextmanager
+def refusals_recorded(settings: Settings) -> Iterator[None]:
+    """A pack that a command is refused is on record as it is at a server's start."""
+    try:
+        yield
+    except PackError as error:
+        with contextlib.suppress(AuditError):  # the refusal is what counts
+            record(settings, ModelRefused(settings.pack_folder.name, error.reason))
+        raise
 
 
 @contextlib.contextmanager

@@ -12,8 +12,15 @@ from security.audit import KeySlotsChanged
 from security.keks.uris import KINDS, open_kek
 from security.keys import create_key_file, create_signing_key
 from security.rotation import add_slot, drop_slot, rotate_slot, slots_of
-from server.command_line import ConfigFile, Model, plain_errors, read_settings, record
-from server.packs import pack_trust, published_trust, rotate_key_file
+from server.command_line import (
+    ConfigFile,
+    Model,
+    plain_errors,
+    read_settings,
+    record,
+    refusals_recorded,
+)
+from server.packs import existing_pack, pack_trust, published_trust, rotate_key_file
 from server.start_error import EXIT_SETTINGS, StartError
 
 _KINDS = "; ".join(f"{kind.form}, {kind.help}" for kind in KINDS)
@@ -26,8 +33,9 @@ def list_(model: Model = None, config: ConfigFile = None) -> None:
     """Name the keys that open a pack; needs none of them."""
     with plain_errors():
         settings = read_settings(config, model)
-        for kek_id in slots_of(settings.pack_folder, published_trust(settings)):
-            print(kek_id)
+        with refusals_recorded(settings):
+            for kek_id in slots_of(existing_pack(settings), published_trust(settings)):
+                print(kek_id)
 
 
 @app.command("add")
@@ -36,7 +44,8 @@ def add(source: Source, model: Model = None, config: ConfigFile = None) -> None:
     with plain_errors():
         settings = read_settings(config, model)
         kek = open_kek(source)
-        add_slot(settings.pack_folder, pack_trust(settings), kek)
+        with refusals_recorded(settings):
+            add_slot(existing_pack(settings), pack_trust(settings), kek)
         record(settings, KeySlotsChanged(settings.pack_folder.name, "added", kek.kek_id))
         print(f"{kek.kek_id} opens {settings.pack_folder} from now on")
 
@@ -50,7 +59,8 @@ def drop(
     """Let a key open a pack no more. If it may be known to others, reseal the pack as well."""
     with plain_errors():
         settings = read_settings(config, model)
-        drop_slot(settings.pack_folder, pack_trust(settings), kek_id)
+        with refusals_recorded(settings):
+            drop_slot(existing_pack(settings), pack_trust(settings), kek_id)
         record(settings, KeySlotsChanged(settings.pack_folder.name, "dropped", kek_id))
         print(f"{kek_id} opens {settings.pack_folder} no more")
 
@@ -76,7 +86,8 @@ def rotate(
             former, new, packs = rotate_key_file(settings)
         else:
             kek = open_kek(to)
-            former = rotate_slot(settings.pack_folder, pack_trust(settings), kek)
+            with refusals_recorded(settings):
+                former = rotate_slot(existing_pack(settings), pack_trust(settings), kek)
             new, packs = kek.kek_id, [settings.pack_folder]
             print(f"Name it in the settings before the next start: [packs] keys = ['{to}']")
         for pack in packs:

@@ -1,7 +1,4 @@
-"""`run.py seal …`: folders and names in, sealed packs and what can be said of them out.
-
-A pack that is refused here is on record as it is at a server's start.
-"""
+"""`run.py seal …`: folders and names in, sealed packs and what can be said of them out."""
 
 import contextlib
 import time
@@ -12,15 +9,21 @@ from typing import Annotated
 import typer
 
 from security.accepted import read_accepted, write_accepted
-from security.audit import ModelRefused, PackSealed
-from security.errors import PackError
+from security.audit import PackSealed
 from security.rotation import slots_of
 from security.sealing import reseal_pack
 from security.weights import OnProgress, PackCard, hashed_pack, inspect_pack, verify_pack
 from server import provision
-from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings, record
-from server.config import Settings
-from server.packs import pack_seal, pack_trust, published_trust
+from server.command_line import (
+    ConfigFile,
+    Model,
+    plain_errors,
+    progress_bar,
+    read_settings,
+    record,
+    refusals_recorded,
+)
+from server.packs import existing_pack, pack_seal, pack_trust, published_trust
 from server.provision import engine_of
 
 app = typer.Typer(no_args_is_help=True, help="Make and check sealed model packs.")
@@ -89,12 +92,12 @@ def verify(
     """Check every byte of a pack, and keep nothing."""
     with plain_errors():
         settings = read_settings(config, model)
-        with _refusals_recorded(settings):
+        with refusals_recorded(settings):
             if without_key:
-                n_bytes = hashed_pack(settings.pack_folder, published_trust(settings))
+                n_bytes = hashed_pack(existing_pack(settings), published_trust(settings))
                 print(f"{n_bytes} sealed bytes, all as a trusted publisher sealed them")
                 return
-            trust, path = pack_trust(settings), settings.pack_folder
+            path, trust = existing_pack(settings), pack_trust(settings)
             card = inspect_pack(path, trust)
             with _timed("Verifying", "Verified", sum(card.sizes.values())) as on_progress:
                 verify_pack(path, trust, on_progress)
@@ -106,13 +109,13 @@ def inspect(model: Model = None, config: ConfigFile = None) -> None:
     """Show what a pack holds: names and sizes, as the manifest has them."""
     with plain_errors():
         settings = read_settings(config, model)
-        with _refusals_recorded(settings):
-            trust = pack_trust(settings)
-            card = inspect_pack(settings.pack_folder, trust)
+        with refusals_recorded(settings):
+            path, trust = existing_pack(settings), pack_trust(settings)
+            card = inspect_pack(path, trust)
         print(f"{_title(card)}, engine {card.engine}, publisher {card.publisher}")
         for name, n_bytes in card.sizes.items():
             print(f"{n_bytes:>16,}  {name}")
-        for kek_id in slots_of(settings.pack_folder, trust):
+        for kek_id in slots_of(path, trust):
             print(f"opened by {kek_id}{' (this time)' if kek_id == card.kek_id else ''}")
 
 
@@ -124,8 +127,8 @@ def reseal(model: Model = None, config: ConfigFile = None) -> None:
     """
     with plain_errors():
         settings = read_settings(config, model)
-        with _refusals_recorded(settings):
-            trust, path = pack_trust(settings), settings.pack_folder
+        with refusals_recorded(settings):
+            path, trust = existing_pack(settings), pack_trust(settings)
             card = inspect_pack(path, trust)
             with _timed("Resealing", "Resealed", sum(card.sizes.values())) as on_progress:
                 version = reseal_pack(path, trust, pack_seal(settings), on_progress)
@@ -153,13 +156,3 @@ def _timed(doing: str, done: str, n_bytes: int) -> Iterator[OnProgress]:
     taken_s = max(time.monotonic() - started_s, 1e-3)
     speed = n_bytes / _GIGABYTE / taken_s
     print(f"{done} {n_bytes / _MEGABYTE:.1f} MB in {taken_s:.2f} s, {speed:.2f} GB/s")
-
-
-@contextlib.contextmanager
-def _refusals_recorded(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except PackError as error:
-        if settings.audit_file.exists():
-            record(settings, ModelRefused(settings.pack_folder.name, error.reason))
-        raise

@@ -6,12 +6,15 @@ new key would open none of them. With settings, keys may live anywhere and packs
 publisher elsewhere: then nothing is made here.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
 from security.accepted import read_accepted
 from security.durable import replace_file, sync_folder
-from security.errors import KeyFileError
+from security.errors import KekError, KeyFileError
 from security.keks.uris import open_kek
 from security.keys import (
     create_key_file,
@@ -24,6 +27,9 @@ from security.rotation import add_slot, drop_slot, slots_of
 from security.sealing import Seal
 from security.slots import Kek
 from server.config import Settings
+from server.start_error import EXIT_MODEL, StartError
+
+_log = structlog.get_logger()
 
 
 def model_packs(settings: Settings) -> list[Path]:
@@ -59,13 +65,38 @@ def published_trust(settings: Settings) -> PackTrust:
 
 
 def pack_seal(settings: Settings) -> Seal:
-    """What a new pack is sealed with. Raises KeyFileError and KekError."""
-    return Seal(open_keks(settings), open_signing_key(settings.publisher_key_file))
+    """What a new pack is sealed with: every key gets a slot. Raises KeyFileError and KekError."""
+    keks = [open_kek(uri) for uri in settings.pack_key_uris]
+    return Seal(keks, open_signing_key(settings.publisher_key_file))
 
 
 def open_keks(settings: Settings) -> list[Kek]:
-    """The keys that open packs here, in the order in which they are asked."""
-    return [open_kek(uri) for uri in settings.pack_key_uris]
+    """The keys that open packs here, in the order in which they are asked.
+
+    One that is lost does not stand in the way of the others: that is what they are for. Raises
+    KeyFileError and KekError if none is there.
+    """
+    keks: list[Kek] = []
+    faults: list[KeyFileError | KekError] = []
+    for uri in settings.pack_key_uris:
+        try:
+            keks.append(open_kek(uri))
+        except (KeyFileError, KekError) as fault:
+            faults.append(fault)
+    if not keks:
+        raise faults[0]
+    for missing in faults:
+        _log.warning("a key of packs is missing", fault=str(missing))
+    return keks
+
+
+def existing_pack(settings: Settings) -> Path:
+    """The pack of the model in use. Raises StartError if nothing has its name."""
+    path = settings.pack_folder
+    if not os.path.lexists(path):
+        text = f"{path}: there is no such pack. run.py seal --help shows how to make one."
+        raise StartError(text, EXIT_MODEL)
+    return path
 
 
 def rotate_key_file(settings: Settings) -> tuple[str, str, list[Path]]:
@@ -117,6 +148,6 @@ def _retired_file(settings: Settings) -> Path:
 def _refuse_over_packs(settings: Settings, missing: Path) -> None:
     if packs := model_packs(settings):
         raise KeyFileError(
-            f"{missing} is missing; without it {packs[0]} stays sealed. Bring it back, or delete "
-            "the pack to have a new one made."
+            f"{missing} is missing; without it {packs[0]} stays sealed. Bring it back, name another "
+            "that fits in the settings ([packs]), or delete the pack to have a new one made."
         )

@@ -118,3 +118,24 @@ def test_publishers_keys_are_made_in_two_files(settings, tmp_path):
     shown(app, "new-publisher", str(tmp_path / "publisher.pem"))
     assert (tmp_path / "publisher.pem").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "publisher.pem.pub").is_file()
+
+
+def test_a_key_that_is_lost_does_not_stand_in_the_way_of_the_next(settings, tmp_path, monkeypatch):
+    second = f"file:{tmp_path / 'second.key'}"
+    shown(app, "new", str(tmp_path / "second.key"))
+    shown(app, "add", second)
+    settings.pack_key_file.unlink()
+    both = [f"file:{settings.pack_key_file}", second]
+    assert opens(keys=both)
+    monkeypatch.setenv("EARWITNESS_PACKS__KEYS", json.dumps(both[:1]))
+    assert "cannot be opened" in complaint(app, "add", second, exit_code=4)
+
+
+def test_a_pack_that_does_not_open_cannot_be_changed_which_is_on_record(settings):
+    settings.pack_key_file.write_text("00" * 32 + "\n")
+    complaint(app, "drop", "local:0", exit_code=3)
+    assert trail(settings) == [("model.refused", {"pack": "one"})]
+
+
+def test_a_pack_that_is_not_there_has_no_keys(settings):
+    assert "no such pack" in complaint(app, "list", "--model", "three", exit_code=3)

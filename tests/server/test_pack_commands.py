@@ -127,11 +127,25 @@ def test_a_damaged_pack_is_refused_and_on_record(sealed, arguments):
     assert trail(sealed)[-1] == ("model.refused", "bad_segment", {"pack": "mine"})
 
 
-def test_a_refusal_before_there_is_a_trail_makes_none(sealed):
+def test_a_refusal_makes_the_trail_that_it_is_in(sealed):
     sealed.audit_file.unlink()
     turn_bit(sealed.pack_folder / "f001.seg")
     complaint(app, "verify", exit_code=3)
-    assert not sealed.audit_file.exists()
+    assert trail(sealed) == [("model.refused", "bad_segment", {"pack": "mine"})]
+
+
+def test_a_refusal_is_told_even_if_it_cannot_be_recorded(sealed):
+    sealed.audit_file.write_bytes(b"not a database" * 1000)
+    turn_bit(sealed.pack_folder / "f001.seg")
+    assert "no key at hand fits" in complaint(app, "verify", exit_code=3)
+
+
+@pytest.mark.parametrize(
+    "command", [["verify"], ["verify", "--without-key"], ["inspect"], ["reseal"]]
+)
+def test_a_pack_that_is_not_there_is_told_and_not_called_damaged(sealed, command):
+    shutil.rmtree(sealed.pack_folder)
+    assert "no such pack" in complaint(app, *command, exit_code=3)
 
 
 def test_a_resealed_pack_has_a_new_key_and_the_old_one_is_refused(sealed, tmp_path):
