@@ -148,6 +148,6 @@ def _retired_file(settings: Settings) -> Path:
 def _refuse_over_packs(settings: Settings, missing: Path) -> None:
     if packs := model_packs(settings):
         raise KeyFileError(
-            f"{missing} is missing; without it {packs[0]} stays sealed. Bring it back, name another "
-            "that fits in the settings ([packs]), or delete the pack to have a new one made."
+            f"{missing} is missing; without it {packs[0]} stays sealed. Bring it back, name one that "
+            "fits in the settings ([packs]), or delete the pack to have a new one made."
         )
