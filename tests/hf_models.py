@@ -12,13 +12,72 @@ SPECIAL = {
     "audio_eos_token": "<|audio_end|>",
 }
 ENDS = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+WHISPER_PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% endfor %}"
 
 
 def write_qwen3_asr(folder: Path, shard_bytes: int | None = None) -> Path:
     """A folder of the shape of Qwen3-ASR, of half a megabyte; in shards if they have a size."""
+    _start()
+    model = transformers.Qwen3ASRForConditionalGeneration(_qwen3_asr_config()).to(torch.bfloat16)
+    model.save_pretrained(folder, **({"max_shard_size": shard_bytes} if shard_bytes else {}))
+    processor = transformers.Qwen3ASRProcessor(
+        feature_extractor=transformers.Qwen3ASRFeatureExtractor(feature_size=128),
+        tokenizer=transformers.PreTrainedTokenizerFast(
+            tokenizer_object=small_tokenizer(),
+            extra_special_tokens=SPECIAL,
+            **ENDS,
+        ),
+        chat_template=CHAT_TEMPLATE,
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def write_aligner(folder: Path) -> Path:
+    """A forced aligner of the same shape, without a processor."""
+    _start()
+    model = transformers.Qwen3ASRForTokenClassification(_qwen3_asr_config())
+    model.to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def write_whisper(folder: Path) -> Path:
+    """A Whisper of the same size."""
+    _start()
+    config = transformers.WhisperConfig(
+        vocab_size=400,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    transformers.WhisperForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer = small_tokenizer()
+    tokenizer.add_special_tokens(list(WHISPER_PROMPT))
+    processor = transformers.WhisperProcessor(
+        feature_extractor=transformers.WhisperFeatureExtractor(),
+        tokenizer=transformers.WhisperTokenizer(tokenizer_object=tokenizer),
+    )
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _start() -> None:
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(7)
+
+
+def _qwen3_asr_config() -> transformers.Qwen3ASRConfig:
     audio = {
         "encoder_layers": 2,
         "encoder_attention_heads": 2,
@@ -39,46 +98,9 @@ def write_qwen3_asr(folder: Path, shard_bytes: int | None = None) -> Path:
         "max_position_embeddings": 512,
         "tie_word_embeddings": True,
     }
-    config = transformers.Qwen3ASRConfig(
+    return transformers.Qwen3ASRConfig(
         audio_config=audio, text_config=text, audio_token_id=4, pad_token_id=0, eos_token_id=[2]
     )
-    model = transformers.Qwen3ASRForConditionalGeneration(config).to(torch.bfloat16)
-    model.save_pretrained(folder, **({"max_shard_size": shard_bytes} if shard_bytes else {}))
-    processor = transformers.Qwen3ASRProcessor(
-        feature_extractor=transformers.Qwen3ASRFeatureExtractor(feature_size=128),
-        tokenizer=transformers.PreTrainedTokenizerFast(
-            tokenizer_object=small_tokenizer(),
-            extra_special_tokens=SPECIAL,
-            **ENDS,
-        ),
-        chat_template=CHAT_TEMPLATE,
-    )
-    processor.save_pretrained(folder)
-    return folder
-
-
-def write_whisper(folder: Path) -> Path:
-    """A Whisper of the same size, without a processor."""
-    transformers.utils.logging.disable_progress_bar()
-    torch.manual_seed(7)
-    config = transformers.WhisperConfig(
-        vocab_size=400,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-    )
-    transformers.WhisperForConditionalGeneration(config).save_pretrained(folder)
-    return folder
 
 
 def small_tokenizer() -> Tokenizer:

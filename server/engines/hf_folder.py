@@ -123,9 +123,12 @@ def load_tokenizer(files: Mapping[str, memoryview]) -> transformers.PreTrainedTo
     kind = TOKENIZERS.get(str(described.get("tokenizer_class")), "PreTrainedTokenizerFast")
     try:
         tokenizer = Tokenizer.from_buffer(bytes(files["tokenizer.json"]))
-        return getattr(transformers, kind)(tokenizer_object=tokenizer, **given)  # type: ignore[no-any-return] # by name
+        made: transformers.PreTrainedTokenizerFast = getattr(transformers, kind)(
+            tokenizer_object=tokenizer, **given
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ModelError("the tokenizer of the pack's model is damaged") from None
+    return made
 
 
 def load_processor(files: Mapping[str, memoryview]) -> transformers.ProcessorMixin:
@@ -191,7 +194,8 @@ def _without_flags(value: Any) -> Any:  # noqa: ANN401 - JSON
             return text
         case list():
             return [_without_flags(part) for part in value]
-    return value
+        case _:
+            return value
 
 
 def _dtype_of(tensors: Mapping[str, torch.Tensor]) -> torch.dtype:
@@ -215,7 +219,7 @@ def _read_json(files: Mapping[str, Content], name: str) -> _Json:
 def _leave_running_to_us(described: _Json) -> None:
     """Drop what a configuration says of how to run its model."""
     for part in _parts(described):
-        if _QUANTIZED in part:
+        if part.get(_QUANTIZED) is not None:
             raise ModelError("the pack's model is quantised in a way that is not known here")
         for name in _HOW_TO_RUN & part.keys():
             del part[name]
