@@ -38,6 +38,8 @@ class PackReason(StrEnum):
     BAD_SIGNATURE = "bad_signature"
     """No signature, one that does not fit, or one of a publisher who is not trusted."""
     BAD_MANIFEST = "bad_manifest"
+    OTHER_MODEL = "other_model"
+    """Whole and signed, but not the model that was asked for."""
     OLDER_VERSION = "older_version"
     """A newer one of the same model was accepted before."""
     BAD_SLOTS = "bad_slots"

@@ -51,6 +51,8 @@ class PackTrust:
     """One of them must have signed the manifest."""
     accepted_versions: Mapping[str, int]
     """By model: the highest version ever opened; an older one is refused."""
+    model_id: str | None = None
+    """The only model that will do; a genuine pack of another must not take its place."""
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +187,8 @@ def _describe(folder: int, trust: PackTrust) -> Described:
     signature = _read_small(folder, SIGNATURE_NAME, SIGNATURE_BYTES)
     manifest, publisher = decode_manifest(encoded, signature, trust.publishers)
     core = manifest.core
+    if trust.model_id not in {None, core.model_id}:
+        raise PackError(PackReason.OTHER_MODEL)
     if core.version < trust.accepted_versions.get(core.model_id, 0):
         raise PackError(PackReason.OLDER_VERSION)
     _check_listing(folder, len(core.plain_sizes))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from security.durable import replace_file
-from security.errors import SealError
+from security.errors import KekError, SealError
 from security.pack_folder import SLOTS_NAME, PackTrust, Unlocked, changing_pack, described_pack
 from security.secret import SecretBytes
 from security.slots import Kek, Slot, encode_slots, read_slots, slot_context, wrap_slot
@@ -68,9 +68,22 @@ def _add(
         if key != pack.pack_key:
             _write(pack_dir, pack, slots)
             raise SealError(f"{new.kek} does not give back what it wrapped: all is as it was")
-    kept = [slot for slot in slots if slot != instead_of and slot.kek != new.kek]
+    kept = [slot for slot in slots if slot != instead_of and not _opens(kek, slot, core_hash)]
     if len(kept) < len(slots):
         _write(pack_dir, pack, [*kept, new])
+
+
+def _opens(kek: Kek, slot: Slot, core_hash: bytes) -> bool:
+    """Whether the slot is this key's own; ids tell, but all passphrases have the same."""
+    if slot.kek != kek.kek_id:
+        return False
+    try:
+        key = kek.unwrap(slot.wrapped, slot_context(core_hash))
+    except KekError:
+        return False
+    if key is not None:
+        key.wipe()
+    return key is not None
 
 
 def _write(pack_dir: Path, pack: Unlocked, slots: Iterable[Slot]) -> None:

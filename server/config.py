@@ -32,9 +32,15 @@ from server.session import SessionSettings
 
 def _read_list(value: object) -> object:
     """In the environment a list is JSON, or one entry as it is."""
-    if not isinstance(value, str):
-        return value
-    return from_json(value) if value.startswith("[") else (value,)
+    match value:
+        case "":
+            return ()
+        case str() if value.startswith("["):
+            return from_json(value)
+        case str():
+            return (value,)
+        case _:
+            return value
 
 
 Listed = BeforeValidator(_read_list)
@@ -188,14 +194,16 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
             raise SettingsError(f"{file}: no such file")
         return Sources(**overrides)  # type: ignore[arg-type]  # checked by pydantic
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()
-        ]
+        lines = [_line(e["loc"], e["msg"]) for e in error.errors()]
         raise SettingsError("\n".join(lines)) from None
     except SourceError as error:  # a group in the environment that is not JSON; names the group
         raise SettingsError(str(error)) from None
     except ValueError:
         raise SettingsError(f"{file}: not TOML") from None
+
+
+def _line(place: tuple[int | str, ...], text: str) -> str:
+    return f"{'.'.join(map(str, place)) or 'settings'}: {text.removeprefix('Value error, ')}"
 
 
 def _unusable_numbers(prefix: str, group: object) -> list[str]:

@@ -2,7 +2,7 @@
 
 The trail knows of a model before anybody can use it, and of a refusal before anybody is told. The
 version that was opened is remembered, so that an older one is refused from then on; only an
-administrator who says so at the start gets it opened, which is on record too.
+administrator who says so at each start gets it opened, which is on record too.
 """
 
 import asyncio
@@ -62,4 +62,5 @@ async def _accept(settings: Settings, store: AuditStore, card: PackCard) -> None
     if card.version < former_version:
         await store.record(OlderModelAllowed(card.model_id, card.version, former_version))
     await store.record(ModelOpened(card.model_id, card.version, card.publisher, card.kek_id))
-    write_accepted(settings.accepted_file, card.model_id, card.version)
+    if card.version > former_version:
+        write_accepted(settings.accepted_file, card.model_id, card.version)

@@ -67,7 +67,6 @@ def folder(
         with _timed("Sealing", "Sealed", n_bytes) as on_progress:
             provision.seal(
                 settings,
-                model_id=name,
                 engine=engine_of(files),
                 version=version,
                 files=files,

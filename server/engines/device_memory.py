@@ -39,6 +39,9 @@ class DeviceMemory:
         """(n_bytes,) uint8; whole after `finish`."""
         self._is_gpu = device.type == "cuda"
         self._stream = torch.cuda.Stream(device) if self._is_gpu else None
+        if self._stream is not None:  # pragma: no cover - needs a GPU
+            # the memory may have been another tensor's, which queued work still reads
+            self._stream.wait_stream(torch.cuda.current_stream(device))
         self._rings: dict[int, list[_Slot]] = {}
         self._lock = Lock()
 

@@ -70,7 +70,7 @@ def data(tmp_path):
     settings = load_settings(data_folder=tmp_path / "data", model="small")
     make_pack_keys(settings)
     files = {"model.safetensors": bytes(1_500_000) + CANARY + bytes(99), "config.json": CANARY}
-    seal(settings, model_id="small", engine="e", version=1, files=files)
+    seal(settings, engine="e", version=1, files=files)
     return settings.data_folder
 
 
@@ -213,7 +213,7 @@ def test_a_hugging_face_folder_becomes_a_model_and_writes_nothing_of_it(tmp_path
     settings = load_settings(data_folder=tmp_path / "data", model="qwen")
     make_pack_keys(settings)
     files = {path.name: path for path in folder.iterdir()}
-    seal(settings, model_id="qwen", engine=engine_of(files), version=1, files=files)
+    seal(settings, engine=engine_of(files), version=1, files=files)
     assert CANARY in (folder / "model.safetensors").read_bytes()
     shutil.rmtree(folder)
     done, lines = traced(settings.data_folder, sys.executable, "-c", OPEN_A_MODEL, "qwen")

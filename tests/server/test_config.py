@@ -27,7 +27,11 @@ def test_the_environment_reaches_into_the_groups(monkeypatch):
 
 @pytest.mark.parametrize(
     ("value", "read"),
-    [('["file:a", "env:B"]', ("file:a", "env:B")), ("vault:transit/kek", ("vault:transit/kek",))],
+    [
+        ('["file:a", "env:B"]', ("file:a", "env:B")),
+        ("vault:transit/kek", ("vault:transit/kek",)),
+        ("", ()),
+    ],
 )
 def test_a_list_in_the_environment_is_json_or_one_entry(monkeypatch, value, read):
     monkeypatch.setenv("EARWITNESS_PACKS__KEYS", value)

@@ -23,7 +23,7 @@ def settings(tmp_path, monkeypatch):
     make_pack_keys(made)
     for name in ("one", "two"):
         named = load_settings(model=name)
-        seal(named, model_id=name, engine="e", version=1, files={"weights": name.encode()})
+        seal(named, engine="e", version=1, files={"weights": name.encode()})
     return made
 
 
@@ -89,6 +89,23 @@ def test_a_pack_can_be_rotated_to_a_passphrase(settings, tmp_path):
     assert line.startswith("passphrase opens")
     assert opens(keys=[source])
     assert opens("two")
+
+
+def test_two_people_can_each_have_a_passphrase(settings, tmp_path):
+    sources = []
+    for person in ("alice", "bob"):
+        path = tmp_path / person
+        path.write_text(f"the long passphrase of {person}\n")
+        path.chmod(0o600)
+        sources.append(f"passphrase:file={path}")
+        shown(app, "add", sources[-1])
+    assert shown(app, "list")[1:] == ["passphrase", "passphrase"]
+    assert opens(keys=sources[:1])
+    assert opens(keys=sources[1:])
+    shown(app, "add", sources[0])
+    assert shown(app, "list")[1:] == ["passphrase", "passphrase"]
+    shown(app, "drop", "passphrase")
+    assert len(shown(app, "list")) == 1
 
 
 def test_keys_that_the_settings_name_are_not_rotated_without_a_target(settings, monkeypatch):

@@ -54,7 +54,8 @@ async def test_an_administrator_can_allow_an_older_model_which_is_on_record(sett
     allowed, opened = await store.events()
     assert (allowed.event, allowed.detail["former_version"]) == ("model.older_allowed", 2)
     assert (opened.event, opened.detail["pack_version"]) == ("model.opened", 1)
-    await open_engine(settings, store, Opening())
+    assert read_accepted(settings.accepted_file) == {"tiny.en": 2}
+    await refusal(settings, store)
 
 
 async def test_versions_that_cannot_be_read_stop_the_start(settings, store):

@@ -1,12 +1,14 @@
 """Settings in; keys, trust and rotations of the key file, killed at every step, out."""
 
+import fcntl
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 
-from security.errors import KeyFileError, PackError, SealError
+from security.errors import KeyFileError, PackError, PackReason
 from security.rotation import add_slot, slots_of
 from security.weights import open_pack
 from server.config import load_settings
@@ -19,6 +21,7 @@ from server.packs import (
     rotate_key_file,
 )
 from server.provision import seal
+from server.start_error import StartError
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def settings(tmp_path):
     make_pack_keys(made)
     for name in ("one", "two"):
         named = load_settings(data_folder=made.data_folder, model=name)
-        seal(named, model_id=name, engine="e", version=1, files={"weights": name.encode()})
+        seal(named, engine="e", version=1, files={"weights": name.encode()})
     return made
 
 
@@ -36,9 +39,15 @@ def opened(settings):
     """What each pack holds, opened with the keys at hand."""
     contents = []
     for path in model_packs(settings):
-        with open_pack(path, pack_trust(settings)) as pack:
+        named = load_settings(data_folder=settings.data_folder, model=path.name)
+        with open_pack(path, pack_trust(named)) as pack:
             contents.append(bytes(pack.files["weights"]))
     return contents
+
+
+def slots_in(path, settings):
+    """Ids of the keys that open a pack, whichever model it is."""
+    return slots_of(path, replace(published_trust(settings), model_id=None))
 
 
 def test_all_packs_are_found_and_nothing_else(settings):
@@ -68,10 +77,10 @@ def test_a_publisher_of_another_installation_is_not_trusted_until_it_is_named(se
     other = load_settings(data_folder=tmp_path / "other")
     make_pack_keys(other)
     with pytest.raises(PackError):
-        slots_of(settings.pack_folder, published_trust(other))
+        slots_in(settings.pack_folder, other)
     both = {"publishers": [*map(str, other.publisher_files), *map(str, settings.publisher_files)]}
     trusting = load_settings(data_folder=other.data_folder, packs=both)
-    assert len(slots_of(settings.pack_folder, published_trust(trusting))) == 1
+    assert len(slots_in(settings.pack_folder, trusting)) == 1
 
 
 def test_a_new_key_file_opens_every_pack_and_the_old_one_none(settings):
@@ -79,7 +88,7 @@ def test_a_new_key_file_opens_every_pack_and_the_old_one_none(settings):
     [old] = open_keks(settings)
     former, new, packs = rotate_key_file(settings)
     assert (former, packs) == (old.kek_id, model_packs(settings))
-    assert [slots_of(pack, published_trust(settings)) for pack in packs] == [(new,), (new,)]
+    assert [slots_in(pack, settings) for pack in packs] == [(new,), (new,)]
     assert opened(settings) == [b"one", b"two"]
     assert {path.suffix for path in settings.keys_folder.iterdir()} == {".key", ".pem", ".pub"}
     settings.pack_key_file.write_bytes(old_key)
@@ -93,7 +102,26 @@ def test_other_keys_keep_their_slots_through_a_rotation(settings, monkeypatch):
     [kek] = open_keks(second)
     add_slot(settings.pack_folder, pack_trust(settings), kek)
     rotate_key_file(settings)
-    open_pack(settings.pack_folder, pack_trust(second)).wipe()
+    with open_pack(settings.pack_folder, replace(pack_trust(second), model_id=None)) as pack:
+        assert pack.card.kek_id == kek.kek_id
+
+
+def test_two_rotations_at_once_do_not_meet(settings):
+    folder = os.open(settings.keys_folder, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(StartError, match="try again"):
+            rotate_key_file(settings)
+    finally:
+        os.close(folder)
+    assert opened(settings) == [b"one", b"two"]
+
+
+def test_a_pack_that_does_not_open_stops_the_rotation_by_its_name(settings):
+    (settings.models_folder / "two" / "keyslots.json").write_text("{}")
+    with pytest.raises(StartError, match="models/two: "):
+        rotate_key_file(settings)
+    assert not settings.pack_key_file.with_suffix(".next").exists()
 
 
 def test_a_pack_under_other_keys_is_left_alone(settings, monkeypatch):
@@ -101,7 +129,7 @@ def test_a_pack_under_other_keys_is_left_alone(settings, monkeypatch):
     third = load_settings(
         data_folder=settings.data_folder, model="three", packs={"keys": ["env:SECOND"]}
     )
-    seal(third, model_id="three", engine="e", version=1, files={"weights": b"three"})
+    seal(third, engine="e", version=1, files={"weights": b"three"})
     _, _, packs = rotate_key_file(settings)
     assert [path.name for path in packs] == ["one", "two"]
     open_pack(third.pack_folder, pack_trust(third)).wipe()
@@ -146,12 +174,12 @@ def test_a_rotation_ended_at_any_step_leaves_packs_that_open_and_can_be_done_aga
     _, new, _ = rotate_key_file(settings)
     assert opened(settings) == [b"one", b"two"]
     for pack in model_packs(settings):
-        assert slots_of(pack, published_trust(settings)) == (new,)
+        assert slots_in(pack, settings) == (new,)
 
 
 def test_versions_that_cannot_be_read_open_nothing(settings):
     settings.accepted_file.write_text("{")
-    with pytest.raises(SealError, match="bring it back"):
+    with pytest.raises(StartError, match="bring it back"):
         pack_trust(settings)
 
 
@@ -160,6 +188,14 @@ def test_a_version_older_than_one_accepted_opens_only_if_allowed(settings):
     with pytest.raises(PackError):
         open_pack(settings.pack_folder, pack_trust(settings))
     open_pack(settings.pack_folder, pack_trust(settings, is_older_allowed=True)).wipe()
+
+
+def test_a_genuine_pack_of_another_model_does_not_take_its_place(settings):
+    shutil.rmtree(settings.models_folder / "one")
+    shutil.copytree(settings.models_folder / "two", settings.models_folder / "one")
+    with pytest.raises(PackError) as refused:
+        open_pack(settings.pack_folder, pack_trust(settings))
+    assert refused.value.reason is PackReason.OTHER_MODEL
 
 
 def test_a_copy_of_the_data_folder_opens(settings, tmp_path):

@@ -129,7 +129,7 @@ def test_a_folder_of_ones_own_can_be_sealed(settings, tmp_path):
     make_keys(settings)
     (tmp_path / "weights").write_bytes(WEIGHTS)
     files = {"weights": tmp_path / "weights"}
-    seal(settings, model_id="mine", engine="whisper-ct2", version=7, files=files)
+    seal(settings, engine="whisper-ct2", version=7, files=files)
     with open_pack(settings.pack_folder, pack_trust(settings)) as pack:
         assert (pack.card.version, bytes(pack.files["weights"])) == (7, WEIGHTS)
 

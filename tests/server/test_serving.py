@@ -194,7 +194,7 @@ async def test_a_pack_that_does_not_open_is_on_record(settings):
 
 async def test_a_pack_for_another_engine_is_no_model(settings):
     settings = load_settings(data_folder=settings.data_folder, listen={"port": 0}, model="other")
-    seal(settings, model_id="other", engine="another", version=1, files={"weights": b"x"})
+    seal(settings, engine="another", version=1, files={"weights": b"x"})
     fault = await start_fault(settings)
     assert (fault.exit_code, "another" in str(fault)) == (EXIT_MODEL, True)
     assert await rows(settings) == [("model.refused", "not_a_model")]

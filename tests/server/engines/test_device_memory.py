@@ -23,7 +23,7 @@ def settings(tmp_path):
     made = load_settings(data_folder=tmp_path / "data", model="m")
     make_pack_keys(made)
     files = {"model.safetensors": CONTENT, "config.json": b"{}"}
-    seal(made, model_id="m", engine="transformers", version=1, files=files)
+    seal(made, engine="transformers", version=1, files=files)
     return made
 
 

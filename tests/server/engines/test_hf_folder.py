@@ -52,7 +52,7 @@ def sealed(qwen, tmp_path):
         settings = load_settings(data_folder=tmp_path / folder.name, model="qwen")
         make_pack_keys(settings)
         files = {path.name: path for path in folder.iterdir()}
-        seal(settings, model_id="qwen", engine=engine_of(files), version=1, files=files)
+        seal(settings, engine=engine_of(files), version=1, files=files)
         opened.append(open_pack(settings.pack_folder, pack_trust(settings)))
         return opened[-1]
 
