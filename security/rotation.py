@@ -61,13 +61,18 @@ def _add(
     core_hash = pack.described.manifest.core.sha256
     slots = read_slots(pack.described.slots)
     new = wrap_slot(kek, pack.pack_key, core_hash)
-    _write(pack_dir, pack, [*slots, new])
-    with described_pack(pack_dir, trust) as written:
-        proof = kek.unwrap(read_slots(written.slots)[-1].wrapped, slot_context(core_hash))
-    with proof or SecretBytes(bytearray()) as key:
-        if key != pack.pack_key:
+    is_proven = False
+    try:
+        _write(pack_dir, pack, [*slots, new])
+        with described_pack(pack_dir, trust) as written:
+            proof = kek.unwrap(read_slots(written.slots)[-1].wrapped, slot_context(core_hash))
+        with proof or SecretBytes(bytearray()) as key:
+            is_proven = key == pack.pack_key
+    finally:
+        if not is_proven:
             _write(pack_dir, pack, slots)
-            raise SealError(f"{new.kek} does not give back what it wrapped: all is as it was")
+    if not is_proven:
+        raise SealError(f"{new.kek} does not give back what it wrapped: all is as it was")
     kept = [slot for slot in slots if slot != instead_of and not _opens(kek, slot, core_hash)]
     if len(kept) < len(slots):
         _write(pack_dir, pack, [*kept, new])

@@ -191,8 +191,15 @@ def _remove_left_over(pack_dir: Path, temporary: Path) -> None:
     """What killed ones have left: half a pack, or a whole one under the key that was to go."""
     for path in pack_dir.parent.iterdir():
         is_one = path.name.startswith(f".{pack_dir.name}.") and path.suffix == ".sealing"
-        if is_one and path != temporary:
-            shutil.rmtree(path)
+        if not is_one or path == temporary:
+            continue
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except (OSError, RecursionError):
+            raise SealError(f"{path} is in the way and cannot be removed: remove it") from None
 
 
 @contextmanager

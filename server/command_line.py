@@ -72,6 +72,16 @@ def record(settings: Settings, event: AuditEvent) -> None:
     asyncio.run(write())
 
 
+def check_trail(settings: Settings) -> None:
+    """What cannot be recorded is not done. Raises AuditError."""
+
+    async def open_and_close() -> None:
+        async with await AuditStore.open(settings.audit_file, time.time_ns):
+            pass
+
+    asyncio.run(open_and_close())
+
+
 @contextlib.contextmanager
 def refusals_recorded(settings: Settings) -> Iterator[None]:
     """A pack that a command is refused is on record as it is at a server's start."""

@@ -15,6 +15,7 @@ from security.rotation import add_slot, drop_slot, rotate_slot, slots_of
 from server.command_line import (
     ConfigFile,
     Model,
+    check_trail,
     plain_errors,
     read_settings,
     record,
@@ -43,6 +44,7 @@ def add(source: Source, model: Model = None, config: ConfigFile = None) -> None:
     """Let another key open a pack too."""
     with plain_errors():
         settings = read_settings(config, model)
+        check_trail(settings)
         kek = open_kek(source)
         with refusals_recorded(settings):
             add_slot(existing_pack(settings), pack_trust(settings), kek)
@@ -59,6 +61,7 @@ def drop(
     """Let a key open a pack no more. If it may be known to others, reseal the pack as well."""
     with plain_errors():
         settings = read_settings(config, model)
+        check_trail(settings)
         with refusals_recorded(settings):
             drop_slot(existing_pack(settings), pack_trust(settings), kek_id)
         record(settings, KeySlotsChanged(settings.pack_folder.name, "dropped", kek_id))
@@ -79,6 +82,7 @@ def rotate(
     """
     with plain_errors():
         settings = read_settings(config, model)
+        check_trail(settings)
         if to is None:
             if settings.packs.keys:
                 text = "The settings name the keys of packs: say which comes next with --to."

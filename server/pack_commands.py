@@ -17,6 +17,7 @@ from server import provision
 from server.command_line import (
     ConfigFile,
     Model,
+    check_trail,
     plain_errors,
     progress_bar,
     read_settings,
@@ -61,6 +62,7 @@ def folder(
     with plain_errors():
         settings = read_settings(config, name)
         provision.make_keys(settings)
+        check_trail(settings)
         version = version or read_accepted(settings.accepted_file).get(name, 0) + 1
         files, left_out = _files_in(folder)
         n_bytes = sum(path.stat().st_size for path in files.values())
@@ -129,6 +131,7 @@ def reseal(model: Model = None, config: ConfigFile = None) -> None:
         with refusals_recorded(settings):
             path, trust = existing_pack(settings), pack_trust(settings)
             card = inspect_pack(path, trust)
+            check_trail(settings)
             with _timed("Resealing", "Resealed", sum(card.sizes.values())) as on_progress:
                 version = reseal_pack(path, trust, pack_seal(settings), on_progress)
         write_accepted(settings.accepted_file, card.model_id, version)

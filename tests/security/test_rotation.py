@@ -203,6 +203,17 @@ class Forgetful(FakeKek):
         return rotation.SecretBytes(bytearray(32))
 
 
+@pytest.mark.parametrize("change", [add_slot, rotate_slot])
+def test_a_change_that_is_broken_off_before_the_proof_leaves_all_as_it_was(pack_dir, change):
+    def break_off():
+        raise KeyboardInterrupt
+
+    before = content_of(pack_dir)
+    with pytest.raises(KeyboardInterrupt):
+        change(pack_dir, trust_of(A), FakeKek(C, before_unwrapping=break_off))
+    assert content_of(pack_dir) == before
+
+
 def test_a_lying_key_can_be_tried_again_once_it_is_mended(pack_dir):
     with pytest.raises(SealError):
         rotate_slot(pack_dir, trust_of(A), FakeKek(C, is_lying=True))

@@ -412,3 +412,29 @@ def test_a_resealing_removes_what_killed_ones_have_left_of_this_pack_alone(tmp_p
     copied(pack_dir, tmp_path / ".other.0123.sealing")
     reseal_pack(pack_dir, trust_of(), seal_of())
     assert {path.name for path in tmp_path.iterdir()} == {"pack", ".other.0123.sealing"}
+
+
+def test_something_else_in_the_place_of_left_over_does_not_hold_a_resealing_up(tmp_path):
+    pack_dir = seal_small(tmp_path / "pack")
+    os.mkfifo(tmp_path / ".pack.0.sealing")
+    (tmp_path / ".pack.1.sealing").symlink_to(tmp_path)
+    (tmp_path / ".pack.2.sealing").touch()
+    reseal_pack(pack_dir, trust_of(), seal_of())
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+
+
+def test_left_over_that_cannot_be_removed_is_named(tmp_path):
+    pack_dir = seal_small(tmp_path / "pack")
+    deep = tmp_path / ".pack.0.sealing"
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    name = deep.name
+    for _ in range(1500):
+        os.mkdir(name, dir_fd=descriptor)
+        inner = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor, name = inner, "d"
+    os.close(descriptor)
+    with pytest.raises(SealError, match="sealing is in the way"):
+        reseal_pack(pack_dir, trust_of(), seal_of())
+    subprocess.run(["rm", "-rf", deep], check=True)  # noqa: S603, S607 (our own folder)
+    open_pack(pack_dir, trust_of()).wipe()

@@ -156,3 +156,12 @@ def test_a_pack_that_does_not_open_cannot_be_changed_which_is_on_record(settings
 
 def test_a_pack_that_is_not_there_has_no_keys(settings):
     assert "no such pack" in complaint(app, "list", "--model", "three", exit_code=3)
+
+
+@pytest.mark.parametrize("command", ["rotate", "add env:SECOND", "drop local:0"])
+def test_what_cannot_be_recorded_is_not_done(settings, monkeypatch, command):
+    monkeypatch.setenv("SECOND", "ab" * 32)
+    before = shown(app, "list")
+    settings.audit_file.write_bytes(b"not a database" * 1000)
+    complaint(app, *command.split(), exit_code=5)
+    assert shown(app, "list") == before

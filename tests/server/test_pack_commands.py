@@ -174,3 +174,11 @@ def test_a_publisher_that_is_not_trusted_here_is_refused(sealed, tmp_path, monke
         shown(app, "folder", str(tmp_path / "two"), "--name", "mine")
     monkeypatch.setenv("EARWITNESS_PACKS__PUBLISHERS", str(other.publisher_files[0]))
     complaint(app, "verify", "--without-key", exit_code=3)
+
+
+def test_what_cannot_be_recorded_is_not_sealed(sealed, folder):
+    sealed.audit_file.write_bytes(b"not a database" * 1000)
+    complaint(app, "reseal", exit_code=5)
+    assert shown(app, "inspect")[0].startswith("mine version 1")
+    complaint(app, "folder", str(folder), "--name", "other", exit_code=5)
+    assert not (sealed.models_folder / "other").exists()
