@@ -6,6 +6,7 @@ position.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,17 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 """(n_samples,) float32 in [-1, 1], 16 kHz mono."""
+
+
+class Urgency(IntEnum):
+    """What waits for a hypothesis; lower is sooner."""
+
+    FINAL = 0
+    """Its segment is closed, and the client waits."""
+    LIKELY = 1
+    """A pause has begun: it is the final if the silence lasts."""
+    PARTIAL = 2
+    """A caption of what is still being said; the next one replaces it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +82,12 @@ class ModelError(Exception):
 
 
 class Recognizer(Protocol):
-    """A model in memory. Called from one thread at a time, never from the event loop."""
+    """A model in memory. Called from `n_workers` threads at most, never from the event loop."""
+
+    @property
+    def n_workers(self) -> int:
+        """Batches that it runs at the same time."""
+        ...
 
     @property
     def card(self) -> ModelCard:

@@ -1,65 +1,78 @@
-"""Utterances of many sessions in, a hypothesis for each out, from one thread that owns the engine.
+"""Utterances of many sessions in, a hypothesis for each out, from threads that own the engine.
 
-Finals come before partials, and among equals first come, first served. A session's newer request
-for the same segment replaces an older one that has not begun: nobody waits for a caption that is
-already out of date. Every future is settled: with a hypothesis, with `EngineFailedError` when the
-engine raised or the server stops, or cancelled when it was replaced or its session has gone. When
-too much waits, `is_full` says so, and the door turns new sessions away.
+What is decoded next is the backlog's to say; this file brings it the clock, the threads and the
+futures. Every future is settled: with a hypothesis; with `EngineFailedError` when the engine
+raised or the server stops; or cancelled when a newer request took its place or its session has
+gone. A batch that fails is decoded again, each final by itself, so that one session's audio cannot
+take another's words. An engine that hangs beyond its time, or whose thread dies, is let go and
+opened again, and its finals are decoded once more; where it cannot be opened, `run` raises and the
+server ends.
 """
 
 import asyncio
-import heapq
 import itertools
 import threading
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 import structlog
 
-from server.audio import SAMPLE_RATE_HZ
-from server.recognition import Hypothesis, Recognizer, Utterance
+from server.backlog import Backlog, BacklogSettings, Key, Request
+from server.recognition import Hypothesis, Recognizer, Urgency, Utterance
 
 _log = structlog.get_logger()
+_WATCH_S = 0.5
+HUNG = "hung"
+DIED = "died"
 
 
 class EngineFailedError(Exception):
     """The engine raised; its own error stays in the log, without the audio or the text."""
 
 
-class Key(NamedTuple):
-    """Whose request it is; a newer one with the same key replaces it."""
-
-    session_id: str
-    segment: int
-
-
 @dataclass(frozen=True, slots=True)
 class SchedulerSettings:
-    """How much may wait."""
+    """How much is decoded at a time, when it is too much, and when the engine is given up."""
 
-    most_waiting_s: float = 120.0
-    """Audio waiting for the engine before no new session is taken."""
+    batch_limit_s: float = 30.0
+    """One batch in the engine; then it counts as hung and is opened again."""
+    backlog: BacklogSettings = field(default_factory=BacklogSettings)
 
 
-@dataclass(order=True, slots=True)
-class _Request:
-    is_partial: bool
-    number: int
-    key: Key = field(compare=False)
-    utterance: Utterance = field(compare=False)
-    future: asyncio.Future[Hypothesis] = field(compare=False)
+Outcome = list[Hypothesis] | EngineFailedError
+Reopen = Callable[[str], Awaitable[Recognizer]]
+"""Opens the engine again, for `HUNG` or `DIED`; what it raises ends the scheduler."""
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """One thread. Let go, it answers for nothing any more and ends as soon as it can."""
+
+    engine: Recognizer
+    batch: list[Request] = field(default_factory=list)
+    begun_s: float = 0.0
+    is_let_go: bool = False
+    has_died: bool = False
 
 
 class Scheduler:
-    """One for the process; `run` inside the application's task group, `submit` from any task of
+    """One for the process; `run` inside the application's task group, the rest from any task of
     the loop.
     """
 
-    def __init__(self, engine: Recognizer, settings: SchedulerSettings) -> None:
+    def __init__(
+        self, engine: Recognizer, settings: SchedulerSettings, reopen: Reopen, clock: Clock
+    ) -> None:
+        """`clock` is monotonic, in seconds, and is read from the threads too."""
         self._engine = engine
         self._settings = settings
-        self._waiting: list[_Request] = []
-        self._begun: _Request | None = None
+        self._reopen = reopen
+        self._clock = clock
+        self._backlog = Backlog(settings.backlog, engine.n_workers)
+        self._futures: dict[int, asyncio.Future[Hypothesis]] = {}
+        self._workers: list[_Worker] = []
         self._numbers = itertools.count()
         self._wakes = threading.Condition()
         self._is_stopping = False
@@ -68,79 +81,159 @@ class Scheduler:
     def is_full(self) -> bool:
         """Whether another session would break what was promised to those that run."""
         with self._wakes:
-            n_samples = sum(r.utterance.samples.size for r in self._waiting if not r.future.done())
-        return n_samples > self._settings.most_waiting_s * SAMPLE_RATE_HZ
+            return not self._workers or self._backlog.is_full(self._clock())
 
-    def submit(self, key: Key, utterance: Utterance) -> asyncio.Future[Hypothesis]:
+    def submit(
+        self, key: Key, utterance: Utterance, urgency: Urgency
+    ) -> asyncio.Future[Hypothesis]:
         """Ask for a hypothesis; cancel the future to take it back."""
         future: asyncio.Future[Hypothesis] = asyncio.get_running_loop().create_future()
-        request = _Request(not utterance.is_final, next(self._numbers), key, utterance, future)
+        if self._is_stopping:
+            future.set_exception(EngineFailedError())
+            return future
+        request = Request(next(self._numbers), key, utterance, urgency)
+        self._futures[request.number] = future
+        future.add_done_callback(lambda _: self._forget(request))
         with self._wakes:
-            if self._is_stopping:
-                future.set_exception(EngineFailedError())
-                return future
-            self._drop_settled(but_for=key)
-            heapq.heappush(self._waiting, request)
+            replaced = self._backlog.add(request)
             self._wakes.notify()
+        if replaced is not None:
+            self._futures[replaced.number].cancel()
         return future
 
-    def _drop_settled(self, but_for: Key) -> None:
-        """Nobody waits for these, and one that finals always overtake would keep its audio here."""
-        for request in self._waiting:
-            if request.key == but_for:
-                request.future.cancel()
-        self._waiting = [request for request in self._waiting if not request.future.done()]
-        heapq.heapify(self._waiting)
+    def reprioritise(self, key: Key, urgency: Urgency) -> None:
+        """What waits under `key` has become more urgent, or less; what has begun goes on."""
+        with self._wakes:
+            self._backlog.reprioritise(key, urgency)
+            self._wakes.notify()
 
     async def run(self) -> None:
-        """Work until cancelled; what waits then fails, and what is in an engine that hangs."""
-        loop = asyncio.get_running_loop()
-        thread = threading.Thread(target=self._work, args=(loop,), name="engine", daemon=True)
-        thread.start()
+        """Work until cancelled. What then waits fails, and so does what is in the engine."""
+        self._begin()
         try:
-            await asyncio.Event().wait()
+            while True:
+                await asyncio.sleep(min(_WATCH_S, self._settings.batch_limit_s / 4))
+                fault = self._fault()
+                if fault is not None:
+                    _log.error("engine restarts", reason=fault)
+                    self._let_go()
+                    self._engine = await self._reopen(fault)
+                    self._begin()
         finally:
+            self._is_stopping = True
+            self._let_go()
             with self._wakes:
-                self._is_stopping = True
-                left, self._waiting = self._waiting, []
-                if self._begun is not None:
-                    left.append(self._begun)
-                self._wakes.notify()
-            for request in left:
-                _settle(request.future, EngineFailedError())
+                self._backlog.drain()
+            for future in list(self._futures.values()):
+                _fail(future)
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while (request := self._take()) is not None:
-            outcome = self._transcribe(request.utterance)
-            try:
-                loop.call_soon_threadsafe(_settle, request.future, outcome)
-            except RuntimeError:  # the loop was closed while the engine worked
-                return
+    # --- of the loop ---
 
-    def _take(self) -> _Request | None:
+    def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._workers = [_Worker(self._engine) for _ in range(self._engine.n_workers)]
+        for worker in self._workers:
+            threading.Thread(
+                target=self._work, args=(worker, loop), name="engine", daemon=True
+            ).start()
+
+    def _let_go(self) -> None:
+        """Answer for the workers' batches ourselves."""
         with self._wakes:
-            self._begun = None
-            while not self._is_stopping:
-                while self._waiting:
-                    request = heapq.heappop(self._waiting)
-                    if not request.future.done():
-                        self._begun = request
-                        return request
-                self._wakes.wait()
-        return None
+            batches = [worker.batch for worker in self._workers]
+            for worker in self._workers:
+                worker.is_let_go = True
+            self._workers = []
+            self._wakes.notify_all()
+        for batch in batches:
+            self._again(batch)
 
-    def _transcribe(self, utterance: Utterance) -> Hypothesis | EngineFailedError:
+    def _fault(self) -> str | None:
+        now_s = self._clock()
+        with self._wakes:
+            if any(worker.has_died for worker in self._workers):
+                return DIED
+            limit_s = self._settings.batch_limit_s
+            is_hung = any(w.batch and now_s - w.begun_s > limit_s for w in self._workers)
+            return HUNG if is_hung else None
+
+    def _forget(self, request: Request) -> None:
+        del self._futures[request.number]
+        with self._wakes:
+            self._backlog.remove(request)
+
+    def _settle(self, batch: list[Request], outcome: Outcome) -> None:
+        if isinstance(outcome, EngineFailedError):
+            self._again(batch, is_alone=len(batch) == 1)
+            return
+        for request, hypothesis in zip(batch, outcome, strict=True):
+            future = self._futures.get(request.number)
+            if future is not None and not future.done():
+                future.set_result(hypothesis)
+
+    def _again(self, batch: list[Request], *, is_alone: bool = False) -> None:
+        """Give every final one more chance, by itself; `is_alone`: this was it."""
+        for request in batch:
+            future = self._futures.get(request.number)
+            if future is None:
+                continue
+            has_chance = request.urgency is not Urgency.PARTIAL and not request.is_alone
+            if is_alone or not has_chance or self._is_stopping:
+                _fail(future)
+                continue
+            with self._wakes:
+                is_outdated = self._backlog.holds(request.key)
+                if not is_outdated:
+                    self._backlog.add(replace(request, is_alone=True))
+                    self._wakes.notify()
+            if is_outdated:
+                future.cancel()
+
+    # --- of the threads ---
+
+    def _work(self, worker: _Worker, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            return self._engine.transcribe([utterance])[0]
-        except Exception as error:  # noqa: BLE001 - one bad batch must not end the worker; the type alone is logged
-            _log.error("engine failed", error=type(error).__name__)
-            return EngineFailedError()
+            while batch := self._take(worker):
+                outcome = _transcribe(worker.engine, [request.utterance for request in batch])
+                if not self._finish(worker):
+                    return
+                with suppress(RuntimeError):  # the loop was closed while the engine worked
+                    loop.call_soon_threadsafe(self._settle, batch, outcome)
+        except BaseException as error:  # noqa: BLE001 - whatever ended the thread, its sessions wait
+            _log.error("engine thread died", error=type(error).__name__)
+            worker.has_died = True
+
+    def _take(self, worker: _Worker) -> list[Request]:
+        with self._wakes:
+            while not worker.is_let_go:
+                now_s = self._clock()
+                worker.batch = self._backlog.take(now_s)
+                worker.begun_s = now_s
+                if worker.batch:
+                    return worker.batch
+                next_s = self._backlog.next_s(now_s)
+                self._wakes.wait(None if next_s is None else max(next_s - now_s, 0.001))
+        return []
+
+    def _finish(self, worker: _Worker) -> bool:
+        with self._wakes:
+            if worker.is_let_go:
+                return False
+            now_s = self._clock()
+            self._backlog.finish(worker.batch, now_s - worker.begun_s, now_s)
+            worker.batch = []
+            return True
 
 
-def _settle(future: asyncio.Future[Hypothesis], outcome: Hypothesis | EngineFailedError) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, EngineFailedError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+def _transcribe(engine: Recognizer, utterances: list[Utterance]) -> Outcome:
+    try:
+        hypotheses = engine.transcribe(utterances)
+    except Exception as error:  # noqa: BLE001 - one bad batch must not end the worker; the type alone is logged
+        _log.error("engine failed", error=type(error).__name__)
+        return EngineFailedError()
+    return hypotheses if len(hypotheses) == len(utterances) else EngineFailedError()
+
+
+def _fail(future: asyncio.Future[Hypothesis]) -> None:
+    if not future.done():
+        future.set_exception(EngineFailedError())

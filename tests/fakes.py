@@ -68,6 +68,7 @@ class FakeRecognizer:
 
     answer: Callable[[Utterance], Hypothesis] = hear
     card: ModelCard = MODEL
+    n_workers: int = 1
     heard: list[Utterance] = field(default_factory=list)
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
