@@ -54,6 +54,14 @@ class ModelRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineRestarted:
+    """The engine hung, or its thread died: its model is opened again."""
+
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OlderModelAllowed:
     """An administrator let a version open that is older than one opened before."""
 
@@ -134,6 +142,7 @@ AuditEvent = (
     | ServerStopped
     | ModelOpened
     | ModelRefused
+    | EngineRestarted
     | OlderModelAllowed
     | PackSealed
     | KeySlotsChanged
@@ -147,6 +156,7 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     ServerStopped: "server.stopped",
     ModelOpened: "model.opened",
     ModelRefused: "model.refused",
+    EngineRestarted: "engine.restarted",
     OlderModelAllowed: "model.older_allowed",
     PackSealed: "pack.sealed",
     KeySlotsChanged: "keys.changed",

@@ -1,8 +1,8 @@
 """The async shell of one session: frames from a WebSocket in, events onto it out.
 
 One task group: a reader that stops reading while the session does not want audio, a ticker, a
-writer behind a bounded outbox, one waiter for each request to the engine, and in the middle the
-worker, which alone carries out the session's actions, in order. When the session closes, all end.
+writer behind a bounded outbox, and in the middle the worker, which alone carries out the session's
+actions, in order, and hands it what the engine answers. When the session closes, all end.
 Whatever goes wrong in here is ours: the session is closed with 1011, without detail, and its end
 is still recorded.
 """
@@ -20,14 +20,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from security.audit import AuditEvent
 from security.errors import AuditError
 from server import errors, wire
-from server.recognition import Hypothesis, Utterance
-from server.scheduler import EngineFailedError, Key
+from server.audio import WINDOW_SAMPLES
+from server.backlog import Key
+from server.recognition import Hypothesis, Samples, Urgency, Utterance
+from server.scheduler import EngineFailedError
 from server.session import Action, Close, Record, Send, Session
-from server.track import Score, Transcribe
+from server.track import Reprioritise, Score, Transcribe
 from server.vad import SpeechDetector
 
 _log = structlog.get_logger()
 _SETTLE_LIMIT_S = 5.0
+_SCORED_SAMPLES = 32 * WINDOW_SAMPLES
+"""About a millisecond of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,14 @@ class ConnectionSettings:
 class Transcriber(Protocol):
     """The scheduler, as a connection sees it."""
 
-    def submit(self, key: Key, utterance: Utterance) -> asyncio.Future[Hypothesis]:
+    def submit(
+        self, key: Key, utterance: Utterance, urgency: Urgency
+    ) -> asyncio.Future[Hypothesis]:
         """See `Scheduler.submit`."""
+        ...
+
+    def reprioritise(self, key: Key, urgency: Urgency) -> None:
+        """See `Scheduler.reprioritise`."""
         ...
 
 
@@ -79,6 +89,10 @@ class Connection:
         self._may_read = asyncio.Event()
         self._outbox: asyncio.Queue[wire.ServerEvent] = asyncio.Queue(settings.outbox_events)
         self._todo: deque[Action] = deque()
+        self._requests: set[asyncio.Future[Hypothesis]] = set()
+        """Out at the engine."""
+        self._answered: deque[tuple[int, int, asyncio.Future[Hypothesis]]] = deque()
+        """Segment, revision and what came of the request."""
         self._is_peer_gone = False
         self._is_finished = False
 
@@ -91,13 +105,15 @@ class Connection:
                     tasks.create_task(self._tick()),
                     tasks.create_task(self._write()),
                 ]
-                waiters = await self._work(tasks)
-                for task in [*helpers, *waiters]:
+                await self._work()
+                for task in helpers:
                     task.cancel()
         except* Exception as group:  # noqa: BLE001 - the one place where a fault of ours ends a session
             kinds = sorted({type(error).__name__ for error in group.exceptions})
             _log.error("session failed", session=self._session.session_id, errors=kinds)
         finally:
+            for future in self._requests:
+                future.cancel()
             if not self._is_finished:
                 await self._settle()
 
@@ -106,51 +122,68 @@ class Connection:
         self._session.refuse(refusal, self._clock())
         self._has_acts.set()
 
-    async def _work(self, tasks: asyncio.TaskGroup) -> set[asyncio.Task[None]]:
-        """Carry out actions until `Close`; gives back the waiters that are still waiting."""
-        waiters: set[asyncio.Task[None]] = set()
+    async def _work(self) -> None:
+        """Hand answers to the session and carry out its actions, until `Close`."""
         while True:
             self._has_acts.clear()
+            while self._answered:
+                self._receive_answer(*self._answered.popleft())
             self._todo += self._session.actions()
             while self._todo:
                 action = self._todo.popleft()
                 if isinstance(action, Close):
                     await self._close(action.code)
                     self._is_finished = True
-                    return waiters
-                if isinstance(action, Transcribe):
-                    waiter = tasks.create_task(self._await_hypothesis(action))
-                    waiters.add(waiter)
-                    waiter.add_done_callback(waiters.discard)
-                else:
-                    await self._act(action)
+                    return
+                await self._act(action)
             if self._session.wants_audio:
                 self._may_read.set()
             await self._has_acts.wait()
 
-    async def _act(self, action: Score | Send | Record) -> None:
+    async def _act(self, action: Score | Transcribe | Reprioritise | Send | Record) -> None:
         match action:
             case Score(samples):
-                probabilities = await asyncio.to_thread(self._detector.score, samples)
-                self._session.receive_scores(probabilities)
-                self._has_acts.set()
+                await self._score(samples)
+            case Transcribe():
+                self._submit(action)
+            case Reprioritise(segment, urgency):
+                self._transcriber.reprioritise(self._key(segment), urgency)
             case Send(event):
                 await self._outbox.put(event)
             case Record(event):
                 await self._record(event)
 
-    async def _await_hypothesis(self, request: Transcribe) -> None:
-        key = Key(self._session.session_id, request.segment)
-        future = self._transcriber.submit(key, request.utterance)
-        try:
-            await asyncio.wait([future])
-        finally:
-            future.cancel()
-        if future.cancelled() or isinstance(future.exception(), EngineFailedError):
-            self._session.receive_failure(request.segment, request.revision, self._clock())
-        else:
-            self._session.receive_hypothesis(request.segment, request.revision, future.result())
+    async def _score(self, samples: Samples) -> None:
+        """A window costs less than handing it to a thread would; many are done a few at a time."""
+        for start in range(0, samples.size, _SCORED_SAMPLES):
+            if start:
+                await asyncio.sleep(0)
+            self._session.receive_scores(self._detector.score(samples[start:][:_SCORED_SAMPLES]))
         self._has_acts.set()
+
+    def _key(self, segment: int) -> Key:
+        return Key(self._session.subject, self._session.session_id, segment)
+
+    def _submit(self, request: Transcribe) -> None:
+        key = self._key(request.segment)
+        future = self._transcriber.submit(key, request.utterance, request.urgency)
+        segment, revision = request.segment, request.revision  # not the audio
+
+        def answer(future: asyncio.Future[Hypothesis]) -> None:
+            self._requests.discard(future)
+            self._answered.append((segment, revision, future))
+            self._has_acts.set()
+
+        self._requests.add(future)
+        future.add_done_callback(answer)
+
+    def _receive_answer(
+        self, segment: int, revision: int, future: asyncio.Future[Hypothesis]
+    ) -> None:
+        if future.cancelled() or isinstance(future.exception(), EngineFailedError):
+            self._session.receive_failure(segment, revision, self._clock())
+        else:
+            self._session.receive_hypothesis(segment, revision, future.result())
 
     async def _read(self) -> None:
         while True:

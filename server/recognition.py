@@ -5,7 +5,7 @@ position.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
@@ -31,7 +31,7 @@ class Urgency(IntEnum):
 class Utterance:
     """Audio to be recognised on its own."""
 
-    samples: Samples
+    samples: Samples = field(repr=False)
     is_final: bool
     """Finals get word times and the full guard; partials are wanted soon and thrown away soon."""
     language: str | None = None

@@ -24,7 +24,7 @@ import uvicorn
 from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from security.audit import ServerStarted, ServerStopped
+from security.audit import EngineRestarted, ServerStarted, ServerStopped
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError
 from security.keys import open_verifying_key
@@ -32,9 +32,10 @@ from security.tokens import TokenVerifier
 from server.app import Parts, build_app
 from server.config import Settings
 from server.door import Door
-from server.engines.whisper_ct2 import WhisperCt2
+from server.engines.allocator import keep_freed_memory
 from server.live import LiveSessions
 from server.opening import Opening, open_engine
+from server.recognition import ModelCard, Recognizer
 from server.scheduler import Scheduler
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_PORT, StartError
 from server.vad import SileroDetector, SpeechDetector, WebRtcDetector
@@ -151,8 +152,18 @@ async def running_server(
         async with (
             await _open_store(settings) as store,
         ):
-            engine = await open_engine(settings, store, opening or Opening())
-            async with _serving(settings, verifier, listener, store, engine) as running:
+            how = opening or Opening()
+            engine = await open_engine(settings, store, how)
+            keep_freed_memory()
+
+            async def reopen(reason: str) -> Recognizer:
+                await store.record(EngineRestarted(engine.card.model_id, reason))
+                return await open_engine(settings, store, how)
+
+            scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic)
+            async with _serving(
+                settings, verifier, listener, store, scheduler, engine.card
+            ) as running:
                 yield running
 
 
@@ -162,9 +173,9 @@ async def _serving(
     verifier: TokenVerifier,
     listener: socket.socket,
     store: AuditStore,
-    engine: WhisperCt2,
+    scheduler: Scheduler,
+    model: ModelCard,
 ) -> AsyncIterator[Running]:
-    scheduler = Scheduler(engine, settings.scheduler)
     live = LiveSessions(settings.listen.most_sessions)
     url = url_of(settings.listen.host, listener.getsockname()[1])
     parts = Parts(
@@ -174,7 +185,7 @@ async def _serving(
         is_engine_full=lambda: scheduler.is_full,
         new_detector=_detector(settings.vad),
         record=store.record,
-        model=engine.card,
+        model=model,
         session_settings=settings.session,
         connection_settings=settings.connection,
         web_folder=WEB_FOLDER,
@@ -184,20 +195,27 @@ async def _serving(
     server = _Server(_uvicorn_config(parts, settings), live)
     with server.stopped_by_signals():
         await store.record(ServerStarted(version("earwitness")))
-        async with asyncio.TaskGroup() as tasks:
-            engine_task = tasks.create_task(scheduler.run())
-            serving = tasks.create_task(server.serve(sockets=[listener]))
+        lost: list[StartError] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                engine_task = tasks.create_task(scheduler.run())
+                serving = tasks.create_task(server.serve(sockets=[listener]))
 
-            async def until_stopped() -> None:
-                await asyncio.wait([serving])
+                async def until_stopped() -> None:
+                    await asyncio.wait([serving])
 
-            try:
-                yield Running(url, store, until_stopped)
-            finally:
-                server.should_exit = True
-                await asyncio.wait([serving])
-                engine_task.cancel()
-                await store.record(ServerStopped("stopped"))
+                try:
+                    yield Running(url, store, until_stopped)
+                finally:
+                    server.should_exit = True
+                    await asyncio.wait([serving])
+                    reason = "engine_lost" if engine_task.done() else "stopped"
+                    engine_task.cancel()
+                    await store.record(ServerStopped(reason))
+        except* StartError as group:  # the engine was to be opened again and could not
+            lost += [error for error in group.exceptions if isinstance(error, StartError)]
+        if lost:
+            raise lost[0]
 
 
 def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:

@@ -19,7 +19,7 @@ from server.grant import Grant
 from server.quota import Quota
 from server.recognition import Hypothesis, ModelCard
 from server.segmenter import SegmenterSettings
-from server.track import Score, Track, TrackSettings, Transcribe
+from server.track import Reprioritise, Score, Track, TrackSettings, Transcribe
 
 STOPPED = "stopped"
 CLIENT_GONE = "client_gone"
@@ -36,7 +36,7 @@ class SessionSettings:
     idle_limit_s: float = 30.0
     """Without a frame of any kind."""
     session_limit_s: float = 4 * 3600.0
-    drain_limit_s: float = 15.0
+    drain_limit_s: float = 60.0
     """From the end of the audio to the last final; then the server gives up on itself."""
     most_unscored_ms: int = 2_000
     """Audio waiting for its scores before the socket is no longer read."""
@@ -75,7 +75,7 @@ class Close:
     code: int
 
 
-Action = Score | Transcribe | Send | Record | Close
+Action = Score | Transcribe | Reprioritise | Send | Record | Close
 
 
 class _State(Enum):
@@ -123,6 +123,11 @@ class Session:
             model=model.model_id,
         )
         self._actions: list[Action] = [Record(started)]
+
+    @property
+    def subject(self) -> str:
+        """With whom it shares what the server can do: the issuer and its name for the caller."""
+        return f"{self._grant.issuer} {self._grant.subject}"
 
     @property
     def is_closed(self) -> bool:
@@ -288,7 +293,7 @@ class Session:
         if self._track is None or self.is_closed:
             return
         for action in self._track.actions():
-            if isinstance(action, Score | Transcribe):
+            if isinstance(action, Score | Transcribe | Reprioritise):
                 self._actions.append(action)
             else:
                 self._actions.append(Send(action))

@@ -4,7 +4,8 @@ events out.
 The order of things is the audio's, not the clock's: when a partial is asked for depends on how
 much was said, so the same bytes give the same requests however they were cut and whenever they
 came. A final that was decoded while its silence was still being waited for goes out the moment the
-segment ends. Finals leave in the order of their segments.
+segment ends. Finals leave in the order of their segments. A segment's partials are asked for
+whether or not the one before has come: whoever answers takes the newest.
 """
 
 from collections import OrderedDict
@@ -15,9 +16,9 @@ import numpy as np
 from server.audio import WINDOW_SAMPLES, AudioFormat, Span, ms_from_samples, samples_from_ms
 from server.buffer import SampleBuffer
 from server.decode import Decoder
-from server.hypotheses import LocalAgreement
-from server.recognition import Hypothesis, Samples, Utterance, Word
+from server.recognition import Hypothesis, Samples, Urgency, Utterance
 from server.resample import Resampler
+from server.segment import Segment
 from server.segmenter import (
     Segmenter,
     SegmenterSettings,
@@ -27,7 +28,7 @@ from server.segmenter import (
     SpeechResumed,
     SpeechStarted,
 )
-from server.wire import Final, Partial, WordEvent
+from server.wire import Final, Partial
 from server.wire import SpeechEnded as SpeechEndedEvent
 from server.wire import SpeechStarted as SpeechStartedEvent
 
@@ -37,10 +38,13 @@ class TrackSettings:
     """How a track is cut and how often it is looked at."""
 
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
-    first_partial_ms: int = 600
+    first_partial_ms: int = 350
     """Speech before the first partial is asked for."""
-    partial_cadence_ms: int = 600
-    """New audio between partials; the next is never asked for before the last has come."""
+    eager_cadence_ms: int = 250
+    """New audio between partials in the first second of speech, while a reader waits for a word."""
+    partial_cadence_ms: int = 500
+    """New audio between partials later on, if the engine has the time; under load it takes fewer.
+    """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,39 +57,27 @@ class Score:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transcribe:
-    """Wanted: a hypothesis; answered with `receive_hypothesis` or `receive_failure`."""
+    """Wanted: a hypothesis; answered with `receive_hypothesis` or `receive_failure`. A newer one of
+    the same segment makes an older one that has not begun worthless.
+    """
 
     segment: int
     revision: int
     utterance: Utterance
+    urgency: Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class Reprioritise:
+    """The newest `Transcribe` of the segment, if it has not begun, is more urgent now, or less."""
+
+    segment: int
+    urgency: Urgency
 
 
 TrackEvent = SpeechStartedEvent | Partial | SpeechEndedEvent | Final
-TrackAction = Score | Transcribe | TrackEvent
-
-
-@dataclass(slots=True, eq=False)
-class _Segment:
-    """An open segment, or a closed one whose final has not come."""
-
-    number: int
-    start_sample: int
-    speech_sample: int
-    """Where the detector heard speech begin: no word begins before."""
-    agreement: LocalAgreement = field(default_factory=LocalAgreement)
-    revision: int = 0
-    """Of the last request."""
-    shown_revision: int = 0
-    partial_in_flight: int | None = None
-    """Revision of the partial that was asked for and has not come."""
-    asked_to_sample: int = 0
-    """How far the last partial's audio reached."""
-    candidate: int | None = None
-    """Revision that becomes the final if the silence lasts."""
-    candidate_end_sample: int = 0
-    end_sample: int | None = None
-    heard: Hypothesis | None = None
-    """The candidate's hypothesis."""
+TrackAction = Score | Transcribe | Reprioritise | TrackEvent
+_EAGER_MS = 1000
 
 
 class Track:
@@ -113,8 +105,8 @@ class Track:
         """Of real audio: not the zeros that fill the last window."""
         self._flush_at: list[int] = []
         self._is_ended = False
-        self._open: _Segment | None = None
-        self._closed: OrderedDict[int, _Segment] = OrderedDict()
+        self._open: Segment | None = None
+        self._closed: OrderedDict[int, Segment] = OrderedDict()
         self._n_segments = 0
         self._actions: list[TrackAction] = []
         self.speech_samples = 0
@@ -183,26 +175,18 @@ class Track:
         held = self._find(segment)
         if held is None:
             return False
-        if revision == held.partial_in_flight:
-            held.partial_in_flight = None
-        if revision == held.candidate:
-            held.heard = hypothesis
-        if held.end_sample is None:
-            self._show(held, revision, hypothesis)
+        held.receive_hypothesis(revision, hypothesis)
+        if held.end_sample is None and self._wants_partials:
+            caption = held.take_caption(revision, hypothesis)
+            if caption is not None:
+                self._actions.append(caption)
         self._release_finals()
         return True
 
     def receive_failure(self, segment: int, revision: int) -> bool:
         """Take the news that a request gave nothing; False when that loses somebody's words."""
         held = self._find(segment)
-        if held is None:
-            return True
-        if revision == held.partial_in_flight:
-            held.partial_in_flight = None
-        if revision != held.candidate:
-            return True
-        held.candidate = None
-        return held.end_sample is None
+        return held is None or held.receive_failure(revision)
 
     # --- audio to windows ---
 
@@ -235,36 +219,34 @@ class Track:
         for event in events:
             match event:
                 case SpeechStarted(start_sample, speech_sample):
-                    self._open = _Segment(self._n_segments, start_sample, speech_sample)
+                    self._open = Segment(self._n_segments, start_sample, speech_sample)
                     self._n_segments += 1
                     started = SpeechStartedEvent(self._open.number, ms_from_samples(start_sample))
                     self._actions.append(started)
                 case SpeechPaused(end_sample):
-                    self._ask_for_final(end_sample)
+                    self._pause(end_sample)
                 case SpeechResumed():
                     self._resume()
                 case SpeechEnded(end_sample):
                     self._close_segment(end_sample)
 
-    def _ask_for_final(self, end_sample: int) -> None:
+    def _pause(self, end_sample: int) -> None:
         segment = self._require_open()
-        self._ask(segment, end_sample, is_final=True)
-        segment.candidate = segment.revision
-        segment.candidate_end_sample = end_sample
-        segment.heard = None
+        revision = segment.ask_for_candidate(end_sample)
+        self._transcribe(segment, revision, end_sample, Urgency.LIKELY)
 
     def _resume(self) -> None:
-        """The pause was a breath: the candidate, if it ever comes, is only a partial."""
         segment = self._require_open()
-        if segment.heard is None:
-            segment.partial_in_flight = segment.candidate
-        segment.candidate = None
-        segment.heard = None
+        segment.resume()
+        self._actions.append(Reprioritise(segment.number, Urgency.PARTIAL))
 
     def _close_segment(self, end_sample: int) -> None:
         segment = self._require_open()
-        if segment.candidate is None or segment.candidate_end_sample != end_sample:
-            self._ask_for_final(end_sample)
+        if segment.ends_with_candidate(end_sample):
+            self._actions.append(Reprioritise(segment.number, Urgency.FINAL))
+        else:
+            revision = segment.ask_for_candidate(end_sample)
+            self._transcribe(segment, revision, end_sample, Urgency.FINAL)
         segment.end_sample = end_sample
         self.speech_samples += end_sample - segment.start_sample
         self._closed[segment.number] = segment
@@ -274,83 +256,43 @@ class Track:
 
     def _ask_for_partial(self) -> None:
         segment = self._open
-        if segment is None or not self._wants_partials:
+        if segment is None or segment.has_candidate or not self._wants_partials:
             return
-        if segment.partial_in_flight is not None or segment.candidate is not None:
-            return
-        is_first = segment.asked_to_sample == 0
-        if is_first and self._segmenter.speech_ms < self._settings.first_partial_ms:
-            return
-        cadence_samples = samples_from_ms(self._settings.partial_cadence_ms)
-        if not is_first and self._scored_sample - segment.asked_to_sample < cadence_samples:
-            return
-        self._ask(segment, self._scored_sample, is_final=False)
-        segment.partial_in_flight = segment.revision
+        settings, speech_ms = self._settings, self._segmenter.speech_ms
+        if segment.asked_to_sample is None:
+            is_due = speech_ms >= settings.first_partial_ms
+        else:
+            is_eager = speech_ms < _EAGER_MS
+            cadence_ms = settings.eager_cadence_ms if is_eager else settings.partial_cadence_ms
+            new_samples = self._scored_sample - segment.asked_to_sample
+            is_due = new_samples >= samples_from_ms(cadence_ms)
+        if is_due:
+            revision = segment.ask(self._scored_sample)
+            self._transcribe(segment, revision, self._scored_sample, Urgency.PARTIAL)
 
-    def _ask(self, segment: _Segment, end_sample: int, *, is_final: bool) -> None:
-        segment.revision += 1
-        segment.asked_to_sample = end_sample
+    def _transcribe(
+        self, segment: Segment, revision: int, end_sample: int, urgency: Urgency
+    ) -> None:
         samples = self._buffer.read(Span(segment.start_sample, end_sample))
-        utterance = Utterance(samples, is_final, self._language)
-        self._actions.append(Transcribe(segment.number, segment.revision, utterance))
+        utterance = Utterance(samples, urgency is not Urgency.PARTIAL, self._language)
+        self._actions.append(Transcribe(segment.number, revision, utterance, urgency))
 
     # --- hypotheses to events ---
 
-    def _find(self, number: int) -> _Segment | None:
+    def _find(self, number: int) -> Segment | None:
         if self._open is not None and self._open.number == number:
             return self._open
         return self._closed.get(number)
 
-    def _show(self, segment: _Segment, revision: int, hypothesis: Hypothesis) -> None:
-        """Send a partial, unless a newer one has been shown or there is nothing to see."""
-        if not self._wants_partials or revision <= segment.shown_revision or not hypothesis.text:
-            return
-        segment.shown_revision = revision
-        caption = segment.agreement.receive_text(hypothesis.text)
-        self._actions.append(
-            Partial(
-                segment=segment.number,
-                revision=revision,
-                start_ms=ms_from_samples(segment.start_sample),
-                end_ms=ms_from_samples(segment.asked_to_sample),
-                stable=caption.stable,
-                unstable=caption.unstable,
-            )
-        )
-
     def _release_finals(self) -> None:
         while self._closed:
             segment = next(iter(self._closed.values()))
-            if segment.heard is None or segment.end_sample is None:
+            final = segment.final()
+            if final is None:
                 return
             del self._closed[segment.number]
-            self._actions.append(_final(segment, segment.heard))
+            self._actions.append(final)
 
-    def _require_open(self) -> _Segment:
+    def _require_open(self) -> Segment:
         assert self._open is not None  # noqa: S101 - the segmenter opens before it closes
         return self._open
-
-
-def _final(segment: _Segment, heard: Hypothesis) -> Final:
-    probabilities = [word.probability for word in heard.words]
-    return Final(
-        segment=segment.number,
-        start_ms=ms_from_samples(segment.start_sample),
-        end_ms=ms_from_samples(segment.end_sample or segment.start_sample),
-        text=heard.text,
-        language=heard.language,
-        confidence=round(sum(probabilities) / len(probabilities), 3) if probabilities else 0.0,
-        words=[_word_event(segment, word) for word in heard.words],
-    )
-
-
-def _word_event(segment: _Segment, word: Word) -> WordEvent:
-    """A word at its place in the stream; a model lets the first one begin with the audio."""
-    end_sample = segment.start_sample + word.end_sample
-    start_sample = segment.start_sample + word.start_sample
-    return WordEvent(
-        text=word.text,
-        start_ms=ms_from_samples(max(start_sample, min(segment.speech_sample, end_sample))),
-        end_ms=ms_from_samples(end_sample),
-        confidence=round(word.probability, 3),
-    )

@@ -111,6 +111,7 @@ class WhisperCt2:
         except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError("the pack does not hold a CTranslate2 Whisper model") from error
         self._vocabulary = _vocabulary(tokenizer, is_multilingual=self._model.is_multilingual)
+        self.n_workers = 1
         self.card = ModelCard(model_id, frozenset(self._vocabulary.languages))
         self._suppressed = _suppressed_tokens(files)
         self._filters = mel.mel_filters(self._model.n_mels)

@@ -69,8 +69,9 @@ class FakeTranscriber:
 
     mode: str = "answers"
     futures: list = field(default_factory=list)
+    reprioritised: list = field(default_factory=list)
 
-    def submit(self, key, utterance):
+    def submit(self, key, utterance, urgency):
         future = asyncio.get_running_loop().create_future()
         self.futures.append(future)
         if self.mode == "answers":
@@ -78,6 +79,9 @@ class FakeTranscriber:
         elif self.mode == "fails":
             future.set_exception(EngineFailedError())
         return future
+
+    def reprioritise(self, key, urgency):
+        self.reprioritised.append((key, urgency))
 
 
 @dataclass

@@ -8,8 +8,9 @@ import pytest
 
 from security.audit import SessionEnded, SessionStarted
 from server import errors
-from server.recognition import Hypothesis, Word
+from server.recognition import Hypothesis, Urgency, Word
 from server.session import CLIENT_GONE, Record, Send, SessionSettings
+from server.track import Reprioritise
 from server.wire import (
     Ended,
     ErrorEvent,
@@ -268,7 +269,7 @@ def test_keep_alive_keeps_alive():
 
 def test_a_final_that_never_comes_ends_in_an_internal_error():
     shell = new_shell(answers=False).audio(speech(1000)).text(STOP)
-    shell.tick(14)
+    shell.tick(59)
     assert shell.close_code is None
     shell.tick(2)
     assert shell.of(ErrorEvent)[0].code == "internal"
@@ -296,10 +297,10 @@ def test_an_engine_that_fails_a_candidate_is_asked_again():
 
 def test_an_engine_that_fails_a_partial_is_asked_for_the_next():
     shell = new_shell(answers=False).audio(speech(1000))
-    [failed] = shell.requests
+    failed = shell.requests[-1]
     shell.session.receive_failure(failed.segment, failed.revision, shell.clock())
     shell.settle().audio(speech(1000))
-    assert len(shell.requests) == 2
+    assert shell.requests[-1].revision > failed.revision
     assert shell.close_code is None
 
 
@@ -309,9 +310,36 @@ def test_a_failure_for_a_segment_that_is_over_is_nobodys_loss():
     assert shell.settle().close_code is None
 
 
-def test_only_one_partial_is_asked_for_at_a_time():
-    shell = new_shell(answers=False).audio(speech(5000))
-    assert len(shell.requests) == 1
+def test_partials_are_asked_for_soon_at_first_and_then_at_a_steady_cadence():
+    shell = new_shell(answers=False).audio(speech(3000))
+    ends_ms = [request.utterance.samples.size // 16 for request in shell.requests]
+    assert ends_ms == [352, 608, 864, 1376, 1888, 2400, 2912]
+    assert {request.urgency for request in shell.requests} == {Urgency.PARTIAL}
+
+
+def test_a_newer_partial_does_not_wait_for_an_older_one():
+    shell = new_shell(answers=False).audio(speech(3000))
+    first, *_, last = shell.requests
+    shell.answer(last, "three words here").answer(first, "late")
+    assert [partial.unstable for partial in shell.of(Partial)] == ["three words here"]
+
+
+def test_a_pause_asks_for_what_may_be_the_final_and_its_end_makes_it_so():
+    shell = new_shell(answers=False).audio(speech(1000) + silence(900))
+    assert [request.urgency for request in shell.requests][-1] is Urgency.LIKELY
+    [changed] = [output for output in shell.outputs if isinstance(output, Reprioritise)]
+    assert changed == Reprioritise(0, Urgency.FINAL)
+
+
+def test_speech_that_goes_on_makes_a_partial_of_what_might_have_been_the_final():
+    shell = new_shell(answers=False).audio(speech(1000) + silence(250) + speech(300))
+    [changed] = [output for output in shell.outputs if isinstance(output, Reprioritise)]
+    assert changed == Reprioritise(0, Urgency.PARTIAL)
+
+
+def test_a_segment_that_ends_without_a_pause_asks_for_its_final_at_once():
+    shell = new_shell(answers=False).audio(speech(1000)).text(FLUSH)
+    assert shell.requests[-1].urgency is Urgency.FINAL
 
 
 def test_a_peer_that_is_gone_hears_nothing_more_and_is_recorded_once():
