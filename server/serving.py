@@ -38,7 +38,7 @@ from server.opening import Opening, open_engine
 from server.recognition import ModelCard, Recognizer
 from server.scheduler import Scheduler
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_PORT, StartError
-from server.vad import SileroDetector, SpeechDetector, WebRtcDetector
+from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
 
 _log = structlog.get_logger()
 WEB_FOLDER = Path(__file__).parent.parent / "web"
@@ -273,4 +273,7 @@ def _localhost(url: str) -> set[str]:
 
 
 def _detector(name: str) -> Callable[[], SpeechDetector]:
-    return SileroDetector if name == "silero" else WebRtcDetector
+    if name == "webrtc":
+        return WebRtcDetector
+    network = SileroNetwork()
+    return lambda: SileroDetector(network)

@@ -3,9 +3,17 @@
 import miniaudio
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.audio import WINDOW_SAMPLES
-from server.vad import SileroDetector, WebRtcDetector
+from server.vad import (
+    SILERO_FILE,
+    DetectorError,
+    SileroDetector,
+    SileroNetwork,
+    WebRtcDetector,
+)
 
 RNG = np.random.default_rng(1)
 
@@ -14,9 +22,14 @@ def windows(samples):
     return samples[: samples.size // WINDOW_SAMPLES * WINDOW_SAMPLES].astype(np.float32)
 
 
-@pytest.fixture(params=[SileroDetector, WebRtcDetector])
-def detector(request):
-    return request.param()
+@pytest.fixture(scope="module")
+def network():
+    return SileroNetwork()
+
+
+@pytest.fixture(params=["silero", "webrtc"])
+def detector(request, network):
+    return SileroDetector(network) if request.param == "silero" else WebRtcDetector()
 
 
 @pytest.fixture
@@ -39,19 +52,39 @@ def test_silence_is_not_heard(detector):
     assert max(detector.score(np.zeros(WINDOW_SAMPLES * 60, np.float32))) < 0.3
 
 
-def test_silero_does_not_take_noise_for_speech():
+def test_silero_does_not_take_noise_for_speech(network):
     noise = windows(RNG.normal(0, 0.05, 16_000 * 3))
-    assert max(SileroDetector().score(noise)) < 0.5
+    assert max(SileroDetector(network).score(noise)) < 0.5
 
 
-def test_a_detector_remembers_only_its_own_track(speech):
-    alone, first = SileroDetector(), SileroDetector()
+def test_a_detector_remembers_only_its_own_track(network, speech):
+    alone, first, other = (SileroDetector(network) for _ in range(3))
     expected = alone.score(speech)
     got = []
     for start in range(0, speech.size, WINDOW_SAMPLES):
         got += first.score(speech[start : start + WINDOW_SAMPLES])
-        SileroDetector().score(speech[:WINDOW_SAMPLES])
-    assert got == expected
+        other.score(speech[:WINDOW_SAMPLES])
+    assert got == pytest.approx(expected, abs=1e-4)
+
+
+@given(cuts=st.lists(st.integers(1, 90), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_windows_score_the_same_however_many_come_at_once(network, cuts):
+    track = windows(np.random.default_rng(7).normal(0, 0.1, 150 * WINDOW_SAMPLES))
+    expected = SileroDetector(network).score(track)
+    detector, got, start = SileroDetector(network), [], 0
+    for n_windows in [*cuts, 150]:
+        end = min(start + n_windows * WINDOW_SAMPLES, track.size)
+        got += detector.score(track[start:end])
+        start = end
+    assert got == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_file_that_was_changed_is_refused(tmp_path):
+    changed = tmp_path / "silero.onnx"
+    changed.write_bytes(SILERO_FILE.read_bytes()[:-1] + b"!")
+    with pytest.raises(DetectorError):
+        SileroNetwork(changed)
 
 
 def test_samples_beyond_full_scale_do_no_harm(detector):
