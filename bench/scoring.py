@@ -85,8 +85,8 @@ def machine_description() -> str:
     return f"{cpu}, {os.cpu_count()} cores, {n_gib:.0f} GiB, Python {platform.python_version()}"
 
 
-def write_figures(name: str, figures: Mapping[str, float]) -> Path:
-    """One flat object in build/bench/NAME.json, with `machine` and `commit`."""
+def write_figures(name: str, figures: Mapping[str, object]) -> Path:
+    """One object in build/bench/NAME.json, with `machine` and `commit`."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
         capture_output=True,

@@ -29,11 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
 from bench.recordings import Recording, open_recordings
 from bench.scoring import Score, score, tail_words_lost, write_figures
+from bench.sound import RATE_HZ, load_samples, speech_bounds_s
 from client.stream import connect
 from security.keys import open_signing_key
 from security.tokens import mint_token
@@ -41,7 +40,6 @@ from server.config import Settings, load_settings
 from server.grant import TRANSCRIBE_SCOPE
 from server.wire import Final, Partial
 
-RATE_HZ = 16_000
 BLOCK_S = 0.02
 TAIL_S = 2.0
 END_OF_SPEECH_MS = 300
@@ -95,21 +93,6 @@ async def stream_recording(url: str, token: str, recording: Recording) -> Run:
         run.final_ms = (spoken[-1][0] - last_s) * 1000
         run.first_partial_ms = run.first_partial_ms or (spoken[0][0] - first_s) * 1000
     return run
-
-
-def load_samples(path: Path) -> np.ndarray:
-    """A file as 16 kHz mono float32."""
-    samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    return np.asarray(soxr.resample(samples.mean(axis=1), rate_hz, RATE_HZ), np.float32)
-
-
-def speech_bounds_s(samples: np.ndarray) -> tuple[float, float]:
-    """Where speech begins and ends, by loudness alone."""
-    step = RATE_HZ // 100
-    frames = samples[: samples.size // step * step].reshape(-1, step)
-    level_db = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-10)
-    loud = np.flatnonzero(level_db > np.percentile(level_db, 95) - 30)
-    return loud[0] * step / RATE_HZ, (loud[-1] + 1) * step / RATE_HZ
 
 
 class Offline:
