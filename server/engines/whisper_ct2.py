@@ -2,23 +2,28 @@
 
 The encoder is fed the audio and two seconds of padding, not thirty seconds: on two cores that is a
 third of the cost at no loss of accuracy, as long as a guard catches the loops that a short context
-invites and sends those to a second decode with the full one (figures: docs/figures.md). Decoding
-is without timestamp tokens; word times come from the cross-attention of the final text (`align`),
-confidence from its token probabilities. Refuses: a model without the files it needs, with
-`ModelError`.
+invites and sends those to a second decode with the full one (figures: docs/recognition.md).
+Decoding is without timestamp tokens; word times come from the cross-attention of the final text
+(`align`), confidence from its token probabilities. A batch is split into groups that CTranslate2
+can take at once: finals or partials, prompts of one length, lengths that do not waste more on
+padding than a batch saves. Refuses: a model without the files it needs, with `ModelError`.
 """
 
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import ctranslate2
 import numpy as np
-from tokenizers import Tokenizer
 
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
+from server.engines.whisper_vocabulary import (
+    ENGLISH,
+    WhisperVocabulary,
+    open_vocabulary,
+    suppressed_tokens,
+)
 from server.engines.words import group_words, join_pieces
 from server.guards import GuardSettings, Verdict, judge, token_budget, without_repeats
 from server.recognition import (
@@ -30,25 +35,28 @@ from server.recognition import (
     Utterance,
 )
 
-_LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
 ENGINE = "whisper-ct2"
 FULL_CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
 _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 """The encoder halves the frame rate: 20 ms a position."""
-
-_ENGLISH = "en"
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
+_MOST_WASTED_SAMPLES = 25 * SAMPLE_RATE_HZ
+"""Padding that costs the encoder as much as a decoder of its own would."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhisperSettings:
     """How to run the model."""
 
-    device: str = "cpu"
-    compute_type: str = "int8"
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto`: CUDA where there is any."""
+    compute_type: str = "auto"
+    """`auto`: int8 on the CPU, float16 on CUDA; or any of CTranslate2's."""
     n_threads: int = 1
     """A second thread slows a decoder of this size: its steps are too small to share."""
+    n_workers: int = 1
+    """Batches at the same time, a core for each. One core is for everything else."""
     padding_ms: int = 2000
     """Silence after the audio; less invites loops, more costs time."""
     final_beams: int = 5
@@ -56,29 +64,7 @@ class WhisperSettings:
     guards: GuardSettings = field(default_factory=GuardSettings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Vocabulary:
-    """The special tokens of one model."""
-
-    tokenizer: Tokenizer
-    start: int
-    no_timestamps: int
-    transcribe: int | None
-    """None: the model knows English only, and its prompt names neither task nor language."""
-
-    languages: Mapping[str, int]
-    """Their tokens, by ISO 639 code."""
-
-    def decode(self, tokens: list[int]) -> str:
-        """Text of some tokens, leading space kept."""
-        return str(self.tokenizer.decode(tokens))
-
-    def prompt(self, language: str | None) -> list[int]:
-        """The tokens before the text."""
-        if self.transcribe is None:
-            return [self.start, self.no_timestamps]
-        spoken = self.languages[language or _ENGLISH]
-        return [self.start, spoken, self.transcribe, self.no_timestamps]
+Heard = tuple[Hypothesis, Verdict]
 
 
 class _Readable:
@@ -93,41 +79,50 @@ class _Readable:
 
 
 class WhisperCt2:
-    """One Whisper model in memory; keeps `Recognizer`. Not thread-safe: the scheduler owns it."""
+    """One Whisper model in memory; keeps `Recognizer`."""
 
     def __init__(
         self, model_id: str, files: Mapping[str, memoryview], settings: WhisperSettings
     ) -> None:
         self._settings = settings
+        self.n_workers = settings.n_workers
+        device = _device(settings)
         try:
-            tokenizer = Tokenizer.from_buffer(bytes(files["tokenizer.json"]))
             self._model = ctranslate2.models.Whisper(
                 model_id,
-                device=settings.device,
-                compute_type=settings.compute_type,
+                device=device,
+                compute_type=_compute_type(settings, device),
                 intra_threads=settings.n_threads,
+                inter_threads=settings.n_workers,
                 files={name: _Readable(content) for name, content in files.items()},
             )
+            self._vocabulary: WhisperVocabulary = open_vocabulary(
+                files["tokenizer.json"], is_multilingual=self._model.is_multilingual
+            )
+            self._suppressed = suppressed_tokens(files["config.json"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError("the pack does not hold a CTranslate2 Whisper model") from error
-        self._vocabulary = _vocabulary(tokenizer, is_multilingual=self._model.is_multilingual)
-        self.n_workers = 1
         self.card = ModelCard(model_id, frozenset(self._vocabulary.languages))
-        self._suppressed = _suppressed_tokens(files)
         self._filters = mel.mel_filters(self._model.n_mels)
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
-        """See `Recognizer`. Mixed lengths cost as much as the longest of them."""
-        longest = max(utterance.samples.size for utterance in batch)
-        trimmed = longest + samples_from_ms(self._settings.padding_ms)
-        context = -(-trimmed // _ENCODER_STEP_SAMPLES) * _ENCODER_STEP_SAMPLES
-        decoded = self._decode(batch, min(context, FULL_CONTEXT_SAMPLES))
-        return [
-            self._settle(utterance, *heard) for utterance, heard in zip(batch, decoded, strict=True)
+        """See `Recognizer`. May be called from `n_workers` threads at a time."""
+        heard = self._decode(batch, samples_from_ms(self._settings.padding_ms))
+        doubtful = [
+            index
+            for index, (_, verdict) in enumerate(heard)
+            if batch[index].is_final and verdict in (Verdict.SUSPECT, Verdict.LOOPING)
         ]
+        again = self._decode([batch[index] for index in doubtful], FULL_CONTEXT_SAMPLES)
+        settled = [
+            self._settle(utterance, *first) for utterance, first in zip(batch, heard, strict=True)
+        ]
+        for index, second in zip(doubtful, again, strict=True):
+            settled[index] = self._settle_again(batch[index], *second)
+        return settled
 
     def _settle(self, utterance: Utterance, first: Hypothesis, verdict: Verdict) -> Hypothesis:
-        """What to show: the first decode, a better one, or nothing."""
+        """What to show of a first decode; the next partial comes sooner than a full context."""
         match verdict:
             case Verdict.FIT:
                 return first
@@ -135,11 +130,8 @@ class WhisperCt2:
                 return NOTHING_HEARD
             case Verdict.SPARSE:
                 return self._decode_halves(utterance) if utterance.is_final else first
-            case Verdict.SUSPECT | Verdict.LOOPING if not utterance.is_final:
-                return _without_loop(first)  # the next partial comes sooner than a full context
             case Verdict.SUSPECT | Verdict.LOOPING:
-                [(again, verdict_again)] = self._decode([utterance], FULL_CONTEXT_SAMPLES)
-                return self._settle_again(utterance, again, verdict_again)
+                return _without_loop(first)
 
     def _settle_again(
         self, utterance: Utterance, again: Hypothesis, verdict: Verdict
@@ -161,9 +153,7 @@ class WhisperCt2:
         """Cut at the quietest place around the middle and hear both sides on their own."""
         cut_sample = _quietest_sample(utterance.samples)
         halves = (utterance.samples[:cut_sample], utterance.samples[cut_sample:])
-        left, right = (
-            self.transcribe([replace(utterance, samples=samples)])[0] for samples in halves
-        )
+        left, right = self.transcribe([replace(utterance, samples=half) for half in halves])
         moved = tuple(
             replace(
                 word,
@@ -178,79 +168,146 @@ class WhisperCt2:
             words=left.words + moved,
         )
 
-    def _decode(
-        self, batch: Sequence[Utterance], context_samples: int
-    ) -> list[tuple[Hypothesis, Verdict]]:
-        encoded = self._encode([utterance.samples for utterance in batch], context_samples)
-        languages = self._languages(batch, encoded)
-        prompts = [self._vocabulary.prompt(language) for language in languages]
-        guards = self._settings.guards
-        budget = max(token_budget(utterance.samples.size, guards) for utterance in batch)
-        beams = self._settings.final_beams if any(u.is_final for u in batch) else 1
+    def _decode(self, batch: Sequence[Utterance], padding_samples: int) -> list[Heard]:
+        """Each utterance once, in as few groups as pays."""
+        contexts = [self._vocabulary.context_tokens(utterance.context) for utterance in batch]
+        heard: dict[int, Heard] = {}
+        for indices in _groups(batch, contexts):
+            group = [batch[index] for index in indices]
+            longest = max(utterance.samples.size for utterance in group) + padding_samples
+            padded = -(-longest // _ENCODER_STEP_SAMPLES) * _ENCODER_STEP_SAMPLES
+            decoded = self._decode_group(
+                group,
+                [contexts[index] for index in indices],
+                min(padded, FULL_CONTEXT_SAMPLES),
+            )
+            heard.update(zip(indices, decoded, strict=True))
+        return [heard[index] for index in range(len(batch))]
+
+    def _decode_group(
+        self, group: Sequence[Utterance], contexts: Sequence[list[int]], context_samples: int
+    ) -> list[Heard]:
+        encoded = self._encode([utterance.samples for utterance in group], context_samples)
+        languages = self._languages(group, encoded)
+        prompts = [
+            context + self._vocabulary.prompt(language)
+            for context, language in zip(contexts, languages, strict=True)
+        ]
+        guards, is_final = self._settings.guards, group[0].is_final
+        budget = max(token_budget(utterance.samples.size, guards) for utterance in group)
         results = self._model.generate(
             encoded,
             prompts,
-            beam_size=beams,
+            beam_size=self._settings.final_beams if is_final else 1,
             max_length=_max_length(budget, len(prompts[0])),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=self._suppressed,
         )
-        decoded: list[tuple[Hypothesis, Verdict]] = []
-        for index, (utterance, result) in enumerate(zip(batch, results, strict=True)):
-            tokens = result.sequences_ids[0]
-            hypothesis = Hypothesis(
-                text=self._vocabulary.decode(tokens).strip(),
+        tokens = [result.sequences_ids[0] for result in results]
+        hypotheses = [
+            Hypothesis(
+                text=self._vocabulary.decode(tokens[index]).strip(),
                 language=languages[index],
                 no_speech_probability=result.no_speech_prob,
                 mean_log_probability=result.scores[0],
             )
-            verdict = judge(hypothesis, len(tokens), utterance.samples.size, guards)
-            if utterance.is_final and verdict is not Verdict.SILENT:
-                row = encoded if len(batch) == 1 else _row(encoded, index)
-                hypothesis = self._with_words(hypothesis, tokens, utterance.samples.size, row)
-            decoded.append((hypothesis, verdict))
-        return decoded
+            for index, result in enumerate(results)
+        ]
+        lengths = [utterance.samples.size for utterance in group]
+        verdicts = [
+            judge(hypothesis, len(said), n_samples, guards)
+            for hypothesis, said, n_samples in zip(hypotheses, tokens, lengths, strict=True)
+        ]
+        if is_final:
+            hypotheses = self._with_words(hypotheses, tokens, lengths, encoded)
+        return list(zip(hypotheses, verdicts, strict=True))
 
     def _with_words(
         self,
-        hypothesis: Hypothesis,
-        tokens: list[int],
-        n_samples: int,
-        row: ctranslate2.StorageView,
-    ) -> Hypothesis:
-        """Add word times from the cross-attention; `row` is the encoded utterance."""
-        prompt = self._vocabulary.prompt(hypothesis.language)
-        [alignment] = self._model.align(row, prompt, [tokens], n_samples // mel.HOP_SAMPLES)
-        starts_samples = [n_samples] * (len(tokens) + 1)
-        for token_index, position in reversed(alignment.alignments):
-            starts_samples[token_index] = min(position * _ENCODER_STEP_SAMPLES, n_samples)
-        pieces = join_pieces(
-            tokens, starts_samples, alignment.text_token_probs, self._vocabulary.decode
-        )
-        return replace(hypothesis, words=group_words(pieces, hypothesis.language))
+        hypotheses: list[Hypothesis],
+        tokens: list[list[int]],
+        lengths: list[int],
+        encoded: ctranslate2.StorageView,
+    ) -> list[Hypothesis]:
+        """Add word times from the cross-attention, those of one language in one go."""
+        timed = list(hypotheses)
+        for language in {hypothesis.language for hypothesis in hypotheses}:
+            indices = [i for i, said in enumerate(tokens) if said and timed[i].language == language]
+            if not indices:
+                continue
+            alignments = self._model.align(
+                encoded if len(indices) == len(timed) else _rows(encoded, indices),
+                self._vocabulary.prompt(language),
+                [tokens[index] for index in indices],
+                [lengths[index] // mel.HOP_SAMPLES for index in indices],
+            )
+            for index, alignment in zip(indices, alignments, strict=True):
+                n_samples = lengths[index]
+                starts_samples = [n_samples] * (len(tokens[index]) + 1)
+                for token_index, position in reversed(alignment.alignments):
+                    starts_samples[token_index] = min(position * _ENCODER_STEP_SAMPLES, n_samples)
+                pieces = join_pieces(
+                    tokens[index],
+                    starts_samples,
+                    alignment.text_token_probs,
+                    self._vocabulary.decode,
+                )
+                timed[index] = replace(timed[index], words=group_words(pieces, language))
+        return timed
 
-    def _encode(self, batch: list[Samples], context_samples: int) -> ctranslate2.StorageView:
+    def _encode(self, group: list[Samples], context_samples: int) -> ctranslate2.StorageView:
         features = np.stack(
             [
                 mel.log_mel(samples[:context_samples], context_samples, self._filters)
-                for samples in batch
+                for samples in group
             ]
         )
         return self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=False)
 
     def _languages(
-        self, batch: Sequence[Utterance], encoded: ctranslate2.StorageView
+        self, group: Sequence[Utterance], encoded: ctranslate2.StorageView
     ) -> list[str | None]:
+        """Of a group in which all languages are given, or none."""
         if self._vocabulary.transcribe is None:
-            return [_ENGLISH] * len(batch)
-        if all(utterance.language for utterance in batch):
-            return [utterance.language for utterance in batch]
+            return [ENGLISH] * len(group)
+        if group[0].language:
+            return [utterance.language for utterance in group]
         detected = self._model.detect_language(encoded)
-        return [
-            utterance.language or str(candidates[0][0]).strip("<|>")
-            for utterance, candidates in zip(batch, detected, strict=True)
-        ]
+        return [str(candidates[0][0]).strip("<|>") for candidates in detected]
+
+
+def _groups(batch: Sequence[Utterance], contexts: Sequence[list[int]]) -> Iterator[list[int]]:
+    """Indices of what can be decoded in one go, by likeness and then by length."""
+
+    def likeness(index: int) -> tuple[bool, bool, int]:
+        utterance = batch[index]
+        return utterance.is_final, utterance.language is None, len(contexts[index])
+
+    def length(index: int) -> int:
+        return batch[index].samples.size
+
+    for _, alike in groupby(sorted(range(len(batch)), key=likeness), key=likeness):
+        group: list[int] = []
+        for index in sorted(alike, key=length):
+            wasted = sum(length(index) - length(other) for other in group)
+            if wasted > _MOST_WASTED_SAMPLES:
+                yield group
+                group = []
+            group.append(index)
+        yield group
+
+
+def _device(settings: WhisperSettings) -> str:
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+
+
+def _compute_type(settings: WhisperSettings, device: str) -> str:
+    if settings.compute_type != "auto":
+        return settings.compute_type
+    return "float16" if device == "cuda" else "int8"
 
 
 def _max_length(n_tokens: int, n_prompt_tokens: int) -> int:
@@ -272,9 +329,10 @@ def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
     return replace(hypothesis, text=text, words=tuple(words))
 
 
-def _row(encoded: ctranslate2.StorageView, index: int) -> ctranslate2.StorageView:
-    """One utterance of an encoded batch."""
-    return ctranslate2.StorageView.from_array(np.asarray(encoded)[index : index + 1])
+def _rows(encoded: ctranslate2.StorageView, indices: list[int]) -> ctranslate2.StorageView:
+    """Some utterances of an encoded group."""
+    on_cpu = encoded.to_device(ctranslate2.Device.cpu)
+    return ctranslate2.StorageView.from_array(np.asarray(on_cpu)[indices])
 
 
 def _quietest_sample(samples: Samples) -> int:
@@ -284,26 +342,3 @@ def _quietest_sample(samples: Samples) -> int:
     third = samples[first : first * 2]
     energy = np.square(third[: third.size // step * step].reshape(-1, step)).sum(axis=1)
     return first + int(energy.argmin()) * step + step // 2
-
-
-def _vocabulary(tokenizer: Tokenizer, *, is_multilingual: bool) -> _Vocabulary:
-    start = tokenizer.token_to_id("<|startoftranscript|>")
-    no_timestamps = tokenizer.token_to_id("<|notimestamps|>")
-    transcribe = tokenizer.token_to_id("<|transcribe|>") if is_multilingual else None
-    if start is None or no_timestamps is None:
-        raise ModelError("the tokenizer is not Whisper's")
-    languages = {
-        token.content[2:-2]: token_id
-        for token_id, token in tokenizer.get_added_tokens_decoder().items()
-        if _LANGUAGE_TOKEN.fullmatch(token.content) and (is_multilingual or "|en|" in token.content)
-    }
-    return _Vocabulary(tokenizer, start, no_timestamps, transcribe, languages)
-
-
-def _suppressed_tokens(files: Mapping[str, memoryview]) -> list[int]:
-    """The model's own list; CTranslate2 finds it by itself only when it loads from a folder."""
-    try:
-        config = json.loads(bytes(files["config.json"]))
-        return [int(token) for token in config["suppress_ids"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError("config.json does not describe a Whisper model") from error
