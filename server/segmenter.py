@@ -15,6 +15,11 @@ from enum import Enum
 
 from server.audio import WINDOW_SAMPLES, samples_from_ms
 
+_LATE_WINDOWS = 1
+"""Detectors hear speech end 50 ms late (median, docs/recognition.md): when they have heard so much
+silence, it has lasted a window longer.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SegmenterSettings:
@@ -31,7 +36,7 @@ class SegmenterSettings:
     pause_ms: int = 128
     """Silence after which the segment may be over; also what is kept of the silence at its end."""
     end_of_speech_ms: int = 500
-    """Silence that ends a segment."""
+    """Silence that ends a segment, from the end of speech and not from when it is noticed."""
     soft_cut_ms: int = 12_000
     """From this length on a mere pause ends the segment."""
     hard_cut_ms: int = 25_000
@@ -85,7 +90,8 @@ class Segmenter:
         self._settings = settings
         self._shortest_windows = _windows(settings.shortest_speech_ms)
         self._pause_windows = _windows(settings.pause_ms)
-        self._end_windows = max(_windows(settings.end_of_speech_ms), self._pause_windows)
+        end_windows = _windows(settings.end_of_speech_ms) - _LATE_WINDOWS
+        self._end_windows = max(end_windows, self._pause_windows)
         self._state = _State.SILENT
         self._n_windows = 0
         self._speech_windows = 0
