@@ -18,6 +18,18 @@ from server.vad import (
 RNG = np.random.default_rng(1)
 
 
+class CountingNetwork:
+    """Silero's network, and how many windows it was given at most."""
+
+    def __init__(self, network):
+        self._network = network
+        self.most_windows = 0
+
+    def run(self, frames, hidden, cell):
+        self.most_windows = max(self.most_windows, len(frames))
+        return self._network.run(frames, hidden, cell)
+
+
 def windows(samples):
     return samples[: samples.size // WINDOW_SAMPLES * WINDOW_SAMPLES].astype(np.float32)
 
@@ -32,7 +44,7 @@ def detector(request, network):
     return SileroDetector(network) if request.param == "silero" else WebRtcDetector()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def speech(english_recordings):
     decoded = miniaudio.decode(english_recordings[1].wav_bytes, nchannels=1, sample_rate=16_000)
     return windows(np.array(decoded.samples, np.int16) / 32768)
@@ -69,15 +81,34 @@ def test_a_detector_remembers_only_its_own_track(network, speech):
 
 @given(cuts=st.lists(st.integers(1, 90), min_size=1, max_size=5))
 @settings(max_examples=20, deadline=None)
-def test_windows_score_the_same_however_many_come_at_once(network, cuts):
-    track = windows(np.random.default_rng(7).normal(0, 0.1, 150 * WINDOW_SAMPLES))
-    expected = SileroDetector(network).score(track)
+def test_windows_score_the_same_however_many_come_at_once(network, speech, cuts):
+    expected = SileroDetector(network).score(speech)
     detector, got, start = SileroDetector(network), [], 0
-    for n_windows in [*cuts, 150]:
-        end = min(start + n_windows * WINDOW_SAMPLES, track.size)
-        got += detector.score(track[start:end])
+    for n_windows in [*cuts, len(expected)]:
+        end = min(start + n_windows * WINDOW_SAMPLES, speech.size)
+        got += detector.score(speech[start:end])
         start = end
     assert got == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_detector_keeps_nothing_of_its_callers_buffer(network, speech):
+    expected = SileroDetector(network).score(speech)
+    detector, got = SileroDetector(network), []
+    buffer = np.empty(WINDOW_SAMPLES, np.float32)
+    for window in speech.reshape(-1, WINDOW_SAMPLES):
+        buffer[:] = window
+        got += detector.score(buffer)
+    assert got == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_long_track_is_scored_in_calls_of_bounded_size(network):
+    counting = CountingNetwork(network)
+    SileroDetector(counting).score(np.zeros(WINDOW_SAMPLES * 500, np.float32))
+    assert counting.most_windows <= 64
+
+
+def test_no_windows_have_no_probabilities(detector):
+    assert detector.score(np.zeros(0, np.float32)) == []
 
 
 def test_a_file_that_was_changed_is_refused(tmp_path):
@@ -87,5 +118,6 @@ def test_a_file_that_was_changed_is_refused(tmp_path):
         SileroNetwork(changed)
 
 
-def test_samples_beyond_full_scale_do_no_harm(detector):
-    assert len(detector.score(np.full(WINDOW_SAMPLES, 5.0, np.float32))) == 1
+def test_samples_beyond_full_scale_are_heard_as_full_scale(speech):
+    loud = np.sign(speech) * 2  # twice 32768 would wrap to silence
+    assert WebRtcDetector().score(loud) == WebRtcDetector().score(np.clip(loud, -1, 1))
