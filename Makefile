@@ -42,6 +42,10 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(PY) -m bench.stream $(BENCH_FLAGS)
 
+.PHONY: bench-vad
+bench-vad: $(VENV)/.installed-bench
+	$(PY) -m bench.vad
+
 bench-packs: $(VENV)/.installed-bench-packs
 	$(PY) -m bench.packs $(BENCH_FLAGS)
 
