@@ -17,7 +17,7 @@ import jiwer
 from whisper_normalizer.english import EnglishTextNormalizer
 
 FIGURES_FOLDER = Path("build/bench")
-_normalise = EnglishTextNormalizer()
+normalise = EnglishTextNormalizer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Score:
 
 def score(reference: str, hypothesis: str) -> Score:
     """Compare two texts."""
-    words = _normalise(reference).split()
-    heard = _normalise(hypothesis).split()
+    words = normalise(reference).split()
+    heard = normalise(hypothesis).split()
     if not words:
         return Score(0, 0, 0, len(heard))
     output = jiwer.process_words(" ".join(words), " ".join(heard))
@@ -61,8 +61,8 @@ def score(reference: str, hypothesis: str) -> Score:
 
 def tail_words_lost(reference: str, hypothesis: str, n_words: int = 2) -> int:
     """How many of the last words of the reference are missing, not merely misheard."""
-    words = _normalise(reference).split()
-    heard = _normalise(hypothesis).split()
+    words = normalise(reference).split()
+    heard = normalise(hypothesis).split()
     if not heard:
         return min(n_words, len(words))
     [chunks] = jiwer.process_words(" ".join(words), " ".join(heard)).alignments
