@@ -1,187 +1,295 @@
-"""Requests of many sessions, one engine."""
+"""Requests of many sessions in, each one's own answer out: order, batches, and what raises."""
 
 import asyncio
-import threading
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
-import numpy as np
 import pytest
+import structlog
 
-from server.recognition import Hypothesis, Utterance
-from server.scheduler import EngineFailedError, Key, Scheduler, SchedulerSettings
-from tests.fakes import FakeRecognizer
+from server.backlog import BacklogSettings
+from server.recognition import Hypothesis, Urgency
+from server.scheduler import Key, SchedulerSettings
+from tests.server.held import (  # noqa: F401 (the fixture is found by its name)
+    FINAL,
+    LIKELY,
+    PARTIAL,
+    Bench,
+    HeldRecognizer,
+    failed,
+    no_thread_is_left,
+    raising,
+    running,
+    text,
+    utterance,
+)
 
-
-class HeldRecognizer(FakeRecognizer):
-    """Works only while it is let."""
-
-    def __init__(self):
-        super().__init__(answer=lambda utterance: Hypothesis(str(utterance.samples.size)))
-        self.may_work = threading.Semaphore(0)
-        self.has_begun = threading.Semaphore(0)
-
-    def transcribe(self, batch):
-        self.has_begun.release()
-        assert self.may_work.acquire(timeout=10)
-        if batch[0].samples.size == 13:
-            raise RuntimeError("boom")
-        return super().transcribe(batch)
-
-    async def begin(self):
-        assert await asyncio.to_thread(self.has_begun.acquire, timeout=10)
-
-    @property
-    def order(self):
-        return [utterance.samples.size for utterance in self.heard]
+ONE_BY_ONE = BacklogSettings(most_utterances=1)
 
 
-def utterance(n_samples: int, *, is_final: bool = True) -> Utterance:
-    return Utterance(np.zeros(n_samples, np.float32), is_final)
+# --- one engine ---
 
 
-@asynccontextmanager
-async def running(most_waiting_s: float = 120.0) -> AsyncIterator[tuple[Scheduler, HeldRecognizer]]:
-    engine = HeldRecognizer()
-    scheduler = Scheduler(engine, SchedulerSettings(most_waiting_s))
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(scheduler.run())
-        try:
-            yield scheduler, engine
-        finally:
-            task.cancel()
-            await asyncio.wait([task])  # stopped first: the engine must not answer in between
-            engine.may_work.release(100)
+async def test_finals_come_before_likely_ones_and_those_before_partials():
+    async with running(limits=ONE_BY_ONE) as bench:
+        waiting = [await bench.occupied()]
+        for size, urgency in ((2, PARTIAL), (3, LIKELY), (4, FINAL), (5, PARTIAL), (6, FINAL)):
+            waiting.append(bench.ask(size, urgency))
+        bench.engine.may_work.release(10)
+        assert [await text(future) for future in waiting] == ["1", "2", "3", "4", "5", "6"]
+        assert bench.engine.order == [1, 4, 6, 3, 2, 5]
 
 
-async def test_finals_come_before_partials_and_equals_in_order():
-    async with running() as (scheduler, engine):
-        waiting = [scheduler.submit(Key("a", 0), utterance(1))]
-        await engine.begin()
-        for number, is_final in ((2, False), (3, True), (4, False), (5, True)):
-            waiting.append(
-                scheduler.submit(Key(str(number), 0), utterance(number, is_final=is_final))
-            )
-        engine.may_work.release(10)
-        await asyncio.wait(waiting)
-        assert engine.order == [1, 3, 5, 2, 4]
-        assert [future.result().text for future in waiting] == ["1", "2", "3", "4", "5"]
+async def test_what_waits_together_is_decoded_together():
+    async with running() as bench:
+        await bench.occupied()
+        waiting = [bench.ask(size) for size in (2, 3, 4)]
+        bench.engine.may_work.release(2)
+        assert [await text(future) for future in waiting] == ["2", "3", "4"]
+        assert bench.engine.batches == [[1], [2, 3, 4]]
 
 
 async def test_a_newer_request_for_a_segment_replaces_one_that_has_not_begun():
-    async with running() as (scheduler, engine):
-        begun = scheduler.submit(Key("a", 0), utterance(1, is_final=False))
-        await engine.begin()
-        old = scheduler.submit(Key("a", 0), utterance(2, is_final=False))
-        other = scheduler.submit(Key("a", 1), utterance(3, is_final=False))
-        new = scheduler.submit(Key("a", 0), utterance(4, is_final=False))
-        engine.may_work.release(10)
-        await asyncio.wait([begun, old, other, new])
+    async with running(limits=ONE_BY_ONE) as bench:
+        begun = bench.ask(1, PARTIAL, name="a")
+        await bench.engine.begin()
+        old = bench.ask(2, PARTIAL, name="a")
+        other = bench.ask(3, PARTIAL, name="b")
+        new = bench.ask(4, PARTIAL, name="a")
+        bench.engine.may_work.release(10)
+        assert [await text(future) for future in (begun, other, new)] == ["1", "3", "4"]
         assert old.cancelled()
-        assert engine.order == [1, 3, 4]
+        assert bench.engine.order == [1, 4, 3]
 
 
-async def test_a_request_that_was_taken_back_is_not_worked_on():
-    async with running() as (scheduler, engine):
-        begun = scheduler.submit(Key("a", 0), utterance(1))
-        await engine.begin()
-        taken_back = scheduler.submit(Key("b", 0), utterance(2))
-        last = scheduler.submit(Key("c", 0), utterance(3))
+@pytest.mark.parametrize("urgency", Urgency)
+async def test_a_request_that_was_taken_back_is_not_worked_on(urgency):
+    async with running(limits=ONE_BY_ONE) as bench:
+        await bench.occupied()
+        taken_back = bench.ask(2, urgency)
+        last = bench.ask(3, urgency)
         taken_back.cancel()
-        engine.may_work.release(10)
-        await asyncio.wait([begun, last])
-        assert engine.order == [1, 3]
+        await asyncio.sleep(0)
+        bench.engine.may_work.release(10)
+        assert await text(last) == "3"
+        assert bench.engine.order == [1, 3]
 
 
-async def test_an_engine_that_raises_fails_one_request_and_works_on():
-    async with running() as (scheduler, engine):
-        engine.may_work.release(10)
-        failing = scheduler.submit(Key("a", 0), utterance(13))
-        working = scheduler.submit(Key("b", 0), utterance(5))
-        await asyncio.wait([failing, working])
-        assert isinstance(failing.exception(), EngineFailedError)
-        assert str(failing.exception()) == ""
-        assert working.result().text == "5"
+async def test_a_request_that_was_taken_back_while_it_was_worked_on_harms_nobody():
+    async with running() as bench:
+        (await bench.occupied()).cancel()
+        last = bench.ask(2)
+        bench.engine.may_work.release(10)
+        assert await text(last) == "2"
 
 
-async def test_everything_is_settled_when_the_server_stops():
-    async with running() as (scheduler, engine):
-        begun = scheduler.submit(Key("a", 0), utterance(1))
-        await engine.begin()
-        waiting = [scheduler.submit(Key(str(n), 0), utterance(n)) for n in range(2, 6)]
-    for future in waiting:
-        assert isinstance(future.exception(), EngineFailedError)
-    late = scheduler.submit(Key("z", 0), utterance(9))
-    assert isinstance(late.exception(), EngineFailedError)
-    with suppress(EngineFailedError):
-        await asyncio.wait_for(begun, 5)
+async def test_what_became_final_is_decoded_as_one_and_before_what_is_only_likely():
+    async with running(limits=ONE_BY_ONE) as bench:
+        await bench.occupied()
+        waiting = [bench.ask(2, LIKELY), bench.ask(3, LIKELY)]
+        bench.scheduler.reprioritise(Key("alice", "3", 0), FINAL)
+        bench.engine.may_work.release(10)
+        assert [await text(future) for future in waiting] == ["2", "3"]
+        assert bench.engine.order == [1, 3, 2]
 
 
-async def test_what_an_engine_has_begun_and_never_ends_fails_when_the_server_stops():
+async def test_what_became_final_does_not_wait_for_the_partials_budget():
     engine = HeldRecognizer()
-    scheduler = Scheduler(engine, SchedulerSettings())
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-        running_task = tasks.create_task(scheduler.run())
-        begun = scheduler.submit(Key("a", 0), utterance(1))
-        await engine.begin()
-        running_task.cancel()
-    assert begun.done(), "while the engine still works"
-    assert isinstance(begun.exception(), EngineFailedError)
-    engine.may_work.release()
+    async with running(engine, batch_limit_s=1e9) as bench:
+        engine.answer = lambda _: bench.clock.move(1e6)
+        engine.may_work.release(10)
+        await bench.ask(1, PARTIAL)
+        starved = bench.ask(2, PARTIAL)
+        await asyncio.sleep(0.01)
+        assert not starved.done()
+        bench.scheduler.reprioritise(Key("alice", "2", 0), FINAL)
+        assert await text(starved) == "2"
+
+
+async def test_a_starved_partial_is_decoded_when_its_budget_has_refilled():
+    engine = HeldRecognizer()
+    async with running(engine, batch_limit_s=1e9) as bench:
+        engine.answer = lambda _: bench.clock.move(0.16)  # 0.01 s more than there is
+        engine.may_work.release(10)
+        await bench.ask(1, PARTIAL)
+        starved = bench.ask(2, PARTIAL)
+        bench.clock.move(0.1)
+        assert await text(starved) == "2"
+
+
+async def test_every_one_of_many_gets_its_own_answer():
+    async with running() as bench:
+        bench.engine.may_work.release(1000)
+        futures = [bench.ask(size) for size in range(20, 70)]
+        assert [await text(future) for future in futures] == [str(size) for size in range(20, 70)]
 
 
 async def test_audio_that_nobody_waits_for_is_let_go_though_finals_overtake_it():
-    async with running() as (scheduler, engine):
-        scheduler.submit(Key("a", 0), utterance(1))
-        await engine.begin()
-        spoken = utterance(2, is_final=False)
+    async with running() as bench:
+        await bench.occupied()
+        spoken = utterance(2, PARTIAL)
         audio = weakref.ref(spoken.samples)
-        scheduler.submit(Key("b", 0), spoken).cancel()
+        bench.scheduler.submit(Key("alice", "b", 0), spoken, PARTIAL).cancel()
         del spoken
-        scheduler.submit(Key("c", 0), utterance(3))
+        bench.ask(3)
         await asyncio.sleep(0)
         assert audio() is None
 
 
-def test_an_engine_that_outlives_its_loop_ends_its_thread_in_silence(capsys):
-    engine, others = HeldRecognizer(), set(threading.enumerate())
-
-    async def stop_while_the_engine_works():
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
-            scheduler = Scheduler(engine, SchedulerSettings())
-            running_task = tasks.create_task(scheduler.run())
-            future = scheduler.submit(Key("a", 0), utterance(1))
-            await engine.begin()
-            running_task.cancel()
-        future.exception()
-
-    asyncio.run(stop_while_the_engine_works())
-    [worker] = [thread for thread in set(threading.enumerate()) - others if thread.daemon]
-    engine.may_work.release()
-    worker.join(10)
-    assert not worker.is_alive()
-    assert "".join(capsys.readouterr()) == ""
+# --- the door ---
 
 
-async def test_it_is_full_when_more_waits_than_the_limit():
-    async with running(most_waiting_s=1.0) as (scheduler, engine):
-        scheduler.submit(Key("a", 0), utterance(1))
-        await engine.begin()
-        fits = scheduler.submit(Key("b", 0), utterance(16_000))
-        assert not scheduler.is_full
-        scheduler.submit(Key("c", 0), utterance(1))
-        assert scheduler.is_full
+async def test_it_is_full_when_a_new_final_would_wait_too_long():
+    async with running(limits=BacklogSettings(most_wait_s=0.1)) as bench:
+        await bench.occupied()
+        fits = bench.ask(48_000)
+        assert not bench.scheduler.is_full
+        bench.ask(32_000)
+        assert bench.scheduler.is_full
         fits.cancel()
-        assert not scheduler.is_full
+        await asyncio.sleep(0)
+        assert not bench.scheduler.is_full
 
 
-@pytest.mark.parametrize("n_sessions", [50])
-async def test_every_one_of_many_gets_its_own_answer(n_sessions):
-    async with running() as (scheduler, engine):
-        engine.may_work.release(1000)
-        futures = [scheduler.submit(Key(str(n), 0), utterance(n + 20)) for n in range(n_sessions)]
-        await asyncio.wait(futures)
-        assert [future.result().text for future in futures] == [
-            str(n + 20) for n in range(n_sessions)
-        ]
+async def test_it_is_full_before_it_runs_and_after():
+    bench = Bench(HeldRecognizer(), SchedulerSettings())
+    assert bench.scheduler.is_full
+    async with running() as bench:
+        await bench.occupied()
+        assert not bench.scheduler.is_full
+    assert bench.scheduler.is_full
+
+
+# --- two batches at once ---
+
+
+async def test_two_workers_run_two_batches_at_once():
+    async with running(HeldRecognizer(n_workers=2)) as bench:
+        first = await bench.occupied()
+        second = bench.ask(2)
+        await bench.engine.begin()
+        assert not first.done()
+        bench.engine.may_work.release(2)
+        assert [await text(first), await text(second)] == ["1", "2"]
+        assert sorted(bench.engine.batches) == [[1], [2]]
+
+
+async def test_one_worker_runs_one_batch_at_a_time():
+    async with running() as bench:
+        await bench.occupied()
+        bench.ask(2)
+        assert not await asyncio.to_thread(bench.engine.has_begun.acquire, timeout=0.05)
+
+
+# --- an engine that raises ---
+
+
+async def test_an_engine_that_raises_fails_one_request_and_works_on():
+    async with running(HeldRecognizer(answer=raising(13))) as bench:
+        bench.engine.may_work.release(10)
+        failing = bench.ask(13)
+        assert await failed(failing)
+        assert str(failing.exception()) == ""
+        assert failing.exception().__context__ is None
+        assert await text(bench.ask(5)) == "5"
+
+
+@pytest.mark.parametrize("urgency", [FINAL, LIKELY])
+async def test_of_a_batch_that_raises_only_the_guilty_one_fails(urgency):
+    async with running(HeldRecognizer(answer=raising(13))) as bench:
+        await bench.occupied()
+        innocent = [bench.ask(2, urgency), bench.ask(3, urgency)]
+        guilty = bench.ask(13, urgency)
+        bench.engine.may_work.release(10)
+        assert await failed(guilty)
+        assert [await text(future) for future in innocent] == ["2", "3"]
+        assert bench.engine.batches == [[1], [2, 3, 13], [2], [3], [13]]
+        assert bench.reasons == []
+
+
+async def test_what_failed_by_itself_is_not_tried_again():
+    async with running(HeldRecognizer(answer=raising(13))) as bench:
+        bench.engine.may_work.release(10)
+        assert await failed(bench.ask(13))
+        assert await text(bench.ask(2)) == "2"
+        assert bench.engine.batches == [[13], [2]]
+
+
+async def test_partials_that_failed_are_not_tried_again():
+    async with running(HeldRecognizer(answer=raising(13))) as bench:
+        await bench.occupied()
+        partials = [bench.ask(2, PARTIAL), bench.ask(13, PARTIAL)]
+        bench.engine.may_work.release(10)
+        assert [await failed(future) for future in partials] == [True, True]
+        assert bench.engine.batches == [[1], [2, 13]]
+
+
+async def test_what_was_taken_back_from_a_batch_that_failed_is_not_tried_again():
+    async with running(HeldRecognizer(answer=raising(13))) as bench:
+        await bench.occupied()
+        taken_back, guilty = bench.ask(2), bench.ask(13)
+        bench.engine.may_work.release(1)
+        await bench.engine.begin()
+        taken_back.cancel()
+        await asyncio.sleep(0)
+        bench.engine.may_work.release(10)
+        assert await failed(guilty)
+        assert bench.engine.batches == [[1], [2, 13], [13]]
+
+
+async def test_what_failed_is_not_tried_again_when_a_newer_request_waits():
+    pairs = BacklogSettings(most_utterances=2)
+    async with running(HeldRecognizer(answer=raising(13)), pairs) as bench:
+        await bench.occupied()
+        old, guilty = bench.ask(2, name="a"), bench.ask(13)
+        bench.engine.may_work.release(1)
+        await bench.engine.begin()
+        others = [bench.ask(5), bench.ask(6)]
+        new = bench.ask(4, name="a")
+        bench.engine.may_work.release(1)
+        await bench.engine.begin()
+        await asyncio.wait([old])
+        assert old.cancelled()
+        bench.engine.may_work.release(10)
+        assert await failed(guilty)
+        assert [await text(future) for future in (*others, new)] == ["5", "6", "4"]
+
+
+async def test_what_became_final_in_a_batch_that_fails_is_tried_again_as_a_final():
+    pairs = BacklogSettings(most_utterances=2)
+    async with running(HeldRecognizer(answer=raising(13)), pairs) as bench:
+        await bench.occupied()
+        hurried, guilty = bench.ask(2, LIKELY), bench.ask(13, LIKELY)
+        bench.engine.may_work.release(1)
+        await bench.engine.begin()
+        bench.scheduler.reprioritise(Key("alice", "2", 0), FINAL)
+        likely = [bench.ask(size, LIKELY) for size in (4, 5, 6, 7)]
+        bench.engine.may_work.release(1)
+        await bench.engine.begin()
+        await asyncio.sleep(0.01)
+        bench.engine.may_work.release(10)
+        assert await failed(guilty)
+        assert [await text(future) for future in (hurried, *likely)] == ["2", "4", "5", "6", "7"]
+        assert bench.engine.batches[:4] == [[1], [2, 13], [4, 5], [2]]
+
+
+@pytest.mark.parametrize("n_hypotheses", [0, 1, 3])
+async def test_an_engine_that_returns_another_number_of_hypotheses_has_failed(n_hypotheses):
+    class Miscounting(HeldRecognizer):
+        def transcribe(self, batch):
+            heard = super().transcribe(batch)
+            return heard if len(batch) == 1 else [Hypothesis("whose?")] * n_hypotheses
+
+    async with running(Miscounting()) as bench:
+        await bench.occupied()
+        pair = [bench.ask(2), bench.ask(3)]
+        bench.engine.may_work.release(10)
+        assert [await text(future) for future in pair] == ["2", "3"]
+        assert bench.engine.batches == [[1], [2, 3], [2], [3]]
+
+
+async def test_no_word_of_the_engines_error_is_logged():
+    with structlog.testing.capture_logs() as logs:
+        async with running(HeldRecognizer(answer=raising(13))) as bench:
+            bench.engine.may_work.release(10)
+            assert await failed(bench.ask(13))
+    assert logs == [{"event": "engine failed", "error": "RuntimeError", "log_level": "error"}]
