@@ -8,7 +8,7 @@ import asyncio
 import random
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import numpy as np
@@ -76,10 +76,13 @@ class Engine:
     may_end: threading.Event = field(default_factory=threading.Event)
     hung: list[set[int]] = field(default_factory=list)
     """The requests of each batch that hangs."""
+    n_shared: int = 0
+    """Batches of several sessions."""
 
     def transcribe(self, batch):
         heard = [tuple(map(int, utterance.samples[:2])) for utterance in batch]
         numbers = [number for _, number in heard]
+        self.n_shared += len({session for session, _ in heard}) > 1
         answers = [Hypothesis(f"{session}:{number}") for session, number in heard]
         for deed in [self.deeds[number].pop() for number in numbers if self.deeds[number]]:
             match deed:
@@ -124,7 +127,7 @@ class Run:
             self.end()
             raise OSError(reason)
         await asyncio.sleep(0)
-        self.engines.append(replace(self.engines[-1], may_end=threading.Event(), hung=[]))
+        self.engines.append(Engine(self.engines[0].n_workers, self.deeds))
         return self.engines[-1]
 
     # --- what happens ---
@@ -249,3 +252,6 @@ async def play_all(n_workers: int) -> list[Run]:
 async def test_every_request_is_settled_with_its_own_words_or_for_its_own_fault(n_workers):
     runs = await play_all(n_workers)
     assert len(runs) == N_RUNS
+    engines = [engine for run in runs for engine in run.engines]
+    assert len(engines) > 1.2 * N_RUNS, "too few restarts to show anything"
+    assert sum(engine.n_shared for engine in engines) > N_RUNS, "too few batches of several"
