@@ -8,14 +8,15 @@ text that compresses too well. Source of the compression bound: OpenAI Whisper `
 
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
-from server.recognition import Hypothesis
+from server.recognition import Hypothesis, Word
 
 _WORD = re.compile(r"[\w']+")
 _LEAST_REPEATED_WORDS = 3
+_FASTEST_WORDS_PER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,56 @@ def without_repeats(text: str) -> str:
     return text
 
 
+def without_unsaid_repeat(hypothesis: Hypothesis) -> Hypothesis | None:
+    """A final that says something again and again at its end, without the times that took no time.
+
+    The decoder that missed the end of the audio has no audio for what it says next. Aligned to the
+    audio, what was said has lasted, and each other copy of it is squeezed into a moment. None when
+    nothing is said again, when all of it has lasted, or when there are no word times.
+    """
+    words = hypothesis.words
+    bare = [_bare(word.text) for word in words]
+    for start in range(1, len(words)):
+        for period in range(1, start + 1):
+            if _same(bare[start:], bare[start - period : len(bare) - period]):
+                first = start - period
+                copies = [words[at : at + period] for at in range(first, len(words), period)]
+                return _with_lasting(hypothesis, words[:first], copies)
+    return None
+
+
+def _with_lasting(
+    hypothesis: Hypothesis, head: tuple[Word, ...], copies: list[tuple[Word, ...]]
+) -> Hypothesis | None:
+    kept = [copy for copy in copies if len(copy) <= _lasting_s(copy) * _FASTEST_WORDS_PER_S]
+    if len(kept) == len(copies):
+        return None
+    words = sum(kept or [max(copies, key=_lasting_s)], start=head)
+    text = "".join(word.text if word.is_joined else f" {word.text}" for word in words)
+    return replace(hypothesis, text=text.strip(), words=words)
+
+
+def _lasting_s(words: tuple[Word, ...]) -> float:
+    return (words[-1].end_sample - words[0].start_sample) / SAMPLE_RATE_HZ
+
+
+def without_loop(hypothesis: Hypothesis) -> Hypothesis:
+    """Up to where it begins to say itself again."""
+    text = without_repeats(hypothesis.text)
+    n_words = _words_in(hypothesis, text)
+    return replace(hypothesis, text=text, words=hypothesis.words[:n_words])
+
+
+def _words_in(hypothesis: Hypothesis, text: str) -> int:
+    """How many of its words make up `text`, which it begins with."""
+    n_characters = 0
+    for index, word in enumerate(hypothesis.words):
+        n_characters += len(word.text) + (not word.is_joined and n_characters > 0)
+        if n_characters > len(text):
+            return index
+    return len(hypothesis.words)
+
+
 def _repeats_at_end(text: str) -> bool:
     """Whether the last words, three at least, were just said: a period of its own, twice over."""
     bare = [word.group().casefold() for word in _WORD.finditer(text)]
@@ -98,6 +149,10 @@ def _repeats_at_end(text: str) -> bool:
         if start >= period and _same(bare[start:], bare[start - period : len(bare) - period]):
             return True
     return False
+
+
+def _bare(text: str) -> str:
+    return "".join(_WORD.findall(text)).casefold()
 
 
 def _same(tail: list[str], before: list[str]) -> bool:

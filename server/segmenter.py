@@ -33,7 +33,7 @@ class SegmenterSettings:
     """Speech shorter than this is a click: no segment is opened."""
     pre_roll_ms: int = 500
     """Audio taken from before the first window of speech."""
-    pause_ms: int = 128
+    pause_ms: int = 192
     """Silence after which the segment may be over; also what is kept of the silence at its end."""
     end_of_speech_ms: int = 500
     """Silence that ends a segment, from the end of speech and not from when it is noticed."""

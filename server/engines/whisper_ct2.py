@@ -2,7 +2,8 @@
 
 The encoder is fed the audio and two seconds of padding, not thirty seconds: on two cores that is a
 third of the cost at no loss of accuracy, as long as a guard catches the loops that a short context
-invites and sends those to a second decode with the full one (figures: docs/recognition.md).
+invites and sends those to a second decode with more, and at last to one with the full context
+(figures: docs/recognition.md). What is said twice in a time that only fits once was said once.
 Decoding is without timestamp tokens; word times come from the cross-attention of the final text
 (`align`), confidence from its token probabilities. A batch is split into groups that CTranslate2
 can take at once: finals or partials, prompts of one length, lengths that do not waste more on
@@ -25,7 +26,14 @@ from server.engines.whisper_vocabulary import (
     suppressed_tokens,
 )
 from server.engines.words import group_words, join_pieces
-from server.guards import GuardSettings, Verdict, judge, token_budget, without_repeats
+from server.guards import (
+    GuardSettings,
+    Verdict,
+    judge,
+    token_budget,
+    without_loop,
+    without_unsaid_repeat,
+)
 from server.recognition import (
     NOTHING_HEARD,
     Hypothesis,
@@ -41,6 +49,8 @@ _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 """The encoder halves the frame rate: 20 ms a position."""
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
+_LAST = 2
+"""The attempt with the full context."""
 _MOST_WASTED_SAMPLES = 25 * SAMPLE_RATE_HZ
 """Padding that costs the encoder as much as a decoder of its own would."""
 
@@ -59,6 +69,8 @@ class WhisperSettings:
     """Batches at the same time, a core for each. One core is for everything else."""
     padding_ms: int = 2000
     """Silence after the audio; less invites loops, more costs time."""
+    retry_padding_ms: int = 8000
+    """The same where a final loops: a third of the cost of the full context, which comes next."""
     final_beams: int = 5
     """Beams for finals; partials are decoded greedily."""
     guards: GuardSettings = field(default_factory=GuardSettings)
@@ -85,6 +97,11 @@ class WhisperCt2:
         self, model_id: str, files: Mapping[str, memoryview], settings: WhisperSettings
     ) -> None:
         self._settings = settings
+        self._paddings_samples = (
+            samples_from_ms(settings.padding_ms),
+            samples_from_ms(settings.retry_padding_ms),
+            FULL_CONTEXT_SAMPLES,
+        )
         self.n_workers = settings.n_workers
         device = _device(settings)
         try:
@@ -107,47 +124,50 @@ class WhisperCt2:
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
         """See `Recognizer`. May be called from `n_workers` threads at a time."""
-        heard = self._decode(batch, samples_from_ms(self._settings.padding_ms))
-        doubtful = [
-            index
-            for index, (_, verdict) in enumerate(heard)
-            if batch[index].is_final and verdict in (Verdict.SUSPECT, Verdict.LOOPING)
-        ]
-        again = self._decode([batch[index] for index in doubtful], FULL_CONTEXT_SAMPLES)
-        settled = [
-            self._settle(utterance, *first) for utterance, first in zip(batch, heard, strict=True)
-        ]
-        for index, second in zip(doubtful, again, strict=True):
-            settled[index] = self._settle_again(batch[index], *second)
-        return settled
+        settled: dict[int, Hypothesis] = {}
+        rest = list(range(len(batch)))
+        for attempt, padding_samples in enumerate(self._paddings_samples):
+            heard = self._decode([batch[index] for index in rest], padding_samples)
+            for index, (hypothesis, verdict) in zip(rest, heard, strict=True):
+                told = self._settle(batch[index], hypothesis, verdict, attempt)
+                if told is not None:
+                    settled[index] = told
+            rest = [index for index in rest if index not in settled]
+        return [settled[index] for index in range(len(batch))]
 
-    def _settle(self, utterance: Utterance, first: Hypothesis, verdict: Verdict) -> Hypothesis:
-        """What to show of a first decode; the next partial comes sooner than a full context."""
+    def _settle(
+        self, utterance: Utterance, hypothesis: Hypothesis, verdict: Verdict, attempt: int
+    ) -> Hypothesis | None:
+        """What to make of a decode; None: decode again, with more context."""
         match verdict:
             case Verdict.FIT:
-                return first
+                return hypothesis
             case Verdict.SILENT:
                 return NOTHING_HEARD
+            case _ if not utterance.is_final:
+                return without_loop(hypothesis)  # the next partial comes sooner than more context
             case Verdict.SPARSE:
-                return self._decode_halves(utterance) if utterance.is_final else first
+                return self._decode_halves(utterance)
             case Verdict.SUSPECT | Verdict.LOOPING:
-                return _without_loop(first)
+                return self._settle_repeat(utterance, hypothesis, verdict, attempt)
 
-    def _settle_again(
-        self, utterance: Utterance, again: Hypothesis, verdict: Verdict
-    ) -> Hypothesis:
-        """After full context: people do say things twice, and what was heard must not be lost."""
+    def _settle_repeat(
+        self, utterance: Utterance, hypothesis: Hypothesis, verdict: Verdict, attempt: int
+    ) -> Hypothesis | None:
+        said = without_unsaid_repeat(hypothesis)
+        if said is not None:  # a sign, the first time, that the context was too short
+            return said if attempt else None
+        if verdict is Verdict.SUSPECT:  # people do say things twice
+            return hypothesis
+        return self._cut_loop(utterance, hypothesis) if attempt == _LAST else None
+
+    def _cut_loop(self, utterance: Utterance, hypothesis: Hypothesis) -> Hypothesis:
+        """After full context: what was heard must not be lost."""
         guards = self._settings.guards
-        match verdict:
-            case Verdict.FIT | Verdict.SUSPECT:
-                return again
-            case Verdict.SILENT:
-                return NOTHING_HEARD
-            case Verdict.SPARSE | Verdict.LOOPING:
-                if utterance.samples.size >= samples_from_ms(guards.sparse_from_ms):
-                    return self._decode_halves(utterance)
-                is_unsure = again.mean_log_probability < guards.least_mean_log_probability
-                return NOTHING_HEARD if is_unsure else _without_loop(again)
+        if utterance.samples.size >= samples_from_ms(guards.sparse_from_ms):
+            return self._decode_halves(utterance)
+        is_unsure = hypothesis.mean_log_probability < guards.least_mean_log_probability
+        return NOTHING_HEARD if is_unsure else without_loop(hypothesis)
 
     def _decode_halves(self, utterance: Utterance) -> Hypothesis:
         """Cut at the quietest place around the middle and hear both sides on their own."""
@@ -315,18 +335,6 @@ def _max_length(n_tokens: int, n_prompt_tokens: int) -> int:
     and its rest.
     """
     return min(_MAX_LENGTH_TOKENS, max(2 * n_tokens, n_tokens + n_prompt_tokens))
-
-
-def _without_loop(hypothesis: Hypothesis) -> Hypothesis:
-    """Up to where it begins to say itself again."""
-    text = without_repeats(hypothesis.text)
-    words, n_characters = [], 0
-    for word in hypothesis.words:
-        n_characters += len(word.text) + (not word.is_joined and n_characters > 0)
-        if n_characters > len(text):
-            break
-        words.append(word)
-    return replace(hypothesis, text=text, words=tuple(words))
 
 
 def _rows(encoded: ctranslate2.StorageView, indices: list[int]) -> ctranslate2.StorageView:

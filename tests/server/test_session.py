@@ -100,7 +100,7 @@ def test_a_client_that_wants_no_partials_gets_none():
 
 
 def test_the_final_is_decoded_while_the_silence_is_still_waited_for():
-    shell = new_shell(answers=False).audio(speech(2000) + silence(200))
+    shell = new_shell(answers=False).audio(speech(2000) + silence(250))
     assert shell.requests[-1].utterance.is_final
     assert shell.of(SpeechEnded) == []
     shell.answer(shell.requests[-1])

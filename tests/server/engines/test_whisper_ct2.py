@@ -80,7 +80,7 @@ def test_what_somebody_says_again_and_again_is_not_lost(engine, fox):
 def test_a_partial_that_loops_is_shown_without_its_loop(engine, fox):
     again = replace(NOTHING_HEARD, text="we went we went we went", words=())
     utterance = Utterance(fox, is_final=False)
-    assert engine._settle(utterance, again, Verdict.LOOPING).text == "we went"
+    assert engine._settle(utterance, again, Verdict.LOOPING, 0).text == "we went"
 
 
 def test_the_shortest_utterance_does_no_harm(engine):
