@@ -254,6 +254,25 @@ async def test_what_failed_is_not_tried_again_when_a_newer_request_waits():
         assert [await text(future) for future in (*others, new)] == ["5", "6", "4"]
 
 
+async def test_a_newer_request_that_fails_too_is_the_one_that_is_tried_again():
+    pairs = BacklogSettings(most_utterances=2)
+    async with running(HeldRecognizer(answer=raising(13, 14)), pairs) as bench:
+        await bench.occupied()
+        old, guilty = bench.ask(2, name="a"), bench.ask(13)
+        bench.engine.may_work.release()
+        await bench.engine.begin()
+        new, guilty_too, last = bench.ask(3, name="a"), bench.ask(14), bench.ask(5)
+        for _ in range(2):  # both batches fail before the loop learns of the first
+            bench.engine.may_work.release()
+            assert bench.engine.has_begun.acquire(timeout=10)
+        bench.engine.may_work.release(10)
+        assert [await failed(guilty), await failed(guilty_too)] == [True, True]
+        await asyncio.wait([old, new, last])
+        assert not new.cancelled()
+        assert new.result().text == "3"
+        assert old.cancelled()
+
+
 async def test_what_became_final_in_a_batch_that_fails_is_tried_again_as_a_final():
     pairs = BacklogSettings(most_utterances=2)
     async with running(HeldRecognizer(answer=raising(13)), pairs) as bench:
