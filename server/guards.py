@@ -26,6 +26,8 @@ class GuardSettings:
     tokens_per_s: float = 10.0
     """Fast speech is 5 words, about 7 tokens, a second."""
     spare_tokens: int = 8
+    most_tokens: int = 224
+    """Whisper writes no more at once."""
     sparse_tokens_per_s: float = 1.2
     sparse_from_ms: int = 6_000
     """Shorter stretches may well hold one word."""
@@ -54,7 +56,8 @@ class Verdict(Enum):
 
 def token_budget(n_samples: int, settings: GuardSettings) -> int:
     """How many tokens can have been said in `n_samples`."""
-    return int(n_samples / SAMPLE_RATE_HZ * settings.tokens_per_s) + settings.spare_tokens
+    sayable = int(n_samples / SAMPLE_RATE_HZ * settings.tokens_per_s) + settings.spare_tokens
+    return min(sayable, settings.most_tokens)
 
 
 def judge(

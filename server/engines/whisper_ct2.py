@@ -10,15 +10,16 @@ can take at once: finals or partials, prompts of one length, lengths that do not
 padding than a batch saves. Refuses: a model without the files it needs, with `ModelError`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
 import ctranslate2
 import numpy as np
 
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
+from server.engines.whisper_groups import alignable, groups_of
+from server.engines.whisper_retries import Heard, transcribe
 from server.engines.whisper_vocabulary import (
     ENGLISH,
     WhisperVocabulary,
@@ -26,22 +27,8 @@ from server.engines.whisper_vocabulary import (
     suppressed_tokens,
 )
 from server.engines.words import group_words, join_pieces
-from server.guards import (
-    GuardSettings,
-    Verdict,
-    judge,
-    token_budget,
-    without_loop,
-    without_unsaid_repeat,
-)
-from server.recognition import (
-    NOTHING_HEARD,
-    Hypothesis,
-    ModelCard,
-    ModelError,
-    Samples,
-    Utterance,
-)
+from server.guards import GuardSettings, judge, token_budget
+from server.recognition import Hypothesis, ModelCard, ModelError, Samples, Utterance
 
 ENGINE = "whisper-ct2"
 FULL_CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
@@ -49,10 +36,6 @@ _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 """The encoder halves the frame rate: 20 ms a position."""
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
-_LAST = 2
-"""The attempt with the full context."""
-_MOST_WASTED_SAMPLES = 25 * SAMPLE_RATE_HZ
-"""Padding that costs the encoder as much as a decoder of its own would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +57,6 @@ class WhisperSettings:
     final_beams: int = 5
     """Beams for finals; partials are decoded greedily."""
     guards: GuardSettings = field(default_factory=GuardSettings)
-
-
-Heard = tuple[Hypothesis, Verdict]
 
 
 class _Readable:
@@ -124,75 +104,15 @@ class WhisperCt2:
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
         """See `Recognizer`. May be called from `n_workers` threads at a time."""
-        settled: dict[int, Hypothesis] = {}
-        rest = list(range(len(batch)))
-        for attempt, padding_samples in enumerate(self._paddings_samples):
-            heard = self._decode([batch[index] for index in rest], padding_samples)
-            for index, (hypothesis, verdict) in zip(rest, heard, strict=True):
-                told = self._settle(batch[index], hypothesis, verdict, attempt)
-                if told is not None:
-                    settled[index] = told
-            rest = [index for index in rest if index not in settled]
-        return [settled[index] for index in range(len(batch))]
+        most_samples = FULL_CONTEXT_SAMPLES - self._paddings_samples[0]
+        return transcribe(batch, self._decode, most_samples, self._settings.guards)
 
-    def _settle(
-        self, utterance: Utterance, hypothesis: Hypothesis, verdict: Verdict, attempt: int
-    ) -> Hypothesis | None:
-        """What to make of a decode; None: decode again, with more context."""
-        match verdict:
-            case Verdict.FIT:
-                return hypothesis
-            case Verdict.SILENT:
-                return NOTHING_HEARD
-            case _ if not utterance.is_final:
-                return without_loop(hypothesis)  # the next partial comes sooner than more context
-            case Verdict.SPARSE:
-                return self._decode_halves(utterance)
-            case Verdict.SUSPECT | Verdict.LOOPING:
-                return self._settle_repeat(utterance, hypothesis, verdict, attempt)
-
-    def _settle_repeat(
-        self, utterance: Utterance, hypothesis: Hypothesis, verdict: Verdict, attempt: int
-    ) -> Hypothesis | None:
-        said = without_unsaid_repeat(hypothesis)
-        if said is not None:  # a sign, the first time, that the context was too short
-            return said if attempt else None
-        if verdict is Verdict.SUSPECT:  # people do say things twice
-            return hypothesis
-        return self._cut_loop(utterance, hypothesis) if attempt == _LAST else None
-
-    def _cut_loop(self, utterance: Utterance, hypothesis: Hypothesis) -> Hypothesis:
-        """After full context: what was heard must not be lost."""
-        guards = self._settings.guards
-        if utterance.samples.size >= samples_from_ms(guards.sparse_from_ms):
-            return self._decode_halves(utterance)
-        is_unsure = hypothesis.mean_log_probability < guards.least_mean_log_probability
-        return NOTHING_HEARD if is_unsure else without_loop(hypothesis)
-
-    def _decode_halves(self, utterance: Utterance) -> Hypothesis:
-        """Cut at the quietest place around the middle and hear both sides on their own."""
-        cut_sample = _quietest_sample(utterance.samples)
-        halves = (utterance.samples[:cut_sample], utterance.samples[cut_sample:])
-        left, right = self.transcribe([replace(utterance, samples=half) for half in halves])
-        moved = tuple(
-            replace(
-                word,
-                start_sample=word.start_sample + cut_sample,
-                end_sample=word.end_sample + cut_sample,
-            )
-            for word in right.words
-        )
-        return replace(
-            left if left.text else right,
-            text=f"{left.text} {right.text}".strip(),
-            words=left.words + moved,
-        )
-
-    def _decode(self, batch: Sequence[Utterance], padding_samples: int) -> list[Heard]:
+    def _decode(self, batch: Sequence[Utterance], attempt: int) -> list[Heard]:
         """Each utterance once, in as few groups as pays."""
+        padding_samples = self._paddings_samples[attempt]
         contexts = [self._vocabulary.context_tokens(utterance.context) for utterance in batch]
         heard: dict[int, Heard] = {}
-        for indices in _groups(batch, contexts):
+        for indices in groups_of(batch, contexts):
             group = [batch[index] for index in indices]
             longest = max(utterance.samples.size for utterance in group) + padding_samples
             padded = -(-longest // _ENCODER_STEP_SAMPLES) * _ENCODER_STEP_SAMPLES
@@ -250,17 +170,17 @@ class WhisperCt2:
         lengths: list[int],
         encoded: ctranslate2.StorageView,
     ) -> list[Hypothesis]:
-        """Add word times from the cross-attention, those of one language in one go."""
+        """Add word times from the cross-attention, in as few calls as give each row its own."""
         timed = list(hypotheses)
-        for language in {hypothesis.language for hypothesis in hypotheses}:
-            indices = [i for i, said in enumerate(tokens) if said and timed[i].language == language]
-            if not indices:
-                continue
+        n_frames = [max(n_samples // mel.HOP_SAMPLES, 2) for n_samples in lengths]
+        languages = [hypothesis.language for hypothesis in hypotheses]
+        for indices in alignable(tokens, n_frames, languages):
+            language = languages[indices[0]]
             alignments = self._model.align(
-                encoded if len(indices) == len(timed) else _rows(encoded, indices),
-                self._vocabulary.prompt(language),
+                _rows(encoded, indices),
+                self._vocabulary.start_sequence(language),
                 [tokens[index] for index in indices],
-                [lengths[index] // mel.HOP_SAMPLES for index in indices],
+                [n_frames[index] for index in indices],
             )
             for index, alignment in zip(indices, alignments, strict=True):
                 n_samples = lengths[index]
@@ -288,34 +208,16 @@ class WhisperCt2:
     def _languages(
         self, group: Sequence[Utterance], encoded: ctranslate2.StorageView
     ) -> list[str | None]:
-        """Of a group in which all languages are given, or none."""
+        """Those that are given, and for the other rows those that are heard."""
         if self._vocabulary.transcribe is None:
             return [ENGLISH] * len(group)
-        if group[0].language:
-            return [utterance.language for utterance in group]
-        detected = self._model.detect_language(encoded)
-        return [str(candidates[0][0]).strip("<|>") for candidates in detected]
-
-
-def _groups(batch: Sequence[Utterance], contexts: Sequence[list[int]]) -> Iterator[list[int]]:
-    """Indices of what can be decoded in one go, by likeness and then by length."""
-
-    def likeness(index: int) -> tuple[bool, bool, int]:
-        utterance = batch[index]
-        return utterance.is_final, utterance.language is None, len(contexts[index])
-
-    def length(index: int) -> int:
-        return batch[index].samples.size
-
-    for _, alike in groupby(sorted(range(len(batch)), key=likeness), key=likeness):
-        group: list[int] = []
-        for index in sorted(alike, key=length):
-            wasted = sum(length(index) - length(other) for other in group)
-            if wasted > _MOST_WASTED_SAMPLES:
-                yield group
-                group = []
-            group.append(index)
-        yield group
+        languages = [utterance.language for utterance in group]
+        unknown = [index for index, language in enumerate(languages) if language is None]
+        if unknown:
+            detected = self._model.detect_language(_rows(encoded, unknown))
+            for index, candidates in zip(unknown, detected, strict=True):
+                languages[index] = str(candidates[0][0]).strip("<|>")
+        return languages
 
 
 def _device(settings: WhisperSettings) -> str:
@@ -339,14 +241,7 @@ def _max_length(n_tokens: int, n_prompt_tokens: int) -> int:
 
 def _rows(encoded: ctranslate2.StorageView, indices: list[int]) -> ctranslate2.StorageView:
     """Some utterances of an encoded group."""
-    on_cpu = encoded.to_device(ctranslate2.Device.cpu)
-    return ctranslate2.StorageView.from_array(np.asarray(on_cpu)[indices])
-
-
-def _quietest_sample(samples: Samples) -> int:
-    """The middle of the quietest 100 ms in the middle third."""
-    step = samples_from_ms(100)
-    first = samples.size // 3
-    third = samples[first : first * 2]
-    energy = np.square(third[: third.size // step * step].reshape(-1, step)).sum(axis=1)
-    return first + int(energy.argmin()) * step + step // 2
+    if len(indices) == encoded.shape[0]:
+        return encoded
+    rows = encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32)
+    return ctranslate2.StorageView.from_array(np.asarray(rows)[indices])

@@ -46,12 +46,15 @@ class WhisperVocabulary:
         tokens: list[int] = self.tokenizer.encode(f" {words}", add_special_tokens=False).ids
         return [self.before, *tokens[-MOST_CONTEXT_TOKENS:]]
 
+    def start_sequence(self, language: str | None) -> list[int]:
+        """Whose words and what to do with them."""
+        if self.transcribe is None:
+            return [self.start]
+        return [self.start, self.languages[language or ENGLISH], self.transcribe]
+
     def prompt(self, language: str | None) -> list[int]:
         """The tokens from the start up to the text."""
-        if self.transcribe is None:
-            return [self.start, self.no_timestamps]
-        spoken = self.languages[language or ENGLISH]
-        return [self.start, spoken, self.transcribe, self.no_timestamps]
+        return [*self.start_sequence(language), self.no_timestamps]
 
 
 def open_vocabulary(tokenizer_json: memoryview, *, is_multilingual: bool) -> WhisperVocabulary:

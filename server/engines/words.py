@@ -25,6 +25,11 @@ class Piece:
     probability: float
 
 
+def word_separator(language: str | None) -> str:
+    """What stands between words."""
+    return "" if language in _SPACELESS_LANGUAGES else " "
+
+
 def join_pieces(
     tokens: Sequence[int],
     starts_samples: Sequence[int],

@@ -6,9 +6,10 @@ import miniaudio
 import numpy as np
 import pytest
 
+from bench.scoring import Score, score
+from bench.sound import load_samples
 from security.weights import open_pack
 from server.engines.whisper_ct2 import WhisperCt2, WhisperSettings
-from server.guards import Verdict
 from server.packs import pack_trust
 from server.recognition import NOTHING_HEARD, ModelError, Utterance
 
@@ -24,10 +25,23 @@ def engine(files):
     return WhisperCt2("tiny.en", files, WhisperSettings())
 
 
+def samples_of(recording):
+    decoded = miniaudio.decode(recording.wav_bytes, nchannels=1, sample_rate=16_000)
+    return np.array(decoded.samples, np.float32) / 32768
+
+
 @pytest.fixture(scope="module")
 def fox(english_recordings):
-    decoded = miniaudio.decode(english_recordings[1].wav_bytes, nchannels=1, sample_rate=16_000)
-    return np.array(decoded.samples, np.float32) / 32768
+    return samples_of(english_recordings[1])
+
+
+@pytest.fixture(scope="module")
+def counting(english_recordings):
+    return samples_of(english_recordings[2])
+
+
+def times_of(heard):
+    return [(word.text, word.start_sample, word.end_sample) for word in heard.words]
 
 
 def test_speech_becomes_text_with_words(engine, fox):
@@ -63,6 +77,39 @@ def test_a_batch_of_mixed_lengths_gives_what_each_gives_alone(engine, fox):
     assert [len(heard.words) for heard in together] == [len(h.text.split()) for h in together]
 
 
+def test_finals_and_partials_share_a_batch(engine, fox):
+    batch = [Utterance(fox, is_final=False), Utterance(fox, is_final=True)]
+    partial, final = engine.transcribe(batch)
+    assert partial.text.casefold() == final.text.casefold()
+    assert partial.words == ()
+    assert len(final.words) == 9
+
+
+def test_rows_of_one_length_hear_what_each_hears_alone(engine, fox, counting):
+    batch = [Utterance(samples[:36_000], is_final=True) for samples in (fox, counting, fox[8000:])]
+    together = engine.transcribe(batch)
+    alone = [engine.transcribe([utterance])[0] for utterance in batch]
+    assert [heard.text for heard in together] == [heard.text for heard in alone]
+    assert [times_of(heard) for heard in together] == [times_of(heard) for heard in alone]
+
+
+def test_a_stretch_longer_than_the_context_is_heard_to_its_end(engine, fox, counting):
+    long = np.concatenate([counting, np.zeros(30 * 16_000, np.float32), fox])
+    [heard] = engine.transcribe([Utterance(long, is_final=True)])
+    assert heard.text.endswith("over the lazy dog.")
+    assert heard.words[-1].end_sample > 31 * 16_000
+
+
+@pytest.mark.shared
+def test_neighbours_of_other_lengths_change_hardly_a_word(engine, shared_audio):
+    spoken = [r for r in shared_audio if r.language == "en" and r.kind == "utterance"]
+    batch = [Utterance(load_samples(recording.path), is_final=True) for recording in spoken[:24]]
+    together = engine.transcribe(batch)
+    alone = [engine.transcribe([utterance])[0] for utterance in batch]
+    errors = [score(a.text, b.text) for a, b in zip(alone, together, strict=True)]
+    assert sum(errors, Score.nothing()).wer < 0.03
+
+
 def test_silence_is_nothing_heard(engine):
     [heard] = engine.transcribe([Utterance(np.zeros(32_000, np.float32), is_final=True)])
     assert heard == NOTHING_HEARD
@@ -75,12 +122,6 @@ def test_what_somebody_says_again_and_again_is_not_lost(engine, fox):
     starts = [word.start_sample for word in heard.words]
     assert starts == sorted(starts)
     assert starts[-1] > 20 * 16_000
-
-
-def test_a_partial_that_loops_is_shown_without_its_loop(engine, fox):
-    again = replace(NOTHING_HEARD, text="we went we went we went", words=())
-    utterance = Utterance(fox, is_final=False)
-    assert engine._settle(utterance, again, Verdict.LOOPING, 0).text == "we went"
 
 
 def test_the_shortest_utterance_does_no_harm(engine):
