@@ -32,7 +32,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 from bench.load import BLOCK_S, Corpus, Play, pcm_of, percentile, play_all
 from bench.recordings import Recording, open_recordings
 from bench.scoring import Score, score, tail_words_lost, write_figures

@@ -20,6 +20,8 @@ from typing import NamedTuple
 from server.audio import SAMPLE_RATE_HZ
 from server.recognition import Urgency, Utterance
 
+_BATCH_SAMPLES = 16 * SAMPLE_RATE_HZ
+"""What a batch costs however small it is: a decoder's steps take long for one utterance too."""
 _PADDING_SAMPLES = SAMPLE_RATE_HZ
 """What an utterance costs beyond its own length, whatever its length."""
 _LEARNING = 0.2
@@ -41,8 +43,12 @@ class BacklogSettings:
 
     most_utterances: int = 8
     """In a batch."""
-    final_batch_s: float = 0.4
-    """Engine time of a batch of finals: whoever comes a moment later waits for so long."""
+    likely_hold_s: float = 0.25
+    """How long a final to be waits, where finals fill the engine, for its pause to prove itself."""
+    final_batch_s: float = 0.5
+    """Engine time of a batch of finals: whoever comes a moment later waits for so long. Half of
+    what waits, if that is more: larger batches are what there is against a queue.
+    """
     partial_batch_s: float = 0.15
     """The same for partials, which a final may come upon."""
     busy_share: float = 0.8
@@ -66,47 +72,54 @@ class Request:
     urgency: Urgency
     is_alone: bool = False
     """Was in a batch that failed: decoded by itself, so that it fails nobody else."""
+    asked_s: float = -math.inf
+    """When, by the scheduler's clock."""
 
 
 @dataclass(slots=True)
 class _Line:
     """The requests of one urgency, in the order of their subjects' turns."""
 
-    waiting: dict[Key, tuple[float, int, Request]] = field(default_factory=dict)
-    """With start tag and arrival."""
-    ends_by_subject: dict[str, float] = field(default_factory=dict)
-    """Virtual time, in samples, up to which a subject has asked."""
+    waiting: dict[Key, tuple[int, Request]] = field(default_factory=dict)
+    """With arrival."""
+    served_to: dict[str, float] = field(default_factory=dict)
+    """Virtual time, in samples, up to which a subject was served; none is kept that has passed."""
     now: float = 0.0
-    """Virtual time: the start tag of the last one taken."""
+    """Virtual time: where the last one taken began."""
     arrivals: int = 0
 
     def add(self, request: Request) -> None:
-        subject = request.key.subject
-        held = self.waiting.get(request.key)
-        if held is not None:
-            self.waiting[request.key] = (held[0], held[1], request)
-            return
-        start = max(self.now, self.ends_by_subject.get(subject, 0.0))
-        self.ends_by_subject[subject] = start + _cost_samples([request])
         self.arrivals += 1
-        self.waiting[request.key] = (start, self.arrivals, request)
+        arrival, _ = self.waiting.get(request.key, (self.arrivals, request))
+        self.waiting[request.key] = (arrival, request)
 
     def in_order(self) -> list[Request]:
-        return [
-            request for _, _, request in sorted(self.waiting.values(), key=lambda held: held[:2])
-        ]
+        """As they would be served: whose subject has had least, and of one subject the first."""
+        had = dict(self.served_to)
+        by_turn: list[tuple[float, int, Request]] = []
+        for arrival, request in sorted(self.waiting.values(), key=lambda held: held[0]):
+            start = max(self.now, had.get(request.key.subject, 0.0))
+            had[request.key.subject] = start + _line_cost_samples(request)
+            by_turn.append((start, arrival, request))
+        return [request for _, _, request in sorted(by_turn, key=lambda turn: turn[:2])]
 
     def remove(self, request: Request) -> None:
         held = self.waiting.get(request.key)
-        if held is not None and held[2].number == request.number:
-            del self.waiting[request.key]
+        if held is not None and held[1].number == request.number:
+            self._take_out(request)
 
     def serve(self, request: Request) -> None:
-        self.now = max(self.now, self.waiting[request.key][0])
+        subject = request.key.subject
+        self.now = max(self.now, self.served_to.get(subject, 0.0))
+        self.served_to[subject] = self.now + _line_cost_samples(request)
+        self.served_to = {subject: end for subject, end in self.served_to.items() if end > self.now}
+        self._take_out(request)
+
+    def _take_out(self, request: Request) -> None:
+        """Of a line that nobody stands in, nothing is remembered."""
         del self.waiting[request.key]
-        self.ends_by_subject = {
-            subject: end for subject, end in self.ends_by_subject.items() if end > self.now
-        }
+        if not self.waiting:
+            self.served_to.clear()
 
 
 class Backlog:
@@ -116,7 +129,7 @@ class Backlog:
         self._settings = settings
         self._n_workers = n_workers
         self._lines = {urgency: _Line() for urgency in Urgency}
-        self._engine_s_per_sample = {True: 2e-2 / SAMPLE_RATE_HZ, False: 1e-2 / SAMPLE_RATE_HZ}
+        self._engine_s_per_sample = {True: 7e-3 / SAMPLE_RATE_HZ, False: 3e-3 / SAMPLE_RATE_HZ}
         """By whether it is for finals; learned."""
         self._final_busy_s = 0.0
         """Engine time of finals, fading with `load_window_s`."""
@@ -132,12 +145,12 @@ class Backlog:
     def final_share(self, now_s: float) -> float:
         """Of the engine's time, what finals have taken lately: 0 to 1."""
         self._advance(now_s)
-        return self._final_busy_s / (self._settings.load_window_s * self._n_workers)
+        return self._share()
 
     def expected_wait_s(self) -> float:
         """Until a new final would be decoded, as far as what waits before it tells."""
         finals = self._lines[Urgency.FINAL].waiting.values()
-        n_samples = sum(_cost_samples([request]) for _, _, request in finals)
+        n_samples = sum(_line_cost_samples(request) for _, request in finals)
         return n_samples * self._engine_s_per_sample[True] / self._n_workers
 
     def is_full(self, now_s: float) -> bool:
@@ -146,9 +159,10 @@ class Backlog:
         is_busy = self.final_share(now_s) > settings.most_final_share
         return is_busy or self.expected_wait_s() > settings.most_wait_s
 
-    def holds(self, key: Key) -> bool:
-        """Whether something waits under `key`."""
-        return self._find(key) is not None
+    def holds(self, key: Key, newer_than: int = -1) -> bool:
+        """Whether something waits under `key` that came after the request of that number."""
+        held = self._find(key)
+        return held is not None and held.number > newer_than
 
     def add(self, request: Request) -> Request | None:
         """Take a request; gives back the one whose place it took."""
@@ -175,8 +189,12 @@ class Backlog:
     def take(self, now_s: float) -> list[Request]:
         """The next batch, none when nothing is due; its time is to be told to `finish`."""
         self._advance(now_s)
-        finals = self._lines[Urgency.FINAL].in_order() + self._lines[Urgency.LIKELY].in_order()
-        batch = self._batch_of(finals, self._settings.final_batch_s)
+        due_s = now_s - self._hold_s()
+        likely = self._lines[Urgency.LIKELY].in_order()
+        finals = self._lines[Urgency.FINAL].in_order()
+        finals += [request for request in likely if request.asked_s <= due_s]
+        limit_s = max(self._settings.final_batch_s, self.expected_wait_s() / 2)
+        batch = self._batch_of(finals, limit_s)
         if not batch and self._partial_budget_s > 0:
             partials = self._lines[Urgency.PARTIAL].in_order()
             batch = self._batch_of(partials, self._settings.partial_batch_s)
@@ -190,7 +208,8 @@ class Backlog:
         self._advance(now_s)
         is_final = batch[0].utterance.is_final
         if is_final:
-            self._final_busy_s += took_s
+            window_s = self._settings.load_window_s
+            self._final_busy_s += window_s * -math.expm1(-took_s / window_s)
         else:
             self._partial_budget_s += self._expected_s(batch) - took_s
         shown = took_s / _cost_samples(batch)
@@ -199,14 +218,15 @@ class Backlog:
 
     def next_s(self, now_s: float) -> float | None:
         """When `take` may give something without anything new; None when nothing waits."""
-        if self.is_empty:
-            return None
-        if len(self._lines[Urgency.PARTIAL].waiting) < sum(
-            len(line.waiting) for line in self._lines.values()
-        ):
-            return now_s
         self._advance(now_s)
-        return now_s + max(0.0, -self._partial_budget_s) / self._partial_rate()
+        times_s: list[float] = []
+        if self._lines[Urgency.FINAL].waiting:
+            times_s.append(now_s)
+        likely = self._lines[Urgency.LIKELY].waiting.values()
+        times_s += [request.asked_s + self._hold_s() for _, request in likely]
+        if self._lines[Urgency.PARTIAL].waiting:
+            times_s.append(now_s + max(0.0, -self._partial_budget_s) / self._partial_rate())
+        return max(now_s, min(times_s)) if times_s else None
 
     def drain(self) -> list[Request]:
         """Everything that waits; nothing waits afterwards."""
@@ -217,7 +237,7 @@ class Backlog:
     def _find(self, key: Key) -> Request | None:
         for line in self._lines.values():
             if key in line.waiting:
-                return line.waiting[key][2]
+                return line.waiting[key][1]
         return None
 
     def _batch_of(self, requests: Iterable[Request], limit_s: float) -> list[Request]:
@@ -238,10 +258,16 @@ class Backlog:
             return 0.0
         return _cost_samples(batch) * self._engine_s_per_sample[batch[0].utterance.is_final]
 
+    def _hold_s(self) -> float:
+        """A pause that speech follows costs nothing but time while the engine has any."""
+        return self._settings.likely_hold_s * min(1.0, max(0.0, (self._share() - 0.4) / 0.4))
+
     def _partial_rate(self) -> float:
         """Engine seconds a second that finals leave to partials."""
-        share = self._final_busy_s / (self._settings.load_window_s * self._n_workers)
-        return max(_LEAST_SHARE, self._settings.busy_share - share) * self._n_workers
+        return max(_LEAST_SHARE, self._settings.busy_share - self._share()) * self._n_workers
+
+    def _share(self) -> float:
+        return self._final_busy_s / (self._settings.load_window_s * self._n_workers)
 
     def _advance(self, now_s: float) -> None:
         """Let time pass over what fades and what fills."""
@@ -259,4 +285,9 @@ class Backlog:
 def _cost_samples(batch: list[Request]) -> int:
     """Padded audio: every utterance of a batch costs what its longest does."""
     longest = max(request.utterance.samples.size for request in batch)
-    return len(batch) * (longest + _PADDING_SAMPLES)
+    return _BATCH_SAMPLES + len(batch) * (longest + _PADDING_SAMPLES)
+
+
+def _line_cost_samples(request: Request) -> int:
+    """One utterance's part of a batch."""
+    return request.utterance.samples.size + _PADDING_SAMPLES

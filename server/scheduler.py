@@ -91,7 +91,7 @@ class Scheduler:
         if self._is_stopping:
             future.set_exception(EngineFailedError())
             return future
-        request = Request(next(self._numbers), key, utterance, urgency)
+        request = Request(next(self._numbers), key, utterance, urgency, asked_s=self._clock())
         self._futures[request.number] = future
         future.add_done_callback(lambda _: self._forget(request))
         with self._wakes:
@@ -105,6 +105,11 @@ class Scheduler:
         """What waits under `key` has become more urgent, or less; what has begun goes on."""
         with self._wakes:
             self._backlog.reprioritise(key, urgency)
+            for worker in self._workers:  # should it fail, it is tried again as that
+                worker.batch[:] = [
+                    replace(request, urgency=urgency) if request.key == key else request
+                    for request in worker.batch
+                ]
             self._wakes.notify()
 
     async def run(self) -> None:
@@ -140,22 +145,24 @@ class Scheduler:
     def _let_go(self) -> None:
         """Answer for the workers' batches ourselves."""
         with self._wakes:
-            batches = [worker.batch for worker in self._workers]
-            for worker in self._workers:
+            workers, self._workers = self._workers, []
+            to_blame = [worker for worker in workers if self._fault_of(worker) is not None]
+            for worker in workers:
                 worker.is_let_go = True
-            self._workers = []
             self._wakes.notify_all()
-        for batch in batches:
-            self._again(batch)
+        for worker in workers:
+            self._again(worker.batch, is_to_blame=worker in to_blame)
 
     def _fault(self) -> str | None:
-        now_s = self._clock()
         with self._wakes:
-            if any(worker.has_died for worker in self._workers):
-                return DIED
-            limit_s = self._settings.batch_limit_s
-            is_hung = any(w.batch and now_s - w.begun_s > limit_s for w in self._workers)
-            return HUNG if is_hung else None
+            faults = [self._fault_of(worker) for worker in self._workers]
+        return next((fault for fault in faults if fault is not None), None)
+
+    def _fault_of(self, worker: _Worker) -> str | None:
+        if worker.has_died:
+            return DIED
+        is_hung = self._clock() - worker.begun_s > self._settings.batch_limit_s
+        return HUNG if worker.batch and is_hung else None
 
     def _forget(self, request: Request) -> None:
         del self._futures[request.number]
@@ -171,23 +178,34 @@ class Scheduler:
             if future is not None and not future.done():
                 future.set_result(hypothesis)
 
-    def _again(self, batch: list[Request], *, is_alone: bool = False) -> None:
-        """Give every final one more chance, by itself; `is_alone`: this was it."""
+    def _again(
+        self, batch: list[Request], *, is_to_blame: bool = True, is_alone: bool = False
+    ) -> None:
+        """Give every final one more chance, by itself; `is_alone`: this was it. A batch that is not
+        to blame waits again as it was.
+        """
         for request in batch:
             future = self._futures.get(request.number)
             if future is None:
                 continue
             has_chance = request.urgency is not Urgency.PARTIAL and not request.is_alone
-            if is_alone or not has_chance or self._is_stopping:
+            if is_alone or self._is_stopping or (is_to_blame and not has_chance):
                 _fail(future)
                 continue
+            is_final = request.urgency is not Urgency.PARTIAL
+            again = replace(
+                request,
+                utterance=replace(request.utterance, is_final=is_final),
+                is_alone=request.is_alone or is_to_blame,
+            )
             with self._wakes:
-                is_outdated = self._backlog.holds(request.key)
-                if not is_outdated:
-                    self._backlog.add(replace(request, is_alone=True))
-                    self._wakes.notify()
+                is_outdated = self._backlog.holds(request.key, newer_than=request.number)
+                replaced = None if is_outdated else self._backlog.add(again)
+                self._wakes.notify()
             if is_outdated:
                 future.cancel()
+            elif replaced is not None:
+                self._futures[replaced.number].cancel()
 
     # --- of the threads ---
 

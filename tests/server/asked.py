@@ -1,5 +1,7 @@
 """Requests by name, and a backlog that holds them."""
 
+import math
+
 import numpy as np
 
 from server.backlog import Backlog, BacklogSettings, Key, Request
@@ -17,11 +19,13 @@ def asked(
     length_s: float = 1.0,
     number: int = 0,
     is_alone: bool = False,
+    asked_s: float = -math.inf,
 ) -> Request:
     """A request of a session called `name`; its padded audio is a second longer than `length_s`."""
     samples = np.zeros(int(length_s * 16_000), np.float32)
     key = Key(subject, str(name), 0)
-    return Request(number, key, Utterance(samples, urgency is not PARTIAL), urgency, is_alone)
+    utterance = Utterance(samples, urgency is not PARTIAL)
+    return Request(number, key, utterance, urgency, is_alone, asked_s)
 
 
 def names(batch: list[Request]) -> list[str]:

@@ -159,7 +159,7 @@ def test_subjects_of_the_past_leave_nothing_behind():
 
 
 def remembered_subjects(backlog: Backlog) -> int:
-    return sum(len(line.ends_by_subject) for line in backlog._lines.values())
+    return sum(len(line.served_to) for line in backlog._lines.values())
 
 
 # --- batches ---
@@ -172,30 +172,42 @@ def test_a_batch_holds_no_more_utterances_than_the_limit():
 
 @pytest.mark.parametrize("urgency", [FINAL, LIKELY])
 def test_a_batch_of_finals_ends_where_it_would_take_too_long(urgency):
-    # Each is 6 s of padded audio: 0.12 s of the engine.
+    # 6 s of padded audio each, and 16 s for the batch: three are 0.238 s of the engine.
     backlog = filled(
         *(asked(n, urgency, length_s=5.0) for n in range(7)),
-        limits=BacklogSettings(final_batch_s=0.4),
+        limits=BacklogSettings(final_batch_s=0.25),
     )
     assert [len(batch) for batch in take_all(backlog)] == [3, 3, 1]
 
 
+def test_a_batch_of_finals_is_half_of_what_waits_when_that_is_more():
+    # 30 of 6 s of padded audio: 1.26 s of the engine, beside what each batch costs.
+    backlog = filled(
+        *(asked(n, length_s=5.0) for n in range(30)),
+        limits=BacklogSettings(most_utterances=30, final_batch_s=0.25),
+    )
+    assert [len(batch) for batch in take_all(backlog)][:2] == [12, 6]
+
+
 def test_a_batch_of_partials_has_a_limit_of_its_own():
-    # Each is 6 s of padded audio: 0.06 s of the engine.
+    # 6 s of padded audio each, and 16 s for the batch: three are 0.102 s of the engine.
     backlog = filled(
         *(asked(n, PARTIAL, length_s=5.0) for n in range(5)),
-        limits=BacklogSettings(final_batch_s=9.0, partial_batch_s=0.2),
+        limits=BacklogSettings(final_batch_s=9.0, partial_batch_s=0.11),
     )
     assert len(backlog.take(0.0)) == 3
 
 
 def test_the_short_ones_of_a_batch_cost_what_the_longest_costs():
-    backlog = filled(asked("long", length_s=5.0), *(asked(n) for n in range(3)))
+    limits = BacklogSettings(final_batch_s=0.25)
+    backlog = filled(asked("long", length_s=5.0), *(asked(n) for n in range(3)), limits=limits)
     assert take_all(backlog) == [["long", "0", "1"], ["2"]]
 
 
 def test_the_first_is_taken_however_long_it_is():
-    assert take_all(filled(asked("long", length_s=30.0), asked("b"))) == [["long"], ["b"]]
+    limits = BacklogSettings(final_batch_s=0.2)
+    backlog = filled(asked("long", length_s=30.0), asked("b"), limits=limits)
+    assert take_all(backlog) == [["long"], ["b"]]
 
 
 def test_what_failed_with_others_is_decoded_by_itself():

@@ -8,7 +8,7 @@ from server.backlog import Backlog, BacklogSettings
 from server.recognition import Urgency
 from tests.server.asked import FINAL, LIKELY, PARTIAL, asked, filled, names, take_all
 
-FINAL_S_PER_S = 0.02
+FINAL_S_PER_S = 0.007
 """Engine time for a second of padded audio, until it is known better."""
 
 
@@ -24,28 +24,34 @@ def taken_in(backlog: Backlog, name: str, urgency: Urgency, took_s: float) -> No
 
 
 def first_batch(backlog: Backlog, urgency: Urgency) -> int:
-    for number in range(20):
+    for number in range(8):
         backlog.add(asked(number, urgency, length_s=5.0))
     return len(backlog.take(10_000.0))
 
 
+ONE_S = 22.0 * FINAL_S_PER_S
+"""Engine time of a batch of one utterance of 5 s, until it is known better."""
+
+
 def test_batches_grow_to_what_a_faster_engine_decodes_in_time():
-    backlog = Backlog(BacklogSettings(most_utterances=20))
+    backlog = Backlog(BacklogSettings(final_batch_s=0.3))
+    assert first_batch(backlog, FINAL) == 4
+    backlog.drain()
     for _ in range(50):
-        taken_in(backlog, "a", FINAL, 0.12 / 3)
-    assert first_batch(backlog, FINAL) == 9
+        taken_in(backlog, "a", FINAL, ONE_S / 1.5)
+    assert first_batch(backlog, FINAL) == 8
 
 
 def test_batches_shrink_to_what_a_slower_engine_decodes_in_time():
-    backlog = Backlog(BacklogSettings())
+    backlog = Backlog(BacklogSettings(final_batch_s=0.3))
     for _ in range(50):
-        taken_in(backlog, "a", FINAL, 0.18)
+        taken_in(backlog, "a", FINAL, ONE_S * 1.5)
     assert first_batch(backlog, FINAL) == 2
 
 
 def test_one_slow_batch_does_not_make_the_engine_slow():
-    backlog = Backlog(BacklogSettings())
-    taken_in(backlog, "a", FINAL, 0.18)
+    backlog = Backlog(BacklogSettings(final_batch_s=0.3))
+    taken_in(backlog, "a", FINAL, ONE_S * 1.5)
     assert first_batch(backlog, FINAL) == 3
 
 
@@ -53,14 +59,14 @@ def test_a_batch_of_mixed_lengths_shows_the_speed_of_its_padded_audio():
     backlog = filled(asked("long", length_s=5.0), asked("short", length_s=1.0))
     waited_s = backlog.expected_wait_s()
     batch = backlog.take(0.0)
-    backlog.finish(batch, 2 * 6.0 * FINAL_S_PER_S, 0.0)
+    backlog.finish(batch, (16.0 + 2 * 6.0) * FINAL_S_PER_S, 0.0)
     for request in batch:
         backlog.add(request)
     assert backlog.expected_wait_s() == pytest.approx(waited_s)
 
 
 def test_the_speed_of_finals_tells_nothing_of_partials():
-    limits = BacklogSettings(final_batch_s=0.4, partial_batch_s=0.2)
+    limits = BacklogSettings(partial_batch_s=0.11)
     backlog = Backlog(limits)
     for _ in range(50):
         taken_in(backlog, "a", FINAL, 6.0)
@@ -68,13 +74,11 @@ def test_the_speed_of_finals_tells_nothing_of_partials():
 
 
 def test_the_speed_of_partials_tells_nothing_of_finals():
-    backlog = Backlog(BacklogSettings())
+    backlog = Backlog(BacklogSettings(final_batch_s=0.3))
     for number in range(50):
         backlog.add(asked("a", PARTIAL, length_s=5.0))
         backlog.finish(backlog.take(1e6 * number), 6.0, 1e6 * number)
-    for number in range(20):
-        backlog.add(asked(number, length_s=5.0))
-    assert len(backlog.take(1e9)) == 3
+    assert first_batch(backlog, FINAL) == 4
 
 
 # --- what partials get ---
@@ -202,6 +206,45 @@ def test_a_clock_that_stands_still_refills_nothing():
     assert all(backlog.take(0.0) == [] for _ in range(1000))
 
 
+# --- what is only likely ---
+
+
+def likely(backlog: Backlog, asked_s: float) -> None:
+    backlog.add(asked("l", LIKELY, asked_s=asked_s))
+
+
+def test_a_likely_one_waits_for_nothing_while_the_engine_has_time():
+    backlog = spent(FINAL, 2.5)
+    assert backlog.final_share(0.0) < 0.4
+    likely(backlog, 0.0)
+    assert backlog.next_s(0.0) == 0.0
+    assert names(backlog.take(0.0)) == ["l"]
+
+
+def test_a_likely_one_waits_for_its_pause_to_last_while_finals_fill_the_engine():
+    backlog = spent(FINAL, 60.0)
+    likely(backlog, 0.0)
+    assert backlog.next_s(0.0) == pytest.approx(0.25, abs=0.01)
+    assert backlog.take(0.2) == []
+    assert names(backlog.take(0.25)) == ["l"]
+
+
+def test_a_likely_one_that_waits_keeps_no_final_and_no_partial_from_the_engine():
+    backlog = spent(FINAL, 60.0)
+    likely(backlog, 0.0)
+    backlog.add(asked("f"))
+    backlog.add(asked("p", PARTIAL))
+    assert take_all(backlog) == [["f"], ["p"]]
+
+
+def test_a_likely_one_that_became_final_waits_no_longer():
+    backlog = spent(FINAL, 60.0)
+    likely(backlog, 0.0)
+    backlog.reprioritise(asked("l").key, FINAL)
+    assert backlog.next_s(0.0) == 0.0
+    assert names(backlog.take(0.0)) == ["l"]
+
+
 # --- when the next is due ---
 
 
@@ -226,21 +269,29 @@ def test_nothing_is_due_when_nothing_waits():
 
 def test_it_is_full_while_finals_take_more_than_their_share():
     backlog = Backlog(BacklogSettings(load_window_s=5.0, most_final_share=0.9))
-    backlog.add(asked("f"))
-    batch = backlog.take(0.0)
-    backlog.finish(batch, 4.4, 4.4)
-    assert backlog.final_share(4.4) == pytest.approx(0.88)
-    assert not backlog.is_full(4.4)
-    backlog.add(asked("f"))
-    backlog.finish(backlog.take(4.4), 0.2, 4.4)
-    assert backlog.final_share(4.4) == pytest.approx(0.92)
-    assert backlog.is_full(4.4)
+    now_s, shares = 0.0, []
+    while not backlog.is_full(now_s):
+        backlog.add(asked("f"))
+        batch = backlog.take(now_s)
+        now_s += 0.5
+        backlog.finish(batch, 0.5, now_s)
+        shares.append(backlog.final_share(now_s))
+    assert shares[-2] <= 0.9 < shares[-1]
+    assert not backlog.is_full(now_s + 1.0)
 
 
 def test_the_share_of_finals_fades_with_the_load_window():
-    backlog = spent(FINAL, 4.0)
-    assert backlog.final_share(0.0) == pytest.approx(0.8)
-    assert backlog.final_share(5.0) == pytest.approx(0.8 / math.e)
+    backlog = spent(FINAL, 5.0)
+    assert backlog.final_share(0.0) == pytest.approx(1 - 1 / math.e)
+    assert backlog.final_share(5.0) == pytest.approx((1 - 1 / math.e) / math.e)
+
+
+def test_the_share_of_finals_is_the_same_whether_one_batch_took_it_or_many():
+    backlog = Backlog(BacklogSettings(load_window_s=5.0))
+    for number in range(100):
+        backlog.add(asked("f"))
+        backlog.finish(backlog.take(number / 20), 0.05, (number + 1) / 20)
+    assert backlog.final_share(5.0) == pytest.approx(spent(FINAL, 5.0).final_share(0.0))
 
 
 def test_the_share_of_finals_is_never_more_than_everything():
@@ -250,7 +301,7 @@ def test_the_share_of_finals_is_never_more_than_everything():
 
 
 def test_likely_ones_count_as_finals():
-    assert spent(LIKELY, 4.0).final_share(0.0) == pytest.approx(0.8)
+    assert spent(LIKELY, 5.0).final_share(0.0) == pytest.approx(1 - 1 / math.e)
 
 
 def test_partials_never_make_it_full():
@@ -267,15 +318,15 @@ def test_two_workers_have_twice_the_time():
     batch = backlog.take(0.0)
     backlog.add(asked("f", length_s=9.0))
     assert backlog.expected_wait_s() == pytest.approx(10.0 * FINAL_S_PER_S / 2)
-    backlog.finish(batch, 4.0, 0.0)
-    assert backlog.final_share(0.0) == pytest.approx(0.4)
+    backlog.finish(batch, 5.0, 0.0)
+    assert backlog.final_share(0.0) == pytest.approx((1 - 1 / math.e) / 2)
 
 
 def test_it_is_full_while_a_new_final_would_wait_too_long():
-    backlog = Backlog(BacklogSettings(most_wait_s=1.0))
+    backlog = Backlog(BacklogSettings(most_wait_s=0.35))
     for number in range(5):
-        backlog.add(asked(number, length_s=9.0))  # 0.2 s of the engine each
-    assert backlog.expected_wait_s() == pytest.approx(1.0)
+        backlog.add(asked(number, length_s=9.0))  # 0.07 s of the engine each
+    assert backlog.expected_wait_s() == pytest.approx(0.35)
     backlog.drain()
     for number in range(5):
         backlog.add(asked(number, length_s=8.9))

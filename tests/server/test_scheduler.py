@@ -139,7 +139,7 @@ async def test_audio_that_nobody_waits_for_is_let_go_though_finals_overtake_it()
 
 
 async def test_it_is_full_when_a_new_final_would_wait_too_long():
-    async with running(limits=BacklogSettings(most_wait_s=0.1)) as bench:
+    async with running(limits=BacklogSettings(most_wait_s=0.03)) as bench:
         await bench.occupied()
         fits = bench.ask(48_000)
         assert not bench.scheduler.is_full
