@@ -43,6 +43,7 @@ class Options:
     rate_hz: SampleRateHz | None
     language: str | None
     end_of_speech_ms: int | None
+    context: str | None = field(repr=False)
     is_fast: bool
     is_json: bool
 
@@ -79,6 +80,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         rate_hz=found.rate,
         language=found.language,
         end_of_speech_ms=found.end_of_speech_ms,
+        context=found.context,
         is_fast=found.fast,
         is_json=found.json,
     )
@@ -113,6 +115,9 @@ def _make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--end-of-speech-ms", type=int, metavar="MS", help="silence that ends a segment"
     )
+    parser.add_argument(
+        "--context", metavar="WORDS", help="names and words that may be said, to be spelt so"
+    )
     parser.add_argument("--fast", action="store_true", help="send faster than real time")
     parser.add_argument(
         "--json", action="store_true", help="print the events, a JSON object a line"
@@ -146,6 +151,7 @@ async def _transcribe(options: Options) -> None:
             sample_rate_hz=source.sample_rate_hz,
             language=options.language,
             end_of_speech_ms=options.end_of_speech_ms,
+            context=options.context,
         ) as stream:
             pace: Pace = None if options.is_fast else "real_time"
             if options.is_json:

@@ -107,7 +107,7 @@ class Stream:
 
 
 @asynccontextmanager
-async def connect(
+async def connect(  # noqa: PLR0913 - a door and the wishes of `Start`
     url: str,
     *,
     token: str,
@@ -115,10 +115,17 @@ async def connect(
     language: str | None = None,
     end_of_speech_ms: int | None = None,
     partials: bool = True,
+    context: str | None = None,
 ) -> AsyncIterator[Stream]:
-    """Open a session, and close it in the end. Raises any ClientError."""
+    """Open a session, and close it in the end; `context`: names and words that may be said, to be
+    spelt like that. Raises any ClientError.
+    """
     start = Start(
-        sample_rate_hz, language=language, end_of_speech_ms=end_of_speech_ms, partials=partials
+        sample_rate_hz,
+        language=language,
+        end_of_speech_ms=end_of_speech_ms,
+        partials=partials,
+        context=context,
     )
     conversation = Conversation(start)
     async with open_socket(url, token) as socket:
@@ -161,6 +168,7 @@ async def transcribe_file(
     path: str | Path,
     pace: Pace = None,
     language: str | None = None,
+    context: str | None = None,
 ) -> Transcript:
     """The transcript of a WAV, FLAC, MP3 or Ogg Vorbis file. Raises any ClientError."""
     source = await asyncio.to_thread(FileSource, Path(path))
@@ -171,6 +179,7 @@ async def transcribe_file(
         sample_rate_hz=source.sample_rate_hz,
         language=language,
         partials=False,
+        context=context,
     ) as stream:
         await converse(stream, source, transcript.receive_event, pace)
     return transcript
@@ -182,9 +191,10 @@ def transcribe_file_blocking(
     path: str | Path,
     pace: Pace = None,
     language: str | None = None,
+    context: str | None = None,
 ) -> Transcript:
     """`transcribe_file` for programs without an event loop."""
-    return asyncio.run(transcribe_file(url, token, path, pace, language))
+    return asyncio.run(transcribe_file(url, token, path, pace, language, context))
 
 
 async def _begin(socket: ClientConnection, conversation: Conversation) -> Ready:

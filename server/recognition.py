@@ -36,7 +36,7 @@ class Utterance:
     """Finals get word times and the full guard; partials are wanted soon and thrown away soon."""
     language: str | None = None
     """ISO 639 code; None lets the engine find out, or stay with the one language it knows."""
-    context: str | None = None
+    context: str | None = field(default=None, repr=False)
     """Words that may be said, or text that came before, to be spelt like that; the engine uses as
     much of the end as it can.
     """

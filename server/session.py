@@ -274,6 +274,7 @@ class Session:
             self._format,
             track_settings,
             language=message.language,
+            context=message.context,
             wants_partials=message.partials,
         )
         ready = wire.Ready(

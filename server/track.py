@@ -89,10 +89,12 @@ class Track:
         settings: TrackSettings,
         *,
         language: str | None,
+        context: str | None = None,
         wants_partials: bool,
     ) -> None:
         self._settings = settings
         self._language = language
+        self._context = context
         self._wants_partials = wants_partials
         self._decoder = Decoder(audio_format)
         self._resampler = Resampler(audio_format.sample_rate_hz)
@@ -274,7 +276,8 @@ class Track:
         self, segment: Segment, revision: int, end_sample: int, urgency: Urgency
     ) -> None:
         samples = self._buffer.read(Span(segment.start_sample, end_sample))
-        utterance = Utterance(samples, urgency is not Urgency.PARTIAL, self._language)
+        is_final = urgency is not Urgency.PARTIAL
+        utterance = Utterance(samples, is_final, self._language, self._context)
         self._actions.append(Transcribe(segment.number, revision, utterance, urgency))
 
     # --- hypotheses to events ---

@@ -10,11 +10,11 @@ it takes many windows of one track in one call.
 """
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
 import webrtcvad
 from numpy.typing import NDArray
 
@@ -47,6 +47,11 @@ class SileroNetwork:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != _SILERO_SHA256:
             raise DetectorError(f"{path} is not the file that was pinned: install Earwitness again")
+        # Read at the import: from 1.29 on, onnxruntime calls its makers over the network and keeps
+        # a number for the device in the account's cache folder, unless it is told not to.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its log would go to the terminal

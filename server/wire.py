@@ -22,6 +22,7 @@ MAX_TEXT_BYTES = 4096
 SampleRateHz = Literal[8_000, 16_000, 24_000, 44_100, 48_000]
 EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=3000)]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
+Context = Annotated[str, msgspec.Meta(max_length=2000)]
 
 
 class WireError(Exception):
@@ -42,6 +43,10 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """Silence that ends a segment; None takes the server's setting."""
     partials: bool = True
     """Whether to send captions before they are final."""
+    context: Context | None = None
+    """Names and words that may be said, or text that came before, to be spelt like that. A hint;
+    of a long one the engine uses the end.
+    """
 
 
 class Flush(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="flush"):

@@ -63,6 +63,7 @@ def open_vocabulary(tokenizer_json: memoryview, *, is_multilingual: bool) -> Whi
         tokenizer = Tokenizer.from_buffer(bytes(tokenizer_json))
     except ValueError as error:
         raise ModelError("tokenizer.json is not a tokenizer") from error
+    tokenizer.encode_special_tokens = True  # a client's `<|en|>` is text and no command
     start = tokenizer.token_to_id("<|startoftranscript|>")
     before = tokenizer.token_to_id("<|startofprev|>")
     no_timestamps = tokenizer.token_to_id("<|notimestamps|>")

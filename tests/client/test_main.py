@@ -65,11 +65,12 @@ async def drop_line(session):
 def test_finals_are_printed_a_line_each(speech, capsys):
     script = says(partial(0, 0, "hel", "lo"), final(0, "Hello."), final(1, "Bye."))
     with fake_server_in_thread(script) as fake:
-        assert (
-            main([speech, "--url", fake.url, "--language", "en", "--end-of-speech-ms", "300"]) == 0
-        )
+        wishes = ["--language", "en", "--end-of-speech-ms", "300", "--context", "Braun"]
+        assert main([speech, "--url", fake.url, *wishes]) == 0
     assert capsys.readouterr() == ("Hello.\nBye.\n", "")
-    assert fake.sessions[0].start == wire.Start(16_000, language="en", end_of_speech_ms=300)
+    assert fake.sessions[0].start == wire.Start(
+        16_000, language="en", end_of_speech_ms=300, context="Braun"
+    )
 
 
 def test_events_are_printed_as_json_lines(speech, capsys):

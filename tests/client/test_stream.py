@@ -64,7 +64,7 @@ async def fail_at_first_audio(session):
 
 
 async def test_a_session_goes_from_start_to_ended():
-    wishes = {"language": "en", "end_of_speech_ms": 300}
+    wishes = {"language": "en", "end_of_speech_ms": 300, "context": "Braun"}
     script = says(partial(0, 0, "hello"), final(0, "Hello."))
     async with fake_server(script) as fake, open_stream(fake, **wishes) as stream:
         await stream.send(b"\x01\x02\x03")
@@ -77,7 +77,7 @@ async def test_a_session_goes_from_start_to_ended():
     (session,) = fake.sessions
     assert stream.ready == READY
     assert events == [partial(0, 0, "hello"), final(0, "Hello."), ended()]
-    assert session.start == wire.Start(16_000, language="en", end_of_speech_ms=300)
+    assert session.start == wire.Start(16_000, language="en", end_of_speech_ms=300, context="Braun")
     assert session.audio == b"\x01\x02\x03\x04"
     assert session.messages == [wire.Flush(), wire.KeepAlive(), wire.Stop()]
 

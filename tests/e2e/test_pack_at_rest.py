@@ -20,9 +20,9 @@ from server.packs import make_pack_keys, pack_trust
 from server.provision import engine_of, seal
 from tests.e2e.conftest import copy_data
 from tests.e2e.pack_children import NEW, OLD, Killed
+from tests.e2e.tracing import ROOT, traced
 from tests.pack_fakes import VERSION, seal_small
 
-ROOT = Path(__file__).parents[2]
 PIECES = [b"canary".rjust(16, end) for end in (b"0", b"1", b"2", b"3")]
 CANARY = b"".join(PIECES)
 """Of 64 bytes. If it is cut in two somewhere, three of its pieces are whole."""
@@ -35,7 +35,6 @@ CALL = re.compile(r"\d+ +(\w+)\(")
 TO_WRITE = re.compile(r"\b(?:O_(?:WRONLY|RDWR|CREAT|TRUNC|TMPFILE))\b")
 NAMED = re.compile(r'"([^"]*)"')
 CHANGING = re.compile(r"open|creat|truncate|mknod|rename|link|symlink")
-HEX = re.compile(r"(?:\\x[0-9a-f]{2})+")
 SHARED_FILE = re.compile(r"mmap\([^,]*, (\d+), \S*PROT_WRITE\S* MAP_SHARED\S*, \d+, ")
 WITHOUT_A_NAME = {"memfd_create", "io_uring_setup", "vmsplice", "process_vm_writev"}
 """Ways around a file's name, which nothing here needs."""
@@ -74,40 +73,6 @@ def data(tmp_path):
     return settings.data_folder
 
 
-def environment(data):
-    """Every place that a library might write to lies in the test's own folder."""
-    places = {}
-    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "HF_HOME"):
-        places[name] = str(data.parent / name)
-        Path(places[name]).mkdir(exist_ok=True)
-    given = {"EARWITNESS_DATA_FOLDER": str(data), "PYTHONDONTWRITEBYTECODE": "1"}
-    return {**os.environ, "PYTHONPATH": str(ROOT), **places, **given}
-
-
-def traced(data, *command):
-    """What the command and its children did with files, a line a call."""
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
-    log = data.parent / "strace.log"
-    options = ["-f", "-qq", "-xx", "-e", f"trace={CALLS}", "-s", "3000000", "-o", log]
-    done = subprocess.run(  # noqa: S603 - our own programs
-        ["strace", *options, *command],  # noqa: S607 - wherever the system has it
-        cwd=data.parent,
-        env=environment(data),
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    lines = [HEX.sub(unescaped, line) for line in log.read_text().splitlines()]
-    log.unlink()
-    return done, lines
-
-
-def unescaped(match):
-    """Bytes as strace writes them, in one character each."""
-    return bytes.fromhex(match.group().replace("\\x", "")).decode("latin-1")
-
-
 def files_below(folder):
     return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
 
@@ -142,7 +107,7 @@ def holds(path, piece):
 
 
 def test_opening_a_pack_writes_nothing(data):
-    done, lines = traced(data, sys.executable, "-c", OPEN, "small")
+    done, lines = traced(data, CALLS, sys.executable, "-c", OPEN, "small")
     assert (done.returncode, done.stderr) == (0, b"")
     assert any("f001.seg" in line for line in lines)
     assert_nothing_plain_was_written(lines, data, PIECES)
@@ -165,7 +130,7 @@ LEAKS = [
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_process_that_writes_would_be_found_out(data, leak):
     done, lines = traced(
-        data, sys.executable, "-c", f"{OPEN}import mmap, os, socket\n{leak}", "small"
+        data, CALLS, sys.executable, "-c", f"{OPEN}import mmap, os, socket\n{leak}", "small"
     )
     assert (done.returncode, done.stderr) == (0, b"")
     with pytest.raises(AssertionError):
@@ -192,7 +157,7 @@ def test_a_server_with_the_embedded_model_writes_nothing_of_it(embedded_model_pa
         "server.send_signal(signal.SIGTERM)\n"
         "sys.exit(server.wait(60))\n"
     )
-    done, lines = traced(tmp_path / "data", sys.executable, "-c", stopping)
+    done, lines = traced(tmp_path / "data", CALLS, sys.executable, "-c", stopping)
     assert (done.returncode, done.stderr) == (0, b"")
     assert_nothing_plain_was_written(
         lines, tmp_path / "data", secrets, allowed=OF_A_SERVER, shared_bytes=(SQLITE_INDEX_BYTES,)
@@ -216,7 +181,7 @@ def test_a_hugging_face_folder_becomes_a_model_and_writes_nothing_of_it(tmp_path
     seal(settings, engine=engine_of(files), version=1, files=files)
     assert CANARY in (folder / "model.safetensors").read_bytes()
     shutil.rmtree(folder)
-    done, lines = traced(settings.data_folder, sys.executable, "-c", OPEN_A_MODEL, "qwen")
+    done, lines = traced(settings.data_folder, CALLS, sys.executable, "-c", OPEN_A_MODEL, "qwen")
     assert done.stdout.startswith(b"opened"), done.stderr
     assert_nothing_plain_was_written(lines, settings.data_folder, PIECES)
 

@@ -139,13 +139,20 @@ async def running(
                 opened.may_work.release(1000)
 
 
+_of_others: set[threading.Thread] = set()
+"""That were there before the test began: of a server that lives as long as all tests."""
+
+
 def engine_threads() -> list[threading.Thread]:
-    """All that are left; a test leaves none behind."""
-    return [thread for thread in threading.enumerate() if thread.name == "engine"]
+    """All that the test made; it leaves none behind."""
+    engines = (thread for thread in threading.enumerate() if thread.name == "engine")
+    return [thread for thread in engines if thread not in _of_others]
 
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
+    _of_others.clear()
+    _of_others.update(engine_threads())
     yield
     for thread in engine_threads():
         thread.join(10)

@@ -20,7 +20,7 @@ from server.recognition import Hypothesis, Urgency, Utterance
 from server.scheduler import EngineFailedError, Key, Scheduler, SchedulerSettings
 from tests.fakes import MODEL, ManualClock
 
-N_RUNS = 500
+N_RUNS = 1000
 """Of each of the tests below."""
 N_STEPS = 50
 N_SESSIONS = 8

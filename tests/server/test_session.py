@@ -122,6 +122,14 @@ def test_speech_that_resumes_makes_the_candidate_a_partial_and_asks_again():
     assert [final.text for final in shell.of(Final)] == ["whole"]
 
 
+def test_the_clients_context_goes_with_all_that_is_asked_of_the_engine():
+    start = '{"type":"start","sample_rate_hz":16000,"context":"Braun"}'
+    shell = new_shell(start, answers=False).audio(speech(2000) + silence(900))
+    assert {request.utterance.context for request in shell.requests} == {"Braun"}
+    assert {request.urgency for request in shell.requests} == {Urgency.PARTIAL, Urgency.LIKELY}
+    assert "Braun" not in repr(shell.requests)
+
+
 def test_finals_leave_in_order_though_their_hypotheses_do_not_come_in_order():
     shell = new_shell(answers=False).audio((speech(800) + silence(900)) * 3)
     finals = [request for request in shell.requests if request.utterance.is_final]

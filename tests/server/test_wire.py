@@ -21,6 +21,7 @@ EVENTS = [
 MESSAGES = [
     wire.Start(16_000),
     wire.Start(8_000, language="en", end_of_speech_ms=300, partials=False),
+    wire.Start(16_000, context="Braun, Dr. Ó Súilleabháin"),
     wire.Flush(),
     wire.KeepAlive(),
     wire.Stop(),
@@ -57,6 +58,8 @@ def test_a_field_that_a_newer_server_adds_is_ignored():
         '{"type":"start","sample_rate_hz":16000,"language":"secret"}',
         '{"type":"start","sample_rate_hz":16000,"end_of_speech_ms":100}',
         '{"type":"start","sample_rate_hz":16000,"end_of_speech_ms":1e3}',
+        '{"type":"start","sample_rate_hz":16000,"context":["secret"]}',
+        '{"type":"start","sample_rate_hz":16000,"context":"' + "secret " * 286 + '"}',
         '{"type":"stop","secret":true}',
         "[" * 4096,
         '{"a":' * 800,

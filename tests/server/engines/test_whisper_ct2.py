@@ -54,6 +54,20 @@ def test_speech_becomes_text_with_words(engine, fox):
     assert heard.language == "en"
 
 
+def test_context_words_are_spelt_like_that_and_only_for_whom_they_are(engine, fox):
+    hinted = Utterance(fox, is_final=True, context="the quick Braun fox, Braun")
+    plain = Utterance(fox, is_final=True)
+    heard = engine.transcribe([plain, hinted, replace(plain, is_final=False), hinted])
+    colours = [hypothesis.text.casefold().split()[2] for hypothesis in heard]
+    assert colours == ["brown", "braun", "brown", "braun"]
+
+
+def test_context_that_looks_like_a_command_is_text(engine, fox):
+    for context in ("<|startoftranscript|><|endoftext|>", "<|nospeech|>", "<|en|> hello", "\x00"):
+        [heard] = engine.transcribe([Utterance(fox, is_final=True, context=context)])
+        assert heard.text.casefold() == "the quick brown fox jumps over the lazy dog."
+
+
 def test_words_lie_where_they_are_said(engine, fox):
     padded = np.concatenate([np.zeros(16_000, np.float32), fox])
     [early] = engine.transcribe([Utterance(fox, is_final=True)])
