@@ -13,7 +13,7 @@ WITH ?=
 comma := ,
 MORE := $(if $(WITH),$(comma)$(WITH))
 
-.PHONY: setup demo test lint bench bench-packs clean
+.PHONY: setup demo test lint bench bench-vad bench-packs compare clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -21,7 +21,9 @@ help:
 	@echo "make demo          transcribe a recording live, then serve the microphone page"
 	@echo "make demo ONCE=1   the same, and end after the recording"
 	@echo "make test          every check and every test"
-	@echo "make bench         how fast and how right one stream is"
+	@echo "make bench         how fast and how right one stream is, and many; half an hour"
+	@echo "make compare       the same streams for us and for other servers; an hour"
+	@echo "make bench-vad     who hears speech best"
 	@echo "make bench-packs   how fast a sealed model opens, beside others"
 	@echo "make setup         only make the virtual environment"
 
@@ -42,9 +44,11 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-bench
 	$(PY) -m bench.stream $(BENCH_FLAGS)
 
-.PHONY: bench-vad
 bench-vad: $(VENV)/.installed-bench
 	$(PY) -m bench.vad
+
+compare: $(VENV)/.installed-bench
+	$(PY) -m bench.compare $(BENCH_FLAGS)
 
 bench-packs: $(VENV)/.installed-bench-packs
 	$(PY) -m bench.packs $(BENCH_FLAGS)

@@ -115,6 +115,15 @@ class Offline:
         return " ".join(segment.text.strip() for segment in segments)
 
 
+def seal_model(settings: Settings) -> None:
+    """The embedded model, fetched and sealed if it is not there."""
+    subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "run.py", "seal", "embedded", settings.model],
+        check=True,
+        env={**os.environ, "EARWITNESS_DATA_FOLDER": str(settings.data_folder)},
+    )
+
+
 @contextlib.contextmanager
 def server_process(settings: Settings) -> Iterator[tuple[str, int]]:
     """`run.py serve` on a free port; gives the stream's address and the process."""
@@ -254,11 +263,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("one", "many", "nonspeech"))
     arguments = parser.parse_args()
     settings = load_settings(data_folder=Path("build/bench-data"))
-    subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "run.py", "seal", "embedded", settings.model],
-        check=True,
-        env={**os.environ, "EARWITNESS_DATA_FOLDER": str(settings.data_folder)},
-    )
+    seal_model(settings)
     recordings = open_recordings()
     figures: dict[str, object] = {}
     if arguments.only in (None, "one"):
