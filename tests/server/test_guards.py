@@ -2,8 +2,16 @@
 
 import pytest
 
-from server.guards import GuardSettings, Verdict, judge, token_budget, without_repeats
-from server.recognition import Hypothesis
+from server.guards import (
+    GuardSettings,
+    Verdict,
+    judge,
+    token_budget,
+    without_loop,
+    without_repeats,
+    without_unsaid_repeat,
+)
+from server.recognition import Hypothesis, Word
 
 SETTINGS = GuardSettings()
 
@@ -84,3 +92,74 @@ def test_an_unsure_text_over_likely_silence_says_nothing():
 )
 def test_a_loop_is_cut_where_it_begins_to_repeat(text, without):
     assert without_repeats(text) == without
+
+
+def timed(*words: tuple[str, float]) -> Hypothesis:
+    """Words and how long each lasts, in seconds."""
+    at_s, said = 0.0, []
+    for text, lasts_s in words:
+        said.append(Word(text, int(at_s * 16_000), int((at_s + lasts_s) * 16_000), 0.9))
+        at_s += lasts_s
+    return Hypothesis(" ".join(text for text, _ in words), tuple(said), "en")
+
+
+SAID, SQUEEZED = 0.3, 0.02
+
+
+def test_a_copy_that_took_no_time_was_not_said():
+    heard = timed(("Come", SAID), ("back.", SAID), ("Come", SQUEEZED), ("back.", SQUEEZED))
+    without = without_unsaid_repeat(heard)
+    assert without.text == "Come back."
+    assert without.words == heard.words[:2]
+
+
+def test_the_copy_that_lasted_is_the_one_that_was_said():
+    heard = timed(
+        ("So", SAID),
+        *(("come", SQUEEZED), ("back", SQUEEZED)),
+        *(("come", SAID), ("back", SAID)),
+        *(("come", SQUEEZED), ("back", SQUEEZED)),
+    )
+    without = without_unsaid_repeat(heard)
+    assert without.text == "So come back"
+    assert without.words == (heard.words[0], *heard.words[3:5])
+
+
+def test_a_last_copy_that_a_budget_cut_short_goes_too():
+    heard = timed(
+        *(("tear", SAID), ("it", SAID), ("down,", SAID)),
+        *(("tear", SQUEEZED), ("it", SQUEEZED), ("do", SQUEEZED)),
+    )
+    assert without_unsaid_repeat(heard).text == "tear it down,"
+
+
+def test_what_was_said_twice_stays():
+    assert without_unsaid_repeat(timed(*[("no", SAID)] * 4)) is None
+
+
+def test_what_is_not_said_again_stays():
+    assert without_unsaid_repeat(timed(("come", SAID), ("back", SQUEEZED))) is None
+
+
+def test_without_word_times_nothing_is_known_of_copies():
+    assert without_unsaid_repeat(Hypothesis("no no no no")) is None
+
+
+def test_of_copies_that_all_took_no_time_one_is_left():
+    heard = timed(("on", SAID), *[("and", SQUEEZED)] * 5)
+    assert without_unsaid_repeat(heard).text == "on and"
+
+
+def test_joined_words_get_no_space():
+    words = tuple(
+        Word(text, at, at + (8000 if at < 16_000 else 100), 0.9, is_joined=True)
+        for text, at in (("天", 0), ("气", 8000), ("天", 16_000), ("气", 16_100))
+    )
+    assert without_unsaid_repeat(Hypothesis("天气天气", words, "zh")).text == "天气"
+
+
+def test_a_loop_takes_its_words_with_it():
+    heard = timed(*[(word, SAID) for word in "We went out. We went out. We".split()])  # noqa: SIM905
+    without = without_loop(heard)
+    assert without.text == "We went out."
+    assert without.words == heard.words[:3]
