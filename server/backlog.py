@@ -51,7 +51,7 @@ class BacklogSettings:
     """
     partial_batch_s: float = 0.15
     """The same for partials, which a final may come upon."""
-    busy_share: float = 0.8
+    busy_share: float = 0.6
     """Of the engine's time, up to which partials may fill it; finals may take all."""
     load_window_s: float = 5.0
     """Time over which the finals' share of the engine is measured."""

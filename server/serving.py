@@ -32,7 +32,7 @@ from security.tokens import TokenVerifier
 from server.app import Parts, build_app
 from server.config import Settings
 from server.door import Door
-from server.engines.allocator import keep_freed_memory
+from server.engines import processor
 from server.live import LiveSessions
 from server.opening import Opening, open_engine
 from server.recognition import ModelCard, Recognizer
@@ -153,8 +153,10 @@ async def running_server(
             await _open_store(settings) as store,
         ):
             how = opening or Opening()
+            processor.use_widest_vectors()
             engine = await open_engine(settings, store, how)
-            keep_freed_memory()
+            processor.keep_freed_memory()
+            processor.use_one_thread_for_matrices()
 
             async def reopen(reason: str) -> Recognizer:
                 await store.record(EngineRestarted(engine.card.model_id, reason))

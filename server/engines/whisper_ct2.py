@@ -18,6 +18,7 @@ import numpy as np
 
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
+from server.engines.processor import usable_cores
 from server.engines.whisper_groups import alignable, groups_of
 from server.engines.whisper_retries import Heard, transcribe
 from server.engines.whisper_vocabulary import (
@@ -34,6 +35,7 @@ ENGINE = "whisper-ct2"
 FULL_CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
 _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 """The encoder halves the frame rate: 20 ms a position."""
+_MOST_WORKERS = 8
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
 
@@ -48,14 +50,18 @@ class WhisperSettings:
     """`auto`: int8 on the CPU, float16 on CUDA; or any of CTranslate2's."""
     n_threads: int = 1
     """A second thread slows a decoder of this size: its steps are too small to share."""
-    n_workers: int = 1
-    """Batches at the same time, a core for each. One core is for everything else."""
-    padding_ms: int = 2000
-    """Silence after the audio; less invites loops, more costs time."""
+    n_workers: int | None = None
+    """Batches at the same time. By default one for each core, up to eight; one on CUDA."""
+    padding_ms: int = 4000
+    """Silence after a final's audio; less invites loops, more costs time."""
+    partial_padding_ms: int = 2000
+    """The same for partials, whose loops are cut."""
     retry_padding_ms: int = 8000
     """The same where a final loops: a third of the cost of the full context, which comes next."""
     final_beams: int = 5
     """Beams for finals; partials are decoded greedily."""
+    final_patience: float = 0.6
+    """Of the beams, the share whose ends are awaited: the last ones come late or loop."""
     guards: GuardSettings = field(default_factory=GuardSettings)
 
 
@@ -82,15 +88,15 @@ class WhisperCt2:
             samples_from_ms(settings.retry_padding_ms),
             FULL_CONTEXT_SAMPLES,
         )
-        self.n_workers = settings.n_workers
         device = _device(settings)
+        self.n_workers = _n_workers(settings, device)
         try:
             self._model = ctranslate2.models.Whisper(
                 model_id,
                 device=device,
                 compute_type=_compute_type(settings, device),
                 intra_threads=settings.n_threads,
-                inter_threads=settings.n_workers,
+                inter_threads=self.n_workers,
                 files={name: _Readable(content) for name, content in files.items()},
             )
             self._vocabulary: WhisperVocabulary = open_vocabulary(
@@ -114,6 +120,8 @@ class WhisperCt2:
         heard: dict[int, Heard] = {}
         for indices in groups_of(batch, contexts):
             group = [batch[index] for index in indices]
+            if attempt == 0 and not group[0].is_final:
+                padding_samples = samples_from_ms(self._settings.partial_padding_ms)
             longest = max(utterance.samples.size for utterance in group) + padding_samples
             padded = -(-longest // _ENCODER_STEP_SAMPLES) * _ENCODER_STEP_SAMPLES
             decoded = self._decode_group(
@@ -139,6 +147,7 @@ class WhisperCt2:
             encoded,
             prompts,
             beam_size=self._settings.final_beams if is_final else 1,
+            patience=self._settings.final_patience if is_final else 1,
             max_length=_max_length(budget, len(prompts[0])),
             return_scores=True,
             return_no_speech_prob=True,
@@ -230,6 +239,12 @@ def _compute_type(settings: WhisperSettings, device: str) -> str:
     if settings.compute_type != "auto":
         return settings.compute_type
     return "float16" if device == "cuda" else "int8"
+
+
+def _n_workers(settings: WhisperSettings, device: str) -> int:
+    if settings.n_workers is not None:
+        return settings.n_workers
+    return 1 if device == "cuda" else min(_MOST_WORKERS, usable_cores())
 
 
 def _max_length(n_tokens: int, n_prompt_tokens: int) -> int:

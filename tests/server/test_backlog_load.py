@@ -95,7 +95,7 @@ def played(
     """Engine seconds a second that finals and partials got from an engine that answers one request
     at a time, with partials always waiting.
     """
-    backlog = Backlog(BacklogSettings(most_utterances=1), n_workers)
+    backlog = Backlog(BacklogSettings(most_utterances=1, busy_share=0.8), n_workers)
     got_s = {FINAL: 0.0, PARTIAL: 0.0}
     now_s, n_finals = 0.0, 0
     while now_s < duration_s:
@@ -148,7 +148,7 @@ def test_two_workers_give_partials_twice_as_much():
 
 def spent(urgency: Urgency = PARTIAL, took_s: float = 1.0) -> Backlog:
     """A backlog at time 0 whose last batch took `took_s`."""
-    backlog = filled(asked("old", urgency))
+    backlog = filled(asked("old", urgency), limits=BacklogSettings(busy_share=0.8))
     backlog.finish(backlog.take(0.0), took_s, 0.0)
     return backlog
 
