@@ -1,7 +1,8 @@
 """Files in, samples and where speech lies in them out; and sound in which nobody speaks.
 
 Speech begins and ends at the first and last 10 ms frame within 30 dB of the recording's loud
-frames (its 95th percentile): a measure that no voice activity detector has a say in.
+frames (its 95th percentile) and 12 dB above its quiet ones (its 5th), which in some recordings are
+no quieter than that: a measure that no voice activity detector has a say in.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import soxr
 
 RATE_HZ = 16_000
 FRAME_SAMPLES = RATE_HZ // 100
-QUIETEST_DB = 30
+QUIETEST_DB, ABOVE_FLOOR_DB = 30, 12
 
 
 def load_samples(path: Path) -> np.ndarray:
@@ -25,7 +26,8 @@ def speech_bounds_s(samples: np.ndarray) -> tuple[float, float]:
     """Where speech begins and ends, by loudness alone."""
     frames = samples[: samples.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
     level_db = 10 * np.log10(np.square(frames).mean(axis=1) + 1e-10)
-    loud = np.flatnonzero(level_db > np.percentile(level_db, 95) - QUIETEST_DB)
+    floor_db, loud_db = np.percentile(level_db, [5, 95])
+    loud = np.flatnonzero(level_db > max(loud_db - QUIETEST_DB, floor_db + ABOVE_FLOOR_DB))
     return loud[0] * FRAME_SAMPLES / RATE_HZ, (loud[-1] + 1) * FRAME_SAMPLES / RATE_HZ
 
 

@@ -10,9 +10,11 @@ resample     any rate → 16 kHz
 buffer       samples in at the end, spans out by their position
 vad          windows of 512 samples → probabilities of speech
 segmenter    probabilities → speech started, paused, resumed, ended
-track        one channel's audio, segments and hypotheses
+segment      requests and hypotheses of one stretch of speech → its captions and its final
+track        one channel's audio, windows and segments
 session      the conversation: what comes in, what has to happen next
-scheduler    segments of many sessions → one engine, finals first
+backlog      requests of many sessions → batches, finals first
+scheduler    the engine's threads, clock and futures around it
 engines      audio → words
 guards       is this hypothesis fit to be seen?
 hypotheses   successive hypotheses → stable words and a changing tail

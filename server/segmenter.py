@@ -15,9 +15,9 @@ from enum import Enum
 
 from server.audio import WINDOW_SAMPLES, samples_from_ms
 
-_LATE_WINDOWS = 1
-"""Detectors hear speech end 50 ms late (median, docs/recognition.md): when they have heard so much
-silence, it has lasted a window longer.
+_LATE_WINDOWS = 2
+"""Detectors hear speech end 53 ms late (median, docs/recognition.md): when they have heard so much
+silence, it has lasted two windows longer.
 """
 
 

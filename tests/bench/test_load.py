@@ -80,6 +80,12 @@ def test_speech_lies_where_it_is_loud():
     assert speech_bounds_s(samples) == (1.0, 2.0)
 
 
+def test_a_loud_room_is_no_speech():
+    samples = np.random.default_rng(0).normal(0, 0.02, 3 * RATE_HZ).astype(np.float32)
+    samples[RATE_HZ : 2 * RATE_HZ] += 0.3
+    assert speech_bounds_s(samples) == (1.0, 2.0)
+
+
 def test_sound_without_speech_is_as_long_as_asked_and_the_same_for_the_same_seed():
     sound = nonspeech([], 7, 30.0)
     assert sound.size == 30 * RATE_HZ

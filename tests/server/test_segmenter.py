@@ -53,8 +53,13 @@ def test_a_pause_is_told_at_once_and_ends_where_the_segment_then_ends():
 
 
 def test_a_breath_does_not_cut_a_sentence():
-    events = run((1.0, 20), (0.0, 8), (1.0, 20))
+    events = run((1.0, 20), (0.0, 7), (1.0, 20))
     assert [type(event) for event in events] == [SpeechStarted, SpeechPaused, SpeechResumed]
+
+
+def test_the_limit_counts_from_the_end_of_speech_which_is_heard_two_windows_late():
+    [_, _, ended] = run((1.0, 20), (0.0, SETTINGS.end_of_speech_ms // WINDOW_MS - 2))
+    assert isinstance(ended, SpeechEnded)
 
 
 def test_the_shortest_silence_is_not_even_a_pause():
