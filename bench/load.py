@@ -12,6 +12,7 @@ final       the same for what is settled
 first       from the first loud sample of an utterance to the first shown word of it
 revised     of the words shown, the share that changed or went before they were settled
 lost        utterances of whose words nothing was settled
+rss_growth  of the server's memory, from half-way to the end
 """
 
 import asyncio
@@ -144,6 +145,7 @@ class Figures:
     lost: int
     cpu_s_per_audio_s: float
     peak_rss_mib: float
+    rss_growth_mib: float
     client_cores: float
 
     def row(self) -> dict[str, float]:
@@ -162,6 +164,7 @@ class Figures:
             "lost": self.lost,
             "cpu_s_per_audio_s": round(self.cpu_s_per_audio_s, 4),
             "peak_rss_mib": round(self.peak_rss_mib),
+            "rss_growth_mib": round(self.rss_growth_mib),
             "client_cores": round(self.client_cores, 2),
         }
 
@@ -174,6 +177,10 @@ async def play_all(
     async with asyncio.TaskGroup() as tasks:
         for index, play in enumerate(plays):
             tasks.create_task(stream(play, new_speaker(), index / len(plays)))
+        await asyncio.sleep(min(play.audio_s for play in plays) / 2)
+        half_way_mib = rss_mib(server_pid, "VmRSS")
+        await asyncio.sleep(min(play.audio_s for play in plays) / 2)
+        end_mib = rss_mib(server_pid, "VmRSS")
     audio_s = sum(play.audio_s for play in plays)
     text_final_ms, final_ms, first_ms, lost = [], [], [], 0
     words = Score.nothing()
@@ -195,7 +202,8 @@ async def play_all(
         wer=words.wer,
         lost=lost,
         cpu_s_per_audio_s=(cpu_seconds(server_pid) - cpu_s) / audio_s,
-        peak_rss_mib=peak_rss_mib(server_pid),
+        peak_rss_mib=rss_mib(server_pid, "VmHWM"),
+        rss_growth_mib=end_mib - half_way_mib,
         client_cores=(time.process_time() - own_s) / (time.monotonic() - began_s),
     )
 
@@ -279,9 +287,9 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
-def peak_rss_mib(pid: int) -> float:
-    """The most memory that a process and its children have had."""
-    return sum(_status_kib(each, "VmHWM") for each in (pid, *children(pid))) / 1024
+def rss_mib(pid: int, name: str) -> float:
+    """Memory of a process and its children: `VmRSS` now, `VmHWM` the most there was."""
+    return sum(_status_kib(each, name) for each in (pid, *children(pid))) / 1024
 
 
 def children(pid: int) -> list[int]:
