@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from bench.load import Corpus, Speaker, play_all
-from bench.peers import PEERS, WEIGHTS, install, peer_process
+from bench.peers import PEERS, install, peer_process, write_weights
 from bench.recordings import open_recordings
 from bench.scoring import write_figures
 from bench.speakers import Earwitness
 from bench.stream import GAP_S, GOOD_FINAL_MS, seal_model, server_process, tokens
 from security.weights import open_pack
-from server.config import Settings, load_settings
+from server.config import load_settings
 from server.packs import pack_trust
 
 LEVELS = (1, 2, 4, 8, 16, 30)
@@ -31,14 +31,6 @@ WARM_S = 5.0
 
 Open = Callable[[], contextlib.AbstractContextManager[tuple[str, int]]]
 Row = dict[str, float]
-
-
-def write_weights(settings: Settings) -> None:
-    """The model as a plain folder, for those who cannot open packs."""
-    WEIGHTS.mkdir(parents=True, exist_ok=True)
-    with open_pack(settings.pack_folder, pack_trust(settings)) as pack:
-        for name, content in pack.files.items():
-            (WEIGHTS / name).write_bytes(content)
 
 
 def climb(
@@ -75,7 +67,8 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = load_settings(data_folder=Path("build/bench-data"))
     seal_model(settings)
-    write_weights(settings)
+    with open_pack(settings.pack_folder, pack_trust(settings)) as pack:
+        write_weights(pack.files)
     corpus = Corpus([r for r in open_recordings() if r.language == "en" and r.kind == "utterance"])
     new_token = tokens(settings)
     results: dict[str, object] = {}

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +108,13 @@ PEERS = (
         WhisperLiveKit,
     ),
 )
+
+
+def write_weights(files: Mapping[str, memoryview]) -> None:
+    """A public model as a plain folder, for those who cannot open packs."""
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (WEIGHTS / name).write_bytes(content)
 
 
 def install(peer: Peer) -> Path:
