@@ -35,6 +35,8 @@ ENGINE = "whisper-ct2"
 FULL_CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
 _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 """The encoder halves the frame rate: 20 ms a position."""
+_CONTEXT_STEP_SAMPLES = SAMPLE_RATE_HZ
+"""Few lengths make blocks of few sizes, which fit where others were: memory stays as it is."""
 _MOST_WORKERS = 8
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
@@ -123,7 +125,7 @@ class WhisperCt2:
             if attempt == 0 and not group[0].is_final:
                 padding_samples = samples_from_ms(self._settings.partial_padding_ms)
             longest = max(utterance.samples.size for utterance in group) + padding_samples
-            padded = -(-longest // _ENCODER_STEP_SAMPLES) * _ENCODER_STEP_SAMPLES
+            padded = -(-longest // _CONTEXT_STEP_SAMPLES) * _CONTEXT_STEP_SAMPLES
             decoded = self._decode_group(
                 group,
                 [contexts[index] for index in indices],

@@ -83,11 +83,11 @@ def test_a_partial_has_text_and_no_words(engine, fox):
 
 
 def test_a_batch_of_mixed_lengths_gives_what_each_gives_alone(engine, fox):
-    batch = [Utterance(fox, is_final=True), Utterance(fox[:28_000], is_final=True)]
+    """Both have a context of 7 s: then all of the text is the same."""
+    batch = [Utterance(fox, is_final=True), Utterance(fox[:36_000], is_final=True)]
     together = engine.transcribe(batch)
     alone = [engine.transcribe([utterance])[0] for utterance in batch]
-    assert together[0].text == alone[0].text
-    assert together[1].text.split()[:4] == alone[1].text.split()[:4]
+    assert [heard.text for heard in together] == [heard.text for heard in alone]
     assert [len(heard.words) for heard in together] == [len(h.text.split()) for h in together]
 
 
