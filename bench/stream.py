@@ -258,7 +258,7 @@ def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--streams", type=int, nargs="*", default=[1, 8, 16, 30, 40, 50, 60])
+    parser.add_argument("--streams", type=int, nargs="*", default=[1, 8, 16, 30, 40, 45, 50, 60])
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each stream")
     parser.add_argument("--only", choices=("one", "many", "nonspeech"))
     arguments = parser.parse_args()
