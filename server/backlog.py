@@ -45,13 +45,13 @@ class BacklogSettings:
     """In a batch."""
     likely_hold_s: float = 0.25
     """How long a final to be waits, where finals fill the engine, for its pause to prove itself."""
-    final_batch_s: float = 0.5
+    final_batch_s: float = 0.3
     """Engine time of a batch of finals: whoever comes a moment later waits for so long. Half of
     what waits, if that is more: larger batches are what there is against a queue.
     """
     partial_batch_s: float = 0.15
     """The same for partials, which a final may come upon."""
-    busy_share: float = 0.6
+    busy_share: float = 0.5
     """Of the engine's time, up to which partials may fill it; finals may take all."""
     load_window_s: float = 5.0
     """Time over which the finals' share of the engine is measured."""

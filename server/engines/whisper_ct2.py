@@ -117,11 +117,11 @@ class WhisperCt2:
 
     def _decode(self, batch: Sequence[Utterance], attempt: int) -> list[Heard]:
         """Each utterance once, in as few groups as pays."""
-        padding_samples = self._paddings_samples[attempt]
         contexts = [self._vocabulary.context_tokens(utterance.context) for utterance in batch]
         heard: dict[int, Heard] = {}
         for indices in groups_of(batch, contexts):
             group = [batch[index] for index in indices]
+            padding_samples = self._paddings_samples[attempt]
             if attempt == 0 and not group[0].is_final:
                 padding_samples = samples_from_ms(self._settings.partial_padding_ms)
             longest = max(utterance.samples.size for utterance in group) + padding_samples
