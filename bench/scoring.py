@@ -85,17 +85,24 @@ def machine_description() -> str:
     return f"{cpu}, {os.cpu_count()} cores, {n_gib:.0f} GiB, Python {platform.python_version()}"
 
 
+def head_commit() -> str:
+    """Of this repository, short."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()
+
+
+def figures_before(name: str) -> dict[str, object]:
+    """What build/bench/NAME.json holds; nothing if there is none."""
+    path = FIGURES_FOLDER / f"{name}.json"
+    known: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    return known
+
+
 def write_figures(name: str, figures: Mapping[str, object]) -> Path:
     """One object in build/bench/NAME.json, with `machine` and `commit`."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     FIGURES_FOLDER.mkdir(parents=True, exist_ok=True)
     path = FIGURES_FOLDER / f"{name}.json"
-    path.write_text(
-        json.dumps({**figures, "machine": machine_description(), "commit": commit}, indent=2) + "\n"
-    )
+    named = {**figures, "machine": machine_description(), "commit": head_commit()}
+    path.write_text(json.dumps(named, indent=2) + "\n")
     return path

@@ -18,7 +18,8 @@ Nobody speaks: an hour of dishes, rooms, music, noise and telephone tones, in pa
 nonspeech_words_per_hour is what was written for it.
 
 Speech begins and ends where `bench.sound` hears it. Recordings: `EARWITNESS_AUDIO`, a folder with a
-manifest.json. Figures go to build/bench/stream.json.
+manifest.json. Figures go to build/bench/stream.json; with `--only`, those of the other parts stay
+there, and `commits` says of which commit each part is.
 """
 
 import argparse
@@ -28,13 +29,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import BLOCK_S, Corpus, Play, pcm_of, percentile, play_all
 from bench.recordings import Recording, open_recordings
-from bench.scoring import Score, score, tail_words_lost, write_figures
+from bench.scoring import (
+    Score,
+    figures_before,
+    head_commit,
+    score,
+    tail_words_lost,
+    write_figures,
+)
 from bench.sound import RATE_HZ, load_samples, nonspeech, speech_bounds_s
 from bench.speakers import Earwitness
 from client.stream import connect
@@ -47,6 +55,7 @@ from server.wire import Final, Partial
 TAIL_S = 2.0
 GAP_S = 0.8
 GOOD_FINAL_MS = 1000
+PARTS = ("one", "many", "nonspeech")
 SPEECH_KINDS = ("utterance", "long", "telephone", "spontaneous")
 
 
@@ -254,13 +263,22 @@ def _ms(duration_ms: float | None) -> str:
     return "      -" if duration_ms is None else f"{duration_ms:7.0f}"
 
 
+def keep_figures(figures: dict[str, object], parts: Sequence[str]) -> None:
+    """Write them, beside those of the parts that were not measured."""
+    before = figures_before("stream")
+    commits = before.get("commits")
+    kept = commits if isinstance(commits, dict) else {}
+    now = dict.fromkeys(parts, head_commit())
+    write_figures("stream", {**before, **figures, "commits": {**kept, **now}})
+
+
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--streams", type=int, nargs="*", default=[1, 8, 16, 30, 40, 45, 50, 60])
     parser.add_argument("--seconds", type=float, default=60.0, help="length of each stream")
-    parser.add_argument("--only", choices=("one", "many", "nonspeech"))
+    parser.add_argument("--only", choices=PARTS)
     arguments = parser.parse_args()
     settings = load_settings(data_folder=Path("build/bench-data"))
     seal_model(settings)
@@ -280,7 +298,7 @@ def main() -> None:
     if arguments.only in (None, "nonspeech"):
         n_streams, length_s = (4, 30.0) if arguments.quick else (20, 180.0)
         figures |= measure_nonspeech(settings, recordings, n_streams, length_s)
-    write_figures("stream", figures)
+    keep_figures(figures, [arguments.only] if arguments.only else PARTS)
     for name, value in figures.items():
         if not isinstance(value, list):
             print(f"{name:24} {value}")

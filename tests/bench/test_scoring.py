@@ -5,7 +5,14 @@ import json
 import pytest
 
 from bench import scoring
-from bench.scoring import Score, machine_description, score, tail_words_lost, write_figures
+from bench.scoring import (
+    Score,
+    figures_before,
+    machine_description,
+    score,
+    tail_words_lost,
+    write_figures,
+)
 
 
 def test_the_same_words_are_no_errors():
@@ -81,3 +88,10 @@ def test_figures_say_which_machine_and_which_commit(tmp_path, monkeypatch):
     figures = json.loads(path.read_text())
     assert figures == {"wer": 0.25, "machine": machine_description(), "commit": figures["commit"]}
     assert path.name == "stream.json"
+
+
+def test_figures_are_found_again_and_before_the_first_there_are_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "FIGURES_FOLDER", tmp_path / "bench")
+    assert figures_before("stream") == {}
+    write_figures("stream", {"wer": 0.25})
+    assert figures_before("stream")["wer"] == 0.25
