@@ -2,9 +2,9 @@
 
 Every server gets more and more streams, each time on a fresh process that has been warmed, until
 its shown text takes over five seconds to settle in 5 of 100 cases, or it loses one utterance in
-ten. What the columns mean is said in `bench.load`. Figures go to build/bench/compare.json, with
-largest_streams for each: the most whose shown text was settled within a second in 95 of 100 cases,
-nothing lost.
+ten. What the columns mean is said in `bench.load`. Figures go to build/bench/compare.json as each
+server is done, with largest_streams for each: the most whose shown text was settled within a second
+in 95 of 100 cases, nothing lost. With `--only`, those of the other servers stay there.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.load import Corpus, Speaker, play_all
 from bench.peers import PEERS, install, peer_process, write_weights
 from bench.recordings import open_recordings
-from bench.scoring import write_figures
+from bench.scoring import keep_figures
 from bench.speakers import Earwitness
 from bench.stream import GAP_S, GOOD_FINAL_MS, seal_model, server_process, tokens
 from security.weights import open_pack
@@ -80,6 +80,7 @@ def main() -> None:
             return
         rows = climb(name, open_server, speak, corpus, arguments.seconds)
         results[name] = {"version": version, "largest_streams": largest(rows), "levels": rows}
+        keep_figures("compare", {name: results[name]}, [name])
 
     def ours(url: str) -> Speaker:
         return Earwitness(url, new_token)
@@ -88,7 +89,6 @@ def main() -> None:
     for peer in PEERS:
         install(peer)
         measure(peer.name, peer.version, partial(peer_process, peer), peer.speaker)
-    write_figures("compare", results)
     for name, result in results.items():
         assert isinstance(result, dict)
         print(f"{name:18} {result['version']:9} largest_streams {result['largest_streams']}")

@@ -282,8 +282,9 @@ def cpu_seconds(pid: int) -> float:
     """Of a process and the children it has waited for or still has."""
     total = 0.0
     for each in (pid, *children(pid)):
-        fields = Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        if stat := _read(Path(f"/proc/{each}/stat")):
+            fields = stat.rsplit(")", 1)[1].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return total
 
 
@@ -295,14 +296,22 @@ def rss_mib(pid: int, name: str) -> float:
 def children(pid: int) -> list[int]:
     """Of a process, and theirs."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        for child in _read(task / "children").split():
             found += [int(child), *children(int(child))]
     return found
 
 
 def _status_kib(pid: int, name: str) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+    for line in _read(Path(f"/proc/{pid}/status")).splitlines():
         if line.startswith(name + ":"):
             return int(line.split()[1])
     return 0
+
+
+def _read(path: Path) -> str:
+    """Of /proc; nothing if the process or thread has ended since it was listed."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

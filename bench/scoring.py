@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -106,3 +106,14 @@ def write_figures(name: str, figures: Mapping[str, object]) -> Path:
     named = {**figures, "machine": machine_description(), "commit": head_commit()}
     path.write_text(json.dumps(named, indent=2) + "\n")
     return path
+
+
+def keep_figures(name: str, figures: Mapping[str, object], parts: Sequence[str]) -> Path:
+    """Write those of `parts` beside those that are there of other parts; `commits` tells of which
+    commit each part is.
+    """
+    before = figures_before(name)
+    commits = before.get("commits")
+    kept = commits if isinstance(commits, dict) else {}
+    now = dict.fromkeys(parts, head_commit())
+    return write_figures(name, {**before, **figures, "commits": {**kept, **now}})

@@ -29,7 +29,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,11 +37,9 @@ from bench.load import BLOCK_S, Corpus, Play, pcm_of, percentile, play_all
 from bench.recordings import Recording, open_recordings
 from bench.scoring import (
     Score,
-    figures_before,
-    head_commit,
+    keep_figures,
     score,
     tail_words_lost,
-    write_figures,
 )
 from bench.sound import RATE_HZ, load_samples, nonspeech, speech_bounds_s
 from bench.speakers import Earwitness
@@ -263,15 +261,6 @@ def _ms(duration_ms: float | None) -> str:
     return "      -" if duration_ms is None else f"{duration_ms:7.0f}"
 
 
-def keep_figures(figures: dict[str, object], parts: Sequence[str]) -> None:
-    """Write them, beside those of the parts that were not measured."""
-    before = figures_before("stream")
-    commits = before.get("commits")
-    kept = commits if isinstance(commits, dict) else {}
-    now = dict.fromkeys(parts, head_commit())
-    write_figures("stream", {**before, **figures, "commits": {**kept, **now}})
-
-
 def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -298,7 +287,7 @@ def main() -> None:
     if arguments.only in (None, "nonspeech"):
         n_streams, length_s = (4, 30.0) if arguments.quick else (20, 180.0)
         figures |= measure_nonspeech(settings, recordings, n_streams, length_s)
-    keep_figures(figures, [arguments.only] if arguments.only else PARTS)
+    keep_figures("stream", figures, [arguments.only] if arguments.only else PARTS)
     for name, value in figures.items():
         if not isinstance(value, list):
             print(f"{name:24} {value}")

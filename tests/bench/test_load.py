@@ -1,9 +1,23 @@
 """What is shown and when, counted alike for every server."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from bench.load import Play, Sight, Utterance, percentile, revised_share, timed
+from bench.load import (
+    Play,
+    Sight,
+    Utterance,
+    children,
+    cpu_seconds,
+    percentile,
+    revised_share,
+    rss_mib,
+    timed,
+)
 from bench.sound import RATE_HZ, nonspeech, speech_bounds_s
 
 PLAY = [Utterance("the quick brown fox", 1.0, 3.0), Utterance("jumps over it", 4.0, 6.0)]
@@ -92,3 +106,18 @@ def test_sound_without_speech_is_as_long_as_asked_and_the_same_for_the_same_seed
     assert np.abs(sound).max() > 0.05
     assert (sound == nonspeech([], 7, 30.0)).all()
     assert (sound != nonspeech([], 8, 30.0)).any()
+
+
+def test_what_a_server_takes_includes_its_children_and_those_that_ended_take_nothing():
+    command = [sys.executable, "-c", "print('up', flush=True); input()"]
+    own_mib = rss_mib(os.getpid(), "VmRSS")
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        child.stdout.readline()
+        assert child.pid in children(os.getpid())
+        assert rss_mib(child.pid, "VmRSS") > 1
+        assert rss_mib(os.getpid(), "VmRSS") > own_mib
+        child.communicate(b"\n")
+    assert child.pid not in children(os.getpid())
+    assert (children(child.pid), cpu_seconds(child.pid), rss_mib(child.pid, "VmRSS")) == ([], 0, 0)

@@ -8,6 +8,7 @@ from bench import scoring
 from bench.scoring import (
     Score,
     figures_before,
+    keep_figures,
     machine_description,
     score,
     tail_words_lost,
@@ -95,3 +96,14 @@ def test_figures_are_found_again_and_before_the_first_there_are_none(tmp_path, m
     assert figures_before("stream") == {}
     write_figures("stream", {"wer": 0.25})
     assert figures_before("stream")["wer"] == 0.25
+
+
+def test_a_part_measured_alone_leaves_the_others_and_says_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "FIGURES_FOLDER", tmp_path / "bench")
+    monkeypatch.setattr(scoring, "head_commit", lambda: "first")
+    keep_figures("stream", {"wer": 0.25, "cpu": 1.0}, ["one", "many"])
+    monkeypatch.setattr(scoring, "head_commit", lambda: "second")
+    keep_figures("stream", {"cpu": 2.0}, ["many"])
+    figures = figures_before("stream")
+    assert (figures["wer"], figures["cpu"]) == (0.25, 2.0)
+    assert figures["commits"] == {"one": "first", "many": "second"}
