@@ -152,7 +152,8 @@ def encode_start(start: wire.Start) -> str:
     except (wire.WireError, TypeError):
         raise UnusableError(
             "Those settings are not possible: the rate is one of 8000, 16000, 24000, 44100 and "
-            "48000 Hz, the language a code such as en, the end of speech 200 to 3000 ms."
+            "48000 Hz, the language a code such as en, the end of speech 200 to 3000 ms, the "
+            "context at most 2000 characters."
         ) from None
     return frame
 

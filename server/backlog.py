@@ -15,7 +15,9 @@ when the door should.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from annotated_types import Ge, Gt, Interval
 
 from server.audio import SAMPLE_RATE_HZ
 from server.recognition import Urgency, Utterance
@@ -41,7 +43,7 @@ class Key(NamedTuple):
 class BacklogSettings:
     """How much is decoded at a time, and when it is too much."""
 
-    most_utterances: int = 8
+    most_utterances: Annotated[int, Ge(1)] = 8
     """In a batch."""
     likely_hold_s: float = 0.25
     """How long a final to be waits, where finals fill the engine, for its pause to prove itself."""
@@ -51,11 +53,11 @@ class BacklogSettings:
     """
     partial_batch_s: float = 0.15
     """The same for partials, which a final may come upon."""
-    busy_share: float = 0.5
+    busy_share: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Of the engine's time, up to which partials may fill it; finals may take all."""
-    load_window_s: float = 5.0
+    load_window_s: Annotated[float, Gt(0)] = 5.0
     """Time over which the finals' share of the engine is measured."""
-    most_final_share: float = 0.9
+    most_final_share: Annotated[float, Interval(ge=0, le=1)] = 0.9
     """Of the engine's time, taken by finals alone, from which on no new session is taken."""
     most_wait_s: float = 2.0
     """Expected for a new final; beyond it no new session is taken."""

@@ -16,8 +16,14 @@ from security.weights import OnProgress, PackCard, open_pack
 from server.config import Settings
 from server.engines.whisper_ct2 import ENGINE, WhisperCt2
 from server.packs import pack_trust
-from server.recognition import ModelError
-from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, StartError
+from server.recognition import EngineSettingError, ModelError
+from server.start_error import (
+    EXIT_DATA,
+    EXIT_KEYS,
+    EXIT_MODEL,
+    EXIT_SETTINGS,
+    StartError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ async def open_engine(settings: Settings, store: AuditStore, opening: Opening) -
         await store.record(ModelRefused(settings.pack_folder.name, error.reason))
         text = f"{settings.pack_folder}: {error}"
         raise StartError(text, EXIT_MODEL) from None
+    except EngineSettingError as error:
+        raise StartError(str(error), EXIT_SETTINGS) from None
     except ModelError as error:
         await store.record(ModelRefused(settings.pack_folder.name, "not_a_model"))
         raise StartError(f"{settings.pack_folder}: {error}", EXIT_MODEL) from None

@@ -85,6 +85,10 @@ class ModelError(Exception):
     """The opened files are not a model that the engine can run. Constant text, never content."""
 
 
+class EngineSettingError(Exception):
+    """A setting asks for what the engine cannot do on this machine. The text names the setting."""
+
+
 class Recognizer(Protocol):
     """A model in memory. Called from `n_workers` threads at most, never from the event loop."""
 

@@ -15,8 +15,10 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import structlog
+from annotated_types import Gt
 
 from server.backlog import Backlog, BacklogSettings, Key, Request
 from server.recognition import Hypothesis, Recognizer, Urgency, Utterance
@@ -35,7 +37,7 @@ class EngineFailedError(Exception):
 class SchedulerSettings:
     """How much is decoded at a time, when it is too much, and when the engine is given up."""
 
-    batch_limit_s: float = 30.0
+    batch_limit_s: Annotated[float, Gt(0)] = 30.0
     """One batch in the engine; then it counts as hung and is opened again."""
     backlog: BacklogSettings = field(default_factory=BacklogSettings)
 

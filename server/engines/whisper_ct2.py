@@ -7,14 +7,17 @@ invites and sends those to a second decode with more, and at last to one with th
 Decoding is without timestamp tokens; word times come from the cross-attention of the final text
 (`align`), confidence from its token probabilities. A batch is split into groups that CTranslate2
 can take at once: finals or partials, prompts of one length, lengths that do not waste more on
-padding than a batch saves. Refuses: a model without the files it needs, with `ModelError`.
+padding than a batch saves. Refuses: a model without the files it needs, with `ModelError`;
+a setting that this machine has no device for, with `EngineSettingError`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 import ctranslate2
 import numpy as np
+from annotated_types import Ge, Gt
 
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
@@ -29,7 +32,14 @@ from server.engines.whisper_vocabulary import (
 )
 from server.engines.words import group_words, join_pieces
 from server.guards import GuardSettings, judge, token_budget
-from server.recognition import Hypothesis, ModelCard, ModelError, Samples, Utterance
+from server.recognition import (
+    EngineSettingError,
+    Hypothesis,
+    ModelCard,
+    ModelError,
+    Samples,
+    Utterance,
+)
 
 ENGINE = "whisper-ct2"
 FULL_CONTEXT_SAMPLES = 30 * SAMPLE_RATE_HZ
@@ -46,13 +56,13 @@ _MAX_LENGTH_TOKENS = 448
 class WhisperSettings:
     """How to run the model."""
 
-    device: str = "auto"
-    """`cpu`, `cuda`, or `auto`: CUDA where there is any."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: CUDA where there is any."""
     compute_type: str = "auto"
     """`auto`: int8 on the CPU, float16 on CUDA; or any of CTranslate2's."""
-    n_threads: int = 1
+    n_threads: Annotated[int, Ge(1)] = 1
     """A second thread slows a decoder of this size: its steps are too small to share."""
-    n_workers: int | None = None
+    n_workers: Annotated[int, Ge(1)] | None = None
     """Batches at the same time. By default one for each core, up to eight; one on CUDA."""
     padding_ms: int = 4000
     """Silence after a final's audio; less invites loops, more costs time."""
@@ -60,9 +70,9 @@ class WhisperSettings:
     """The same for partials, whose loops are cut."""
     retry_padding_ms: int = 8000
     """The same where a final loops: a third of the cost of the full context, which comes next."""
-    final_beams: int = 5
+    final_beams: Annotated[int, Ge(1)] = 5
     """Beams for finals; partials are decoded greedily."""
-    final_patience: float = 0.6
+    final_patience: Annotated[float, Gt(0)] = 0.6
     """Of the beams, the share whose ends are awaited: the last ones come late or loop."""
     guards: GuardSettings = field(default_factory=GuardSettings)
 
@@ -91,12 +101,13 @@ class WhisperCt2:
             FULL_CONTEXT_SAMPLES,
         )
         device = _device(settings)
+        compute_type = _compute_type(settings, device)
         self.n_workers = _n_workers(settings, device)
         try:
             self._model = ctranslate2.models.Whisper(
                 model_id,
                 device=device,
-                compute_type=_compute_type(settings, device),
+                compute_type=compute_type,
                 intra_threads=settings.n_threads,
                 inter_threads=self.n_workers,
                 files={name: _Readable(content) for name, content in files.items()},
@@ -232,15 +243,22 @@ class WhisperCt2:
 
 
 def _device(settings: WhisperSettings) -> str:
+    has_cuda = ctranslate2.get_cuda_device_count() > 0
+    if settings.device == "cuda" and not has_cuda:
+        raise EngineSettingError("whisper.device: this machine has no CUDA device")
     if settings.device != "auto":
         return settings.device
-    return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    return "cuda" if has_cuda else "cpu"
 
 
 def _compute_type(settings: WhisperSettings, device: str) -> str:
-    if settings.compute_type != "auto":
-        return settings.compute_type
-    return "float16" if device == "cuda" else "int8"
+    if settings.compute_type == "auto":
+        return "float16" if device == "cuda" else "int8"
+    known = ctranslate2.get_supported_compute_types(device)
+    if settings.compute_type not in known:
+        kinds = ", ".join(sorted(known))
+        raise EngineSettingError(f"whisper.compute_type: here auto or one of {kinds}")
+    return settings.compute_type
 
 
 def _n_workers(settings: WhisperSettings, device: str) -> int:

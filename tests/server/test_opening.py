@@ -6,7 +6,7 @@ from security.accepted import read_accepted, write_accepted
 from security.audit_store import AuditStore
 from server.config import Settings, load_settings
 from server.opening import Opening, open_engine
-from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, StartError
+from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_SETTINGS, StartError
 from tests.e2e.conftest import copy_data
 
 
@@ -66,6 +66,14 @@ async def test_versions_that_cannot_be_read_stop_the_start(settings, store):
 async def test_a_key_that_nobody_brings_stops_the_start(settings, store):
     named = load_settings(data_folder=settings.data_folder, packs={"keys": ["env:NOT_SET"]})
     assert (await refusal(named, store)).exit_code == EXIT_KEYS
+
+
+async def test_a_setting_that_this_machine_cannot_keep_is_no_fault_of_the_model(settings, store):
+    asking = load_settings(data_folder=settings.data_folder, whisper={"compute_type": "int3"})
+    error = await refusal(asking, store)
+    assert error.exit_code == EXIT_SETTINGS
+    assert "whisper.compute_type" in str(error)
+    assert await events(store) == []
 
 
 async def test_a_key_of_another_pack_is_refused_and_on_record(settings, store, monkeypatch):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ctranslate2
 import miniaudio
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from bench.sound import load_samples
 from security.weights import open_pack
 from server.engines.whisper_ct2 import WhisperCt2, WhisperSettings
 from server.packs import pack_trust
-from server.recognition import NOTHING_HEARD, ModelError, Utterance
+from server.recognition import NOTHING_HEARD, EngineSettingError, ModelError, Utterance
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,12 @@ def test_a_file_that_is_something_else_is_no_model(files, name):
         WhisperCt2("x", {**files, name: memoryview(b"{}")}, WhisperSettings())
 
 
-def test_a_device_that_is_not_there_is_told(files):
-    with pytest.raises(ModelError):
-        WhisperCt2("x", files, replace(WhisperSettings(), device="abacus"))
+def test_a_device_that_is_not_there_is_told(files, monkeypatch):
+    monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda: 0)
+    with pytest.raises(EngineSettingError, match=r"whisper\.device:"):
+        WhisperCt2("x", files, replace(WhisperSettings(), device="cuda"))
+
+
+def test_a_type_that_the_device_does_not_compute_in_is_told(files):
+    with pytest.raises(EngineSettingError, match=r"whisper\.compute_type: .*int8"):
+        WhisperCt2("x", files, replace(WhisperSettings(), compute_type="int3"))
