@@ -7,7 +7,8 @@ belongs to the word before it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from server.recognition import Word
 
@@ -23,6 +24,24 @@ class Piece:
     start_sample: int
     end_sample: int
     probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimedText:
+    """Some characters and where in the audio they are said."""
+
+    text: str
+    start_sample: int
+    end_sample: int
+
+    def characters(self) -> "list[TimedText]":
+        """One by one, each as long as the others."""
+        n_samples, n = self.end_sample - self.start_sample, len(self.text)
+        bounds = [self.start_sample + n_samples * index // n for index in range(n + 1)]
+        return [
+            TimedText(character, start, end)
+            for character, start, end in zip(self.text, bounds, bounds[1:], strict=False)
+        ]
 
 
 def word_separator(language: str | None) -> str:
@@ -63,6 +82,37 @@ def group_words(pieces: Sequence[Piece], language: str | None) -> tuple[Word, ..
         else:
             groups[-1].append(piece)
     return tuple(_word(group) for group in groups if "".join(p.text for p in group).strip())
+
+
+def with_estimated_times(words: Sequence[Word], n_samples: int) -> tuple[Word, ...]:
+    """Spread over the audio, each for as long as it is written."""
+    lengths = [len(word.text) + 1 for word in words]
+    ends = [n_samples * end // sum(lengths) for end in accumulate(lengths)]
+    return tuple(
+        replace(word, start_sample=start, end_sample=end)
+        for word, start, end in zip(words, [0, *ends], ends, strict=False)
+    )
+
+
+def with_times_of(words: Sequence[Word], spans: Sequence[TimedText]) -> tuple[Word, ...]:
+    """Each from where its first character lies to where its last one does.
+
+    `spans` are the same text cut elsewhere, without some of its characters.
+    """
+    characters = [character for span in spans for character in span.characters()]
+    timed: list[Word] = []
+    at, now_sample = 0, 0
+    for word in words:
+        first = at
+        for character in word.text:
+            if at < len(characters) and characters[at].text == character:
+                at += 1
+        if at > first:
+            begins, now_sample = characters[first].start_sample, characters[at - 1].end_sample
+        else:
+            begins = now_sample
+        timed.append(replace(word, start_sample=begins, end_sample=now_sample))
+    return tuple(timed)
 
 
 def _word(group: list[Piece]) -> Word:

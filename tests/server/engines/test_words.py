@@ -1,6 +1,14 @@
 """Tokens to words."""
 
-from server.engines.words import Piece, group_words, join_pieces
+from server.engines.words import (
+    Piece,
+    TimedText,
+    group_words,
+    join_pieces,
+    with_estimated_times,
+    with_times_of,
+)
+from server.recognition import Word
 
 
 def pieces(*texts):
@@ -50,3 +58,47 @@ def test_tokens_are_held_until_they_make_whole_characters():
 def test_a_character_that_is_never_finished_is_given_out_at_the_end():
     joined = join_pieces([1], [0, 10], [0.9], lambda tokens: "\ufffd")
     assert joined == [Piece("\ufffd", 0, 10, 0.9)]
+
+
+# --- times that come from elsewhere ---
+
+
+def untimed(*texts):
+    return [Word(text, 0, 0, 0.5) for text in texts]
+
+
+def spans(words):
+    return [(word.start_sample, word.end_sample) for word in words]
+
+
+def test_estimated_times_are_as_long_as_the_words_and_fill_the_audio():
+    assert spans(with_estimated_times(untimed("a", "one", "a"), 800)) == [
+        (0, 200),
+        (200, 600),
+        (600, 800),
+    ]
+
+
+def test_no_words_have_no_times():
+    assert with_estimated_times([], 800) == ()
+    assert with_times_of([], [TimedText("a", 0, 100)]) == ()
+
+
+def test_words_lie_where_their_characters_do():
+    heard = [TimedText("The", 100, 400), TimedText("fox", 500, 800)]
+    assert spans(with_times_of(untimed("The,", "fox."), heard)) == [(100, 400), (500, 800)]
+
+
+def test_a_word_of_several_aligned_characters_reaches_from_the_first_to_the_last():
+    heard = [TimedText("今", 0, 100), TimedText("天", 150, 250), TimedText("好", 300, 400)]
+    assert spans(with_times_of(untimed("今天", "好"), heard)) == [(0, 250), (300, 400)]
+
+
+def test_words_that_share_what_was_aligned_share_its_time():
+    heard = [TimedText("東京都", 0, 300)]
+    assert spans(with_times_of(untimed("東", "京都"), heard)) == [(0, 100), (100, 300)]
+
+
+def test_a_word_that_was_not_aligned_takes_no_time():
+    heard = [TimedText("a", 0, 100), TimedText("b", 200, 300)]
+    assert spans(with_times_of(untimed("a", "$", "b"), heard)) == [(0, 100), (100, 100), (200, 300)]

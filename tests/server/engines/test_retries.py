@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from server.engines.whisper_retries import LAST, transcribe
+from server.engines.retries import Retries, transcribe
 from server.guards import GuardSettings, Verdict
 from server.recognition import NOTHING_HEARD, Hypothesis, Utterance, Word
 
-GUARDS = GuardSettings()
-MOST_SAMPLES = 28 * 16_000
+RETRIES = Retries(GuardSettings(), most_samples=28 * 16_000, last_attempt=2)
 
 
 class FakeDecoder:
@@ -47,7 +46,7 @@ def said(text, verdict=Verdict.FIT, times_s=None, language="en", **about):
 
 
 def heard(batch, decoder):
-    return transcribe(batch, decoder, MOST_SAMPLES, GUARDS)
+    return transcribe(batch, decoder, RETRIES)
 
 
 def test_what_is_fit_is_decoded_once():
@@ -67,7 +66,7 @@ def test_what_the_second_attempt_leaves_has_the_full_context_at_last():
     loop = said("no no no no", Verdict.LOOPING)
     decoder = FakeDecoder({1: [loop, loop, said("no")]})
     assert heard([marked(1)], decoder)[0].text == "no"
-    assert [attempt for attempt, _ in decoder.calls] == [0, 1, LAST]
+    assert [attempt for attempt, _ in decoder.calls] == [0, 1, 2]
 
 
 def test_a_language_that_was_heard_once_is_not_looked_for_again():

@@ -3,7 +3,8 @@
 What the guard doubts is decoded again with more context, at last with all there is, or in halves.
 All that waits for the same context goes into one batch, whoever's it is and whether whole or half:
 halves begin with the least context, so that what they leave joins what waited for more. A final is
-never given up for being doubted while anything was heard in it. Nothing here knows a model.
+never given up for being doubted while anything was heard in it. An engine that has
+no more context to give is asked once and then for halves. Nothing here knows a model.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +19,18 @@ from server.recognition import NOTHING_HEARD, Hypothesis, Samples, Utterance
 
 Heard = tuple[Hypothesis, Verdict]
 Decode = Callable[[Sequence[Utterance], int], list[Heard]]
-"""Decodes each utterance once; the number says how much context, from 0 to `LAST`."""
+"""Decodes each utterance once; the number says how much context, from 0 to the last attempt's."""
 
-LAST = 2
-"""The attempt with the full context."""
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """What an engine can do for what its guard doubts."""
+
+    guards: GuardSettings
+    most_samples: int
+    """Longer utterances are heard in parts."""
+    last_attempt: int
+    """The one with the full context; 0 for an engine whose context is always full."""
 
 
 @dataclass(slots=True)
@@ -64,11 +73,9 @@ class _Part:
         return _joined(left, right, self.cut_sample)
 
 
-def transcribe(
-    batch: Sequence[Utterance], decode: Decode, most_samples: int, guards: GuardSettings
-) -> list[Hypothesis]:
-    """One hypothesis for each utterance, in order; those over `most_samples` are heard in parts."""
-    parts = [_Part(utterance, most_samples) for utterance in batch]
+def transcribe(batch: Sequence[Utterance], decode: Decode, retries: Retries) -> list[Hypothesis]:
+    """One hypothesis for each utterance, in order."""
+    parts = [_Part(utterance, retries.most_samples) for utterance in batch]
     while True:
         waiting = [leaf for part in parts for leaf in part.leaves() if leaf.heard is None]
         if not waiting:
@@ -77,10 +84,10 @@ def transcribe(
         now = [part for part in waiting if part.attempt == attempt]
         decoded = decode([part.utterance for part in now], attempt)
         for part, (hypothesis, verdict) in zip(now, decoded, strict=True):
-            _settle(part, hypothesis, verdict, guards)
+            _settle(part, hypothesis, verdict, retries)
 
 
-def _settle(part: _Part, hypothesis: Hypothesis, verdict: Verdict, guards: GuardSettings) -> None:
+def _settle(part: _Part, hypothesis: Hypothesis, verdict: Verdict, retries: Retries) -> None:
     """Take it, cut the part in halves, or let it wait for more context."""
     match verdict:
         case Verdict.FIT:
@@ -92,18 +99,17 @@ def _settle(part: _Part, hypothesis: Hypothesis, verdict: Verdict, guards: Guard
         case Verdict.SPARSE:
             part.cut(hypothesis.language)
         case Verdict.SUSPECT | Verdict.LOOPING:
-            _settle_repeat(part, hypothesis, verdict, guards)
+            _settle_repeat(part, hypothesis, verdict, retries)
 
 
-def _settle_repeat(
-    part: _Part, hypothesis: Hypothesis, verdict: Verdict, guards: GuardSettings
-) -> None:
+def _settle_repeat(part: _Part, hypothesis: Hypothesis, verdict: Verdict, retries: Retries) -> None:
+    guards, is_first = retries.guards, part.attempt < min(1, retries.last_attempt)
     said = without_unsaid_repeat(hypothesis)
     if said is None and verdict is Verdict.SUSPECT:  # people do say things twice
         part.heard = hypothesis
-    elif said is not None and part.attempt:  # the first time, a sign that the context was too short
+    elif said is not None and not is_first:  # the first time, a sign of too short a context
         part.heard = said
-    elif part.attempt < LAST:
+    elif part.attempt < retries.last_attempt:
         part.attempt += 1
         part.utterance = replace(
             part.utterance, language=part.utterance.language or hypothesis.language
@@ -126,7 +132,12 @@ def _joined(left: Hypothesis, right: Hypothesis, cut_sample: int) -> Hypothesis:
     )
     heard = left if left.text else right
     texts = [text for text in (left.text, right.text) if text]
-    return replace(heard, text=word_separator(heard.language).join(texts), words=left.words + moved)
+    return replace(
+        heard,
+        text=word_separator(heard.language).join(texts),
+        words=left.words + moved,
+        are_times_estimated=left.are_times_estimated or right.are_times_estimated,
+    )
 
 
 def _quietest_sample(samples: Samples) -> int:
