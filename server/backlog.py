@@ -43,8 +43,8 @@ class Key(NamedTuple):
 class BacklogSettings:
     """How much is decoded at a time, and when it is too much."""
 
-    most_utterances: Annotated[int, Ge(1)] = 8
-    """In a batch."""
+    most_utterances: Annotated[int, Ge(1)] | None = None
+    """In a batch; None: as many as the engine takes."""
     likely_hold_s: float = 0.25
     """How long a final to be waits, where finals fill the engine, for its pause to prove itself."""
     final_batch_s: float = 0.3
@@ -125,10 +125,15 @@ class _Line:
 
 
 class Backlog:
-    """What waits for one engine that runs `n_workers` batches at a time."""
+    """What waits for one engine that runs `n_workers` batches at a time, each of up to
+    `most_utterances`.
+    """
 
-    def __init__(self, settings: BacklogSettings, n_workers: int = 1) -> None:
+    def __init__(
+        self, settings: BacklogSettings, n_workers: int = 1, most_utterances: int = 8
+    ) -> None:
         self._settings = settings
+        self._most_utterances = settings.most_utterances or most_utterances
         self._n_workers = n_workers
         self._lines = {urgency: _Line() for urgency in Urgency}
         self._engine_s_per_sample = {True: 7e-3 / SAMPLE_RATE_HZ, False: 3e-3 / SAMPLE_RATE_HZ}
@@ -251,7 +256,7 @@ class Backlog:
             if batch and self._expected_s([*batch, request]) > limit_s:
                 break
             batch.append(request)
-            if len(batch) == self._settings.most_utterances:
+            if len(batch) == self._most_utterances:
                 break
         return batch
 

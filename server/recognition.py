@@ -40,6 +40,10 @@ class Utterance:
     """Words that may be said, or text that came before, to be spelt like that; the engine uses as
     much of the end as it can.
     """
+    before: "Hypothesis | None" = field(default=None, repr=False)
+    """What was heard when less of this had been said, for a partial to go on from. An engine may
+    take no notice.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Hypothesis:
     no_speech_probability: float = 0.0
     mean_log_probability: float = 0.0
     """Natural logarithm, over the tokens of the text."""
+    are_times_estimated: bool = False
+    """By the length of the words: nobody has looked where they lie in the audio."""
 
 
 NOTHING_HEARD = Hypothesis(text="")
@@ -95,6 +101,11 @@ class Recognizer(Protocol):
     @property
     def n_workers(self) -> int:
         """Batches that it runs at the same time."""
+        ...
+
+    @property
+    def most_utterances(self) -> int:
+        """In a batch that it runs well."""
         ...
 
     @property

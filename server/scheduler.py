@@ -72,7 +72,7 @@ class Scheduler:
         self._settings = settings
         self._reopen = reopen
         self._clock = clock
-        self._backlog = Backlog(settings.backlog, engine.n_workers)
+        self._backlog = Backlog(settings.backlog, engine.n_workers, engine.most_utterances)
         self._futures: dict[int, asyncio.Future[Hypothesis]] = {}
         self._workers: list[_Worker] = []
         self._numbers = itertools.count()

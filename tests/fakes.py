@@ -69,6 +69,7 @@ class FakeRecognizer:
     answer: Callable[[Utterance], Hypothesis] = hear
     card: ModelCard = MODEL
     n_workers: int = 1
+    most_utterances: int = 8
     heard: list[Utterance] = field(default_factory=list)
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:

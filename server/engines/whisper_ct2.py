@@ -22,8 +22,8 @@ from annotated_types import Ge, Gt
 from server.audio import SAMPLE_RATE_HZ, samples_from_ms
 from server.engines import mel
 from server.engines.processor import usable_cores
+from server.engines.retries import Heard, Retries, transcribe
 from server.engines.whisper_groups import alignable, groups_of
-from server.engines.whisper_retries import Heard, transcribe
 from server.engines.whisper_vocabulary import (
     ENGLISH,
     WhisperVocabulary,
@@ -48,6 +48,7 @@ _ENCODER_STEP_SAMPLES = 2 * mel.HOP_SAMPLES
 _CONTEXT_STEP_SAMPLES = SAMPLE_RATE_HZ
 """Few lengths make blocks of few sizes, which fit where others were: memory stays as it is."""
 _MOST_WORKERS = 8
+_MOST_UTTERANCES = 8
 _MAX_LENGTH_TOKENS = 448
 """Whisper's decoder has this many positions, prompt included."""
 
@@ -91,6 +92,8 @@ class _Readable:
 class WhisperCt2:
     """One Whisper model in memory; keeps `Recognizer`."""
 
+    most_utterances = _MOST_UTTERANCES
+
     def __init__(
         self, model_id: str, files: Mapping[str, memoryview], settings: WhisperSettings
     ) -> None:
@@ -99,6 +102,11 @@ class WhisperCt2:
             samples_from_ms(settings.padding_ms),
             samples_from_ms(settings.retry_padding_ms),
             FULL_CONTEXT_SAMPLES,
+        )
+        self._retries = Retries(
+            settings.guards,
+            most_samples=FULL_CONTEXT_SAMPLES - self._paddings_samples[0],
+            last_attempt=len(self._paddings_samples) - 1,
         )
         device = _device(settings)
         compute_type = _compute_type(settings, device)
@@ -123,8 +131,7 @@ class WhisperCt2:
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
         """See `Recognizer`. May be called from `n_workers` threads at a time."""
-        most_samples = FULL_CONTEXT_SAMPLES - self._paddings_samples[0]
-        return transcribe(batch, self._decode, most_samples, self._settings.guards)
+        return transcribe(batch, self._decode, self._retries)
 
     def _decode(self, batch: Sequence[Utterance], attempt: int) -> list[Heard]:
         """Each utterance once, in as few groups as pays."""

@@ -25,6 +25,7 @@ class HeldRecognizer:
 
     n_workers: int = 1
     card = MODEL
+    most_utterances = 8
     answer: Callable[[int], None] = lambda n_samples: None
     """What happens when an utterance of so many samples is heard; may raise."""
     may_work: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))

@@ -73,6 +73,7 @@ class Engine:
     deeds: dict[int, list[Deed]]
     """By request; each is done once."""
     card = MODEL
+    most_utterances = 8
     may_end: threading.Event = field(default_factory=threading.Event)
     hung: list[set[int]] = field(default_factory=list)
     """The requests of each batch that hangs."""
