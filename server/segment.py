@@ -35,6 +35,8 @@ class Segment:
     _heard: Hypothesis | None = None
     """The candidate's hypothesis."""
     _agreement: LocalAgreement = field(default_factory=LocalAgreement)
+    heard_so_far: Hypothesis | None = None
+    """The newest that was shown."""
 
     @property
     def has_candidate(self) -> bool:
@@ -82,6 +84,7 @@ class Segment:
         if end_sample is None or not hypothesis.text:
             return None
         self._end_samples = {r: end for r, end in self._end_samples.items() if r > revision}
+        self.heard_so_far = hypothesis
         caption = self._agreement.receive_text(hypothesis.text)
         return Partial(
             segment=self.number,
@@ -106,6 +109,7 @@ class Segment:
             language=heard.language,
             confidence=round(sum(probabilities) / len(probabilities), 3) if probabilities else 0.0,
             words=[self._word_event(word) for word in heard.words],
+            word_times="estimated" if heard.are_times_estimated else "measured",
         )
 
     def _word_event(self, word: Word) -> WordEvent:

@@ -3,9 +3,10 @@ events out.
 
 The order of things is the audio's, not the clock's: when a partial is asked for depends on how
 much was said, so the same bytes give the same requests however they were cut and whenever they
-came. A final that was decoded while its silence was still being waited for goes out the moment the
-segment ends. Finals leave in the order of their segments. A segment's partials are asked for
-whether or not the one before has come: whoever answers takes the newest.
+came; only what a partial may go on from is what has been heard by then. A final that was decoded
+while its silence was still being waited for goes out the moment the segment ends. Finals leave in
+the order of their segments. A segment's partials are asked for whether or not the one before has
+come: whoever answers takes the newest.
 """
 
 from collections import OrderedDict
@@ -277,7 +278,8 @@ class Track:
     ) -> None:
         samples = self._buffer.read(Span(segment.start_sample, end_sample))
         is_final = urgency is not Urgency.PARTIAL
-        utterance = Utterance(samples, is_final, self._language, self._context)
+        before = None if is_final else segment.heard_so_far
+        utterance = Utterance(samples, is_final, self._language, self._context, before)
         self._actions.append(Transcribe(segment.number, revision, utterance, urgency))
 
     # --- hypotheses to events ---

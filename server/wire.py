@@ -137,6 +137,8 @@ class Final(msgspec.Struct, frozen=True, tag_field="type", tag="final"):
     confidence: float
     """Mean of the words' confidences; 0 when there are none."""
     words: list[WordEvent]
+    word_times: Literal["measured", "estimated"] = "measured"
+    """Estimated: by the length of the words, where the engine cannot tell."""
 
 
 class Usage(msgspec.Struct, frozen=True):

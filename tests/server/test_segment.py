@@ -1,5 +1,7 @@
 """One stretch of speech from its first request to its final."""
 
+from dataclasses import replace
+
 import pytest
 
 from server.recognition import Hypothesis, Word
@@ -128,6 +130,16 @@ def test_a_final_that_failed_loses_words():
     assert not closed.receive_failure(revision)
 
 
+def test_what_was_shown_last_is_what_a_caption_may_go_on_from():
+    opened = segment()
+    first, second, third = (opened.ask(at) for at in (32_000, 40_000, 48_000))
+    assert opened.heard_so_far is None
+    opened.take_caption(second, heard("one two"))
+    opened.take_caption(first, heard("one"))
+    opened.take_caption(third, heard(""))
+    assert opened.heard_so_far == heard("one two")
+
+
 # --- the final ---
 
 
@@ -153,3 +165,9 @@ def test_a_first_word_never_ends_before_it_begins():
 def test_the_confidence_of_a_final_is_the_mean_of_its_words():
     assert final_of(heard("one two")).confidence == 0.55
     assert final_of(Hypothesis("")).confidence == 0.0
+
+
+def test_times_that_nobody_measured_are_said_to_be_estimated():
+    assert final_of(heard("one two")).word_times == "measured"
+    estimated = replace(heard("one two"), are_times_estimated=True)
+    assert final_of(estimated).word_times == "estimated"

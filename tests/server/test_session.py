@@ -26,6 +26,7 @@ from tests.fakes import (
     START,
     STOP,
     ManualClock,
+    hear,
     new_session,
     new_shell,
     silence,
@@ -59,6 +60,15 @@ def test_a_stretch_of_speech_is_told_from_its_start_to_its_final():
     assert re.fullmatch(r"(w5 ){7,9}w5", final.text)
     assert 0 < final.start_ms < 600
     assert 2600 <= final.end_ms <= 2900
+
+
+def test_a_caption_may_go_on_from_the_one_before_and_a_final_may_not():
+    shell = new_shell().audio(silence(600) + speech(3000) + silence(900))
+    asked = [each for each in shell.recognizer.heard if not each.is_final]
+    assert asked[0].before is None
+    assert [each.before for each in asked[1:]] == [hear(each) for each in asked[:-1]]
+    finals = [each for each in shell.recognizer.heard if each.is_final]
+    assert [each.before for each in finals] == [None]
 
 
 def test_the_words_of_a_final_lie_inside_it_and_ascend():
