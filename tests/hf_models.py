@@ -13,32 +13,80 @@ SPECIAL = {
 }
 ENDS = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
 WHISPER_PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
-CHAT_TEMPLATE = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% endfor %}"
+CHAT_TEMPLATE = (
+    "{%- set ns = namespace(system_text='') -%}"
+    "{%- for m in messages if m.role == 'system' -%}"
+    "{%- for c in m.content if c.type == 'text' -%}"
+    "{%- set ns.system_text = ns.system_text + c.text -%}"
+    "{%- endfor -%}{%- endfor -%}"
+    "{%- set ns2 = namespace(audio_tokens='') -%}"
+    "{%- for m in messages -%}{%- for c in m.content -%}"
+    "{%- if c.type == 'audio' or 'audio' in c -%}"
+    "{%- set ns2.audio_tokens = ns2.audio_tokens + '<|audio_start|><|audio_pad|><|audio_end|>' -%}"
+    "{%- endif -%}{%- endfor -%}{%- endfor -%}"
+    "{{- '<|im_start|>system\n' + ns.system_text + '<|im_end|>\n' -}}"
+    "{{- '<|im_start|>user\n' + ns2.audio_tokens + '<|im_end|>\n' -}}"
+    "{%- for m in messages if m.role == 'assistant' -%}"
+    "{{- '<|im_start|>assistant\n' -}}"
+    "{%- for c in m.content if c.type == 'text' -%}{{- c.text -}}{%- endfor -%}"
+    "{{- '<|im_end|>\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+)
+"""As Qwen3-ASR's: what the system says, the audio, and what the assistant begins with."""
 
 
-def write_qwen3_asr(folder: Path, shard_bytes: int | None = None) -> Path:
-    """A folder of the shape of Qwen3-ASR, of half a megabyte; in shards if they have a size."""
+ALIGNER_TEMPLATE = (
+    "{%- for m in messages -%}{%- for c in m.content -%}"
+    "{%- if c.type == 'audio' -%}{{- '<|audio_start|><|audio_pad|><|audio_end|>' -}}"
+    "{%- else -%}{{- c.text + '<timestamp><timestamp>' -}}{%- endif -%}"
+    "{%- endfor -%}{%- endfor -%}"
+)
+"""The audio, and two marks after each word."""
+
+
+def qwen3_asr_model(
+    dtype: torch.dtype = torch.float32,
+) -> transformers.Qwen3ASRForConditionalGeneration:
+    """Of the shape of Qwen3-ASR, with half a million random weights that have a lot to say."""
     _start()
-    model = transformers.Qwen3ASRForConditionalGeneration(_qwen3_asr_config()).to(torch.bfloat16)
-    model.save_pretrained(folder, **({"max_shard_size": shard_bytes} if shard_bytes else {}))
-    processor = transformers.Qwen3ASRProcessor(
+    model = transformers.Qwen3ASRForConditionalGeneration(_qwen3_asr_config())
+    _make_talkative(model)
+    model.generation_config = transformers.GenerationConfig(eos_token_id=[2], pad_token_id=0)
+    return model.to(dtype).eval()
+
+
+def qwen3_asr_processor(template: str = CHAT_TEMPLATE) -> transformers.Qwen3ASRProcessor:
+    return transformers.Qwen3ASRProcessor(
         feature_extractor=transformers.Qwen3ASRFeatureExtractor(feature_size=128),
         tokenizer=transformers.PreTrainedTokenizerFast(
             tokenizer_object=small_tokenizer(),
             extra_special_tokens=SPECIAL,
             **ENDS,
         ),
-        chat_template=CHAT_TEMPLATE,
+        chat_template=template,
     )
-    processor.save_pretrained(folder)
+
+
+def write_qwen3_asr(
+    folder: Path, shard_bytes: int | None = None, dtype: torch.dtype = torch.bfloat16
+) -> Path:
+    """A folder of the shape of Qwen3-ASR, in shards if they have a size."""
+    shards = {"max_shard_size": shard_bytes} if shard_bytes else {}
+    qwen3_asr_model(dtype).save_pretrained(folder, **shards)
+    qwen3_asr_processor().save_pretrained(folder)
     return folder
 
 
 def write_aligner(folder: Path) -> Path:
-    """A forced aligner of the same shape, without a processor."""
+    """A forced aligner of the same shape."""
     _start()
-    model = transformers.Qwen3ASRForTokenClassification(_qwen3_asr_config())
+    config = _qwen3_asr_config()
+    config.num_labels = 50
+    model = transformers.Qwen3ASRForTokenClassification(config)
+    _make_talkative(model)
     model.to(torch.bfloat16).save_pretrained(folder)
+    qwen3_asr_processor(ALIGNER_TEMPLATE).save_pretrained(folder)
     return folder
 
 
@@ -77,6 +125,13 @@ def _start() -> None:
     torch.manual_seed(7)
 
 
+def _make_talkative(model: transformers.PreTrainedModel) -> None:
+    """Weights as they are made at first say one thing for ever."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            parameter.data.normal_(0, 0.1 if "embed" in name else 0.5)
+
+
 def _qwen3_asr_config() -> transformers.Qwen3ASRConfig:
     audio = {
         "encoder_layers": 2,
@@ -94,12 +149,17 @@ def _qwen3_asr_config() -> transformers.Qwen3ASRConfig:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "head_dim": 16,
-        "vocab_size": 400,
+        "vocab_size": 296,
         "max_position_embeddings": 512,
         "tie_word_embeddings": True,
     }
     return transformers.Qwen3ASRConfig(
-        audio_config=audio, text_config=text, audio_token_id=4, pad_token_id=0, eos_token_id=[2]
+        audio_config=audio,
+        text_config=text,
+        audio_token_id=4,
+        pad_token_id=0,
+        eos_token_id=[2],
+        timestamp_token_id=7,
     )
 
 
@@ -109,6 +169,7 @@ def small_tokenizer() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<asr_text>", *SPECIAL.values()]
+    special.append("<timestamp>")
     trainer = trainers.BpeTrainer(
         vocab_size=300,
         special_tokens=special,

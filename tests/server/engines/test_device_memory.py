@@ -36,7 +36,9 @@ def opened_on(device, settings):
 
     try:
         pack = open_pack(
-            settings.pack_folder, pack_trust(settings), places={"model.safetensors": place}
+            settings.pack_folder,
+            pack_trust(settings),
+            prepare=lambda card: {"model.safetensors": place},
         )
     except PackError:
         return None, places[0].tensor

@@ -12,8 +12,9 @@ from safetensors.torch import load, save  # noqa: E402
 from security.weights import open_pack  # noqa: E402
 from server.config import load_settings  # noqa: E402
 from server.engines.hf_folder import load_model, load_processor, load_tokenizer  # noqa: E402
+from server.model_folder import engine_of  # noqa: E402
 from server.packs import make_pack_keys, pack_trust  # noqa: E402
-from server.provision import engine_of, seal  # noqa: E402
+from server.provision import seal  # noqa: E402
 from server.recognition import ModelError  # noqa: E402
 from tests.hf_models import (  # noqa: E402
     files_in,
@@ -255,7 +256,7 @@ def test_a_feature_extractor_in_a_file_of_its_own_is_found(qwen):
         {"auto_map": {"AutoModel": "evil.Model"}},
         {"model_type": "bert"},
         {"model_type": None},
-        {"text_config": {"model_type": "qwen3", "hidden_size": 64, "vocab_size": 400}},
+        {"text_config": {"model_type": "qwen3", "hidden_size": 64, "vocab_size": 296}},
         {"audio_config": 3},
         {"tie_word_embeddings": False},
         {"architectures": [["Qwen3ASRForConditionalGeneration"]]},
