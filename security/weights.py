@@ -41,10 +41,6 @@ OnProgress: TypeAlias = Callable[[int, int], None]
 _MOST_THREADS = 4
 
 
-Places: TypeAlias = Mapping[str, Callable[[int], Destination]]
-"""By file name, what makes its destination, given its length in bytes."""
-
-
 @dataclass(frozen=True, slots=True)
 class PackCard:
     """What a pack says of itself, all of it proven."""
@@ -58,6 +54,12 @@ class PackCard:
     """Of the key that opened it."""
     sizes: Mapping[str, int]
     """Bytes of each file, by name."""
+
+
+Places: TypeAlias = Mapping[str, Callable[[int], Destination]]
+"""By file name, what makes its destination, given its length in bytes."""
+Prepare: TypeAlias = Callable[[PackCard], Places]
+"""Called before any file is opened; may raise what it likes to have none opened."""
 
 
 class OpenedPack:
@@ -102,15 +104,17 @@ def open_pack(
     pack_dir: Path,
     trust: PackTrust,
     on_progress: OnProgress | None = None,
-    places: Places | None = None,
+    prepare: Prepare | None = None,
 ) -> OpenedPack:
     """Open the pack into memory.
 
-    Files named in `places` go there and belong to the caller; the rest are in the `OpenedPack`.
+    Files that `prepare` names go to its places and belong to the caller; the rest are in the
+    `OpenedPack`.
     Raises PackError, KekError, and MemoryError if there is no room for it.
     """
-    elsewhere = places or {}
     with unlocked_pack(pack_dir, trust) as pack, ExitStack() as undo:
+        card = _card_of(pack)
+        elsewhere = prepare(card) if prepare else {}
         memory: dict[str, PrivateMemory] = {}
         destinations: list[Destination] = []
         for file in pack.files:
@@ -123,7 +127,7 @@ def open_pack(
             destinations.append(destination)
         _Opening(pack.files, destinations, on_progress).run()
         undo.pop_all()
-        return OpenedPack(_card_of(pack), memory)
+        return OpenedPack(card, memory)
 
 
 def verify_pack(

@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from security.tokens import TokenPolicy
 from server.connection import ConnectionSettings
+from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.scheduler import SchedulerSettings
 from server.session import SessionSettings
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     whisper: WhisperSettings = WhisperSettings()
+    transformers: TransformersSettings = TransformersSettings()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -110,8 +112,8 @@ class Settings(BaseSettings):
             faults.append("listen.port: 0 to 65535")
         if self.connection.outbox_events == 0:  # a queue of no size has no end
             faults.append("connection.outbox_events: at least 1")
-        if Path(self.model).name != self.model or self.model.startswith(".") or not self.model:
-            faults.append("model: a name, not a path")
+        names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
+        faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -169,6 +171,11 @@ class Settings(BaseSettings):
 
 
 DETECTORS = ("silero", "webrtc")
+
+
+def _is_path(name: str | None) -> bool:
+    """Whether it is anything but the name of something in a folder."""
+    return name is not None and (Path(name).name != name or name.startswith(".") or not name)
 
 
 def load_settings(file: Path | None = None, **overrides: object) -> Settings:

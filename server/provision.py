@@ -14,7 +14,6 @@ from pathlib import Path
 import miniaudio
 
 from security.accepted import read_accepted
-from security.errors import SealError
 from security.keys import create_signing_key
 from security.sealing import Source, seal_pack
 from security.weights import OnProgress
@@ -75,15 +74,6 @@ def seal(
         seal=pack_seal(settings),
         on_progress=on_progress,
     )
-
-
-def engine_of(files: Mapping[str, Source]) -> str:
-    """Which engine reads a folder of these files. Raises SealError."""
-    if "model.bin" in files:
-        return ENGINE
-    if "config.json" in files and any(name.endswith(".safetensors") for name in files):
-        return "transformers"
-    raise SealError("the folder holds neither model.bin (CTranslate2) nor *.safetensors")
 
 
 def demo_recording(settings: Settings) -> Path:

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,13 @@ def live_server(
 ) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("live") / "data"
     copy_data(embedded_model_pack, folder)
-    settings = load_settings(data_folder=folder, listen={"port": 0})
+    with serving(load_settings(data_folder=folder, listen={"port": 0})) as server:
+        yield server
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[LiveServer]:
+    """A server of these settings."""
     started, stop = threading.Event(), asyncio.Event()
     servers: list[LiveServer] = []
 

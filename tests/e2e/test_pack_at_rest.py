@@ -16,8 +16,9 @@ import pytest
 
 from security.weights import open_pack
 from server.config import load_settings
+from server.model_folder import engine_of
 from server.packs import make_pack_keys, pack_trust
-from server.provision import engine_of, seal
+from server.provision import seal
 from tests.e2e.conftest import copy_data
 from tests.e2e.pack_children import NEW, OLD, Killed
 from tests.e2e.tracing import ROOT, traced

@@ -404,7 +404,7 @@ class Laboratory:
 
         try:
             places = {name: place(plain) for name, plain in FILES.items()}
-            open_pack(self.pack_dir, TRUST, places=places)
+            open_pack(self.pack_dir, TRUST, prepare=lambda card: places)
         except PackError as error:
             faults = [] if str(error) == PackError.TEXT else ["said another text"]
         except Exception as error:  # noqa: BLE001 (whatever it is, the seed is to be told)

@@ -181,7 +181,7 @@ def test_progress_grows_and_ends_at_the_whole(sealed_once, open_it):
 
 def test_files_go_where_the_caller_wants_them_and_are_no_longer_the_pack_s(sealed_once):
     made, places = places_for()
-    with open_pack(sealed_once, trust_of(), places=places) as pack:
+    with open_pack(sealed_once, trust_of(), prepare=lambda card: places) as pack:
         assert pack.files == {}
         assert pack.card.sizes == SIZES
     assert {name: bytes(place.content) for name, place in made.items()} == FILES
@@ -190,20 +190,22 @@ def test_files_go_where_the_caller_wants_them_and_are_no_longer_the_pack_s(seale
 def test_files_that_nobody_wants_elsewhere_stay_in_the_pack(sealed_once):
     made, places = places_for()
     only = {"model.bin": places["model.bin"]}
-    with open_pack(sealed_once, trust_of(), places=only) as pack:
+    with open_pack(sealed_once, trust_of(), prepare=lambda card: only) as pack:
         assert set(pack.files) == set(FILES) - {"model.bin"}
     assert bytes(made["model.bin"].content) == FILES["model.bin"]
     assert "wipe" not in made["model.bin"].events
 
 
 def test_a_place_for_a_file_that_is_not_there_is_never_made(sealed_once):
-    with open_pack(sealed_once, trust_of(), places={"other.bin": pytest.fail}) as pack:
+    with open_pack(
+        sealed_once, trust_of(), prepare=lambda card: {"other.bin": pytest.fail}
+    ) as pack:
         assert set(pack.files) == set(FILES)
 
 
 def test_every_segment_gets_its_buffer_before_it_is_delivered_once(sealed_once):
     made, places = places_for()
-    open_pack(sealed_once, trust_of(), places=places).wipe()
+    open_pack(sealed_once, trust_of(), prepare=lambda card: places).wipe()
     for name, place in made.items():
         buffers, delivered = (
             [event[1:] for event in place.events if event[0] == kind]
@@ -223,7 +225,7 @@ def test_a_segment_that_fails_is_never_delivered_and_all_is_forgotten(pack_dir, 
     turn_bit(pack_dir / "f002.seg", segment * SEGMENT_BYTES + 100)
     made, places = places_for()
     with pytest.raises(PackError):
-        open_pack(pack_dir, trust_of(), places=places)
+        open_pack(pack_dir, trust_of(), prepare=lambda card: places)
     starts = [event[1] for event in made["model.bin"].events if event[0] == "deliver"]
     assert [0, SEGMENT_BYTES - 56, 2 * SEGMENT_BYTES - 72][segment] not in starts
     for place in made.values():
@@ -238,7 +240,7 @@ def test_a_place_that_fails_stops_the_opening(sealed_once):
 
     made, places = places_for(hurdle=hurdle)
     with pytest.raises(MemoryError, match="device"):
-        open_pack(sealed_once, trust_of(), places=places)
+        open_pack(sealed_once, trust_of(), prepare=lambda card: places)
     assert all(place.events == ["wipe"] for place in made.values())
 
 
@@ -249,7 +251,7 @@ def test_a_place_that_cannot_be_made_gives_back_those_that_were(sealed_once):
         raise MemoryError("the device is full")
 
     with pytest.raises(MemoryError, match="device"):
-        open_pack(sealed_once, trust_of(), places={**places, "model.bin": full})
+        open_pack(sealed_once, trust_of(), prepare=lambda card: {**places, "model.bin": full})
     assert made["config.json"].events == ["wipe"]
     assert made["empty.txt"].events == ["wipe"]
     assert made["vocabulary.json"].events == []
@@ -261,7 +263,7 @@ def test_whoever_watches_can_stop_the_opening(sealed_once):
 
     made, places = places_for()
     with pytest.raises(KeyError):
-        open_pack(sealed_once, trust_of(), on_progress, places)
+        open_pack(sealed_once, trust_of(), on_progress, lambda card: places)
     assert all(place.events[-1] == "wipe" for place in made.values())
 
 
@@ -283,7 +285,7 @@ def test_after_a_failure_no_thread_goes_on(tmp_path):
     made = {name: FakePlace(files[name], hurdle) for name, hurdle in hurdles.items()}
     places = {name: lambda n_bytes, place=place: place for name, place in made.items()}
     with pytest.raises(MemoryError, match="device"):
-        open_pack(pack_dir, trust_of(), places=places)
+        open_pack(pack_dir, trust_of(), prepare=lambda card: places)
     assert len(made["model.bin"].events) < 20
 
 
@@ -298,7 +300,9 @@ def test_there_is_a_thread_for_each_core(tmp_path):
             all_are_there.wait(60)
 
     place = FakePlace(plain, hurdle)
-    open_pack(pack_dir, trust_of(), places={"model.bin": lambda n_bytes: place}).wipe()
+    open_pack(
+        pack_dir, trust_of(), prepare=lambda card: {"model.bin": lambda n_bytes: place}
+    ).wipe()
     assert len(threads) == N_THREADS
 
 
@@ -329,7 +333,7 @@ def test_a_file_that_shrinks_while_it_is_opened_is_refused(pack_dir):
     _, places = places_for(hurdle=hurdle)
     trust = trust_of()
     with pytest.raises(PackError) as caught:
-        open_pack(pack_dir, trust, places=places)
+        open_pack(pack_dir, trust, prepare=lambda card: places)
     assert reason_of(caught.value) is PackReason.WRONG_SIZE
 
 

@@ -1,11 +1,17 @@
 """Packs of every age and keys of every kind in; an engine, or one refusal on record, out."""
 
+import gc
+
+import numpy as np
 import pytest
 
 from security.accepted import read_accepted, write_accepted
 from security.audit_store import AuditStore
+from server import opening
 from server.config import Settings, load_settings
 from server.opening import Opening, open_engine
+from server.provision import make_keys, seal
+from server.recognition import Utterance
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_SETTINGS, StartError
 from tests.e2e.conftest import copy_data
 
@@ -87,3 +93,117 @@ async def test_opening_says_how_far_it_is(settings, store):
     steps = []
     await open_engine(settings, store, Opening(on_progress=lambda *step: steps.append(step)))
     assert steps[-1][0] == steps[-1][1]
+
+
+# --- models of transformers ---
+
+
+def sealed_folder(settings, folder, name):
+    named = settings.model_copy(update={"model": name})
+    files = {path.name: path for path in folder.iterdir()}
+    seal(named, engine="transformers", version=1, files=files)
+
+
+@pytest.fixture
+def qwen(tmp_path):
+    """Settings with a small random Qwen3-ASR, and a forced aligner for it."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tests.hf_models import write_aligner, write_qwen3_asr
+
+    made = load_settings(data_folder=tmp_path / "data", model="qwen")
+    make_keys(made)
+    sealed_folder(made, write_qwen3_asr(tmp_path / "qwen"), "qwen")
+    sealed_folder(made, write_aligner(tmp_path / "aligner"), "aligner")
+    return made
+
+
+@pytest.fixture
+async def qwen_store(qwen):
+    async with await AuditStore.open(qwen.audit_file, iter(range(100)).__next__) as opened:
+        yield opened
+
+
+def noise(seconds):
+    samples = np.random.default_rng(1).normal(0, 0.1, int(seconds * 16_000)).astype(np.float32)
+    return Utterance(samples, is_final=True, language="en")
+
+
+async def test_the_pack_says_which_engine_it_is_for(qwen, qwen_store):
+    from server.engines.transformers_qwen3 import TransformersQwen3
+
+    engine = await open_engine(qwen, qwen_store, Opening())
+    assert isinstance(engine, TransformersQwen3)
+    assert engine.card.model_id == "qwen"
+    assert len(engine.transcribe([noise(2), noise(9)])) == 2
+    assert await events(qwen_store) == [("model.opened", None)]
+
+
+async def test_an_aligner_is_opened_from_its_own_pack_and_is_on_record(qwen, qwen_store):
+    aligning = load_settings(
+        data_folder=qwen.data_folder, model="qwen", transformers={"aligner": "aligner"}
+    )
+    engine = await open_engine(aligning, qwen_store, Opening())
+    assert len(engine.transcribe([noise(2)])) == 1
+    models = [record.detail["model"] for record in await qwen_store.events()]
+    assert models == ["aligner", "qwen"]
+    assert read_accepted(aligning.accepted_file) == {"aligner": 1, "qwen": 1}
+
+
+async def test_a_model_that_transcribes_is_refused_as_aligner_and_on_record(qwen, qwen_store):
+    aligning = load_settings(
+        data_folder=qwen.data_folder, model="qwen", transformers={"aligner": "qwen"}
+    )
+    assert "aligner" in str(await refusal(aligning, qwen_store))
+    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+
+
+async def test_a_pack_of_an_aligner_is_no_model(qwen, qwen_store):
+    wrong = load_settings(data_folder=qwen.data_folder, model="aligner")
+    assert (await refusal(wrong, qwen_store)).exit_code == EXIT_MODEL
+    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+
+
+async def test_an_aligner_that_is_not_there_stops_the_start(qwen, qwen_store):
+    aligning = load_settings(
+        data_folder=qwen.data_folder, model="qwen", transformers={"aligner": "none"}
+    )
+    assert (await refusal(aligning, qwen_store)).exit_code == EXIT_MODEL
+
+
+async def test_a_gpu_that_is_not_there_is_no_fault_of_the_model(qwen, qwen_store):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
+    asking = load_settings(
+        data_folder=qwen.data_folder, model="qwen", transformers={"device": "cuda"}
+    )
+    error = await refusal(asking, qwen_store)
+    assert error.exit_code == EXIT_SETTINGS
+    assert "transformers.device" in str(error)
+    assert await events(qwen_store) == []
+
+
+async def test_a_pack_lies_open_for_as_long_as_its_engine_lives(qwen, qwen_store):
+    engine = await open_engine(qwen, qwen_store, Opening())
+    weight = engine._decoder._head.weight
+    assert weight.any()
+    del engine
+    gc.collect()
+    assert not weight.any()
+
+
+async def test_an_engine_that_is_not_known_is_refused_and_on_record(qwen, qwen_store):
+    named = qwen.model_copy(update={"model": "strange"})
+    seal(named, engine="vosk", version=1, files={"a": b"b"})
+    error = await refusal(named, qwen_store)
+    assert "vosk" in str(error)
+    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+
+
+async def test_without_torch_it_is_said_what_to_install(qwen, qwen_store, monkeypatch):
+    monkeypatch.setattr(opening, "find_spec", lambda name: None)
+    error = await refusal(qwen, qwen_store)
+    assert error.exit_code == EXIT_SETTINGS
+    assert "pip install" in str(error)
