@@ -1,8 +1,10 @@
 """`run.py seal …`: folders and names in, sealed packs and what can be said of them out."""
 
 import contextlib
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +13,7 @@ import typer
 from security.accepted import read_accepted, write_accepted
 from security.audit import PackSealed
 from security.rotation import slots_of
-from security.sealing import reseal_pack
+from security.sealing import Source, reseal_pack
 from security.weights import OnProgress, PackCard, hashed_pack, inspect_pack, verify_pack
 from server import provision
 from server.command_line import (
@@ -24,8 +26,10 @@ from server.command_line import (
     record,
     refusals_recorded,
 )
+from server.config import Settings
+from server.model_folder import INDEX_NAME, engine_of, needed_files
 from server.packs import existing_pack, pack_seal, pack_trust, published_trust
-from server.provision import engine_of
+from server.start_error import EXIT_SETTINGS, StartError
 
 app = typer.Typer(no_args_is_help=True, help="Make and check sealed model packs.")
 _MEGABYTE, _GIGABYTE = 1e6, 1e9
@@ -66,20 +70,36 @@ def folder(
         version = version or read_accepted(settings.accepted_file).get(name, 0) + 1
         files, left_out = _files_in(folder)
         n_bytes = sum(path.stat().st_size for path in files.values())
-        with _timed("Sealing", "Sealed", n_bytes) as on_progress:
-            provision.seal(
-                settings,
-                engine=engine_of(files),
-                version=version,
-                files=files,
-                on_progress=on_progress,
-            )
-        record(settings, PackSealed(settings.pack_folder.name, name, version))
-        print(f"{len(files)} files are sealed in {settings.pack_folder}")
-        if left_out:
-            print(f"Left out, as no model needs them: {', '.join(left_out)}")
-        if len(settings.pack_key_uris) == 1:
-            print("One key opens it. Add a second for the day it is lost: run.py keys add --help")
+        _seal(settings, version, files, n_bytes, left_out)
+
+
+@app.command("hub")
+def hub(
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME, as Qwen/Qwen3-ASR-1.7B-hf")],
+    name: Annotated[
+        str | None, typer.Option(help="What clients and the trail call it. By itself: NAME.")
+    ] = None,
+    revision: Annotated[str, typer.Option(help="A branch, a tag or a commit.")] = "main",
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Counts up with each release; by itself if left out.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Fetch a model of transformers from the model hub, straight into a pack."""
+    with plain_errors():
+        if find_spec("huggingface_hub") is None:
+            raise StartError("this needs pip install '.[server,gpu]'", EXIT_SETTINGS)
+        from server.hub import open_hub_model
+
+        name = name or repository.rpartition("/")[2]
+        settings = read_settings(config, name)
+        provision.make_keys(settings)
+        check_trail(settings)
+        version = version or read_accepted(settings.accepted_file).get(name, 0) + 1
+        model = open_hub_model(repository, revision)
+        print(f"{repository} at {model.commit}")
+        n_bytes = sum(file.seek(0, os.SEEK_END) for file in model.files.values())
+        _seal(settings, version, model.files, n_bytes, [])
 
 
 @app.command("verify")
@@ -139,10 +159,36 @@ def reseal(model: Model = None, config: ConfigFile = None) -> None:
         print(f"{card.model_id} is version {version} now; {path} has a new key")
 
 
+def _seal(
+    settings: Settings,
+    version: int,
+    files: Mapping[str, Source],
+    n_bytes: int,
+    left_out: Sequence[str],
+) -> None:
+    with _timed("Sealing", "Sealed", n_bytes) as on_progress:
+        provision.seal(
+            settings,
+            engine=engine_of(files),
+            version=version,
+            files=files,
+            on_progress=on_progress,
+        )
+    record(settings, PackSealed(settings.pack_folder.name, settings.model, version))
+    print(f"{len(files)} files are sealed in {settings.pack_folder}")
+    if left_out:
+        print(f"Left out, as no model needs them: {', '.join(left_out)}")
+    if len(settings.pack_key_uris) == 1:
+        print("One key opens it. Add a second for the day it is lost: run.py keys add --help")
+
+
 def _files_in(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """A model's files by name, and the names of what a download leaves beside them."""
     paths = sorted(folder.iterdir())
-    files = {p.name: p for p in paths if p.is_file() and not p.name.startswith(".")}
+    found = {p.name: p for p in paths if p.is_file() and not p.name.startswith(".")}
+    index = found[INDEX_NAME].read_bytes() if INDEX_NAME in found else None
+    needed = needed_files(found, index)
+    files = {name: path for name, path in found.items() if name in needed}
     return files, [path.name for path in paths if path.name not in files]
 
 
