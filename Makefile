@@ -8,12 +8,12 @@ PORT ?=
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
 SOURCES := server client security tests bench run.py
 
-# Extras to install besides: WITH=gpu for the tests that need torch.
+# Extras to install besides: WITH=gpu for models of transformers, and for their tests.
 WITH ?=
 comma := ,
 MORE := $(if $(WITH),$(comma)$(WITH))
 
-.PHONY: setup demo test lint bench bench-vad bench-packs compare clean
+.PHONY: setup demo test lint bench bench-vad bench-packs bench-gpu compare clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -23,6 +23,7 @@ help:
 	@echo "make test          every check and every test"
 	@echo "make bench         how fast and how right one stream is, and many; half an hour"
 	@echo "make compare       the same streams for us and for other servers; an hour"
+	@echo "make bench-gpu     Qwen3-ASR at full size on a GPU; ten minutes"
 	@echo "make bench-vad     who hears speech best"
 	@echo "make bench-packs   how fast a sealed model opens, beside others"
 	@echo "make setup         only make the virtual environment"
@@ -53,6 +54,9 @@ compare: $(VENV)/.installed-bench
 bench-packs: $(VENV)/.installed-bench-packs
 	$(PY) -m bench.packs $(BENCH_FLAGS)
 
+bench-gpu: $(VENV)/.installed-bench-gpu
+	$(PY) -m bench.gpu $(BENCH_FLAGS)
+
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -60,7 +64,7 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed-server: pyproject.toml | $(PY)
-	$(PIP) install --quiet --editable '.[server]'
+	$(PIP) install --quiet --editable '.[server$(MORE)]'
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(PY)
@@ -73,4 +77,8 @@ $(VENV)/.installed-bench: pyproject.toml | $(PY)
 
 $(VENV)/.installed-bench-packs: pyproject.toml | $(PY)
 	$(PIP) install --quiet --editable '.[server,gpu,bench-packs]'
+	touch $@
+
+$(VENV)/.installed-bench-gpu: pyproject.toml | $(PY)
+	$(PIP) install --quiet --editable '.[server,gpu]'
 	touch $@

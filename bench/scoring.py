@@ -99,10 +99,11 @@ def figures_before(name: str) -> dict[str, object]:
     return known
 
 
-def write_figures(name: str, figures: Mapping[str, object]) -> Path:
-    """One object in build/bench/NAME.json, with `machine` and `commit`."""
-    FIGURES_FOLDER.mkdir(parents=True, exist_ok=True)
-    path = FIGURES_FOLDER / f"{name}.json"
+def write_figures(name: str, figures: Mapping[str, object], folder: Path | None = None) -> Path:
+    """One object in NAME.json, with `machine` and `commit`; by itself in build/bench."""
+    folder = folder or FIGURES_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     named = {**figures, "machine": machine_description(), "commit": head_commit()}
     path.write_text(json.dumps(named, indent=2) + "\n")
     return path
