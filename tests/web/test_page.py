@@ -1,6 +1,8 @@
 """The microphone page in a real browser, against a server that follows a script."""
 
+import asyncio
 import re
+import threading
 from typing import Final
 
 import numpy as np
@@ -120,11 +122,13 @@ def test_space_starts_and_stops(page, server):
 
 
 def test_a_partial_changes_in_place_until_it_is_final(page, server):
+    seen = [threading.Event(), threading.Event()]  # however slow the browser is
+
     async def script(heard):
         await heard.say(partial(1, "", "the quick"))
-        await heard.receive_blocks(25)
+        await asyncio.to_thread(seen[0].wait, 30)
         await heard.say(partial(2, "the quick", " brown socks"))
-        await heard.receive_blocks(25)
+        await asyncio.to_thread(seen[1].wait, 30)
         await heard.say(final("The quick brown fox."))
         await hear_all(heard)
 
@@ -134,8 +138,10 @@ def test_a_partial_changes_in_place_until_it_is_final(page, server):
     expect(line).to_have_text("the quick")
     expect(line).to_have_attribute("data-final", "false")
     page.evaluate("() => (window.first = document.querySelector('[data-segment]'))")
+    seen[0].set()
     expect(line.locator(".settled")).to_have_text("the quick")
     expect(line.locator(".tail")).to_have_text("brown socks")
+    seen[1].set()
     expect(line).to_have_text("The quick brown fox.")
     expect(line).to_have_attribute("data-final", "true")
     assert page.evaluate("() => window.first === document.querySelector('[data-segment]')")
