@@ -38,6 +38,9 @@ ORIGIN_REFUSED = Refusal("origin_refused", 4403, "Pages from this origin may not
 TOO_MANY_SESSIONS = Refusal(
     "too_many_sessions", 4429, "Too many sessions for this token. End one first.", 429, True
 )
+TOO_MANY_STARTS = Refusal(
+    "too_many_starts", 4429, "Too many sessions were begun. Wait a minute.", 429, True
+)
 OVERLOADED = Refusal("overloaded", 1013, "The server is full. Try again later.", 503, True)
 BAD_MESSAGE = Refusal("bad_message", 4400, "The message does not follow earwitness.v1.")
 LANGUAGE_UNKNOWN = Refusal("language_unknown", 4400, "The model does not understand this language.")
@@ -49,15 +52,33 @@ START_LATE = Refusal("start_late", 4408, "The start message did not come in time
 TOKEN_EXPIRED = Refusal(
     "token_expired", 4401, "The token has expired. Connect with a fresh one.", 401
 )
+REVOKED = Refusal("revoked", 4401, "The token is no longer accepted. Get a fresh one.", 401)
+ENDED_BY_ADMINISTRATOR = Refusal(
+    "ended_by_administrator", 4403, "An administrator has ended the session.", 403
+)
+LEASE_LOST = Refusal(
+    "lease_lost", 4409, "The session's place was given to another. Connect again.", 409, True
+)
+TOO_FAST = Refusal(
+    "too_fast", 4429, "Audio came faster than the token allows. Send it as it is spoken.", 429
+)
 QUOTA_BYTES = Refusal(
     "quota_bytes", 4413, "The bytes that the token allows a session are used up.", 429
 )
 QUOTA_AUDIO = Refusal(
     "quota_audio", 4413, "The audio time that the token allows a session is used up.", 429
 )
+QUOTA_DAILY = Refusal(
+    "quota_daily", 4413, "The audio time that the token allows a day is used up.", 429
+)
 SESSION_TOO_LONG = Refusal(
     "session_too_long", 4413, "The session has reached its longest time.", 429
 )
+AUDIO_UNREADABLE = Refusal(
+    "audio_unreadable", 4415, "The audio cannot be read. Send WAV, FLAC, OGG or MP3.", 415
+)
+BAD_REQUEST = Refusal("bad_request", 4400, "The request is not of the form that is expected here.")
+REQUEST_LATE = Refusal("request_late", 4408, "The request did not come in time.", 408, True)
 INTERNAL = Refusal("internal", 1011, "The server failed. Try again.", 500, True)
 SHUTTING_DOWN = Refusal(
     "shutting_down", 1012, "The server is restarting. Connect again.", 503, True
@@ -68,6 +89,7 @@ ALL = (
     FORBIDDEN,
     ORIGIN_REFUSED,
     TOO_MANY_SESSIONS,
+    TOO_MANY_STARTS,
     OVERLOADED,
     BAD_MESSAGE,
     LANGUAGE_UNKNOWN,
@@ -75,9 +97,17 @@ ALL = (
     IDLE,
     START_LATE,
     TOKEN_EXPIRED,
+    REVOKED,
+    ENDED_BY_ADMINISTRATOR,
+    LEASE_LOST,
+    TOO_FAST,
     QUOTA_BYTES,
     QUOTA_AUDIO,
+    QUOTA_DAILY,
     SESSION_TOO_LONG,
+    AUDIO_UNREADABLE,
+    BAD_REQUEST,
+    REQUEST_LATE,
     INTERNAL,
     SHUTTING_DOWN,
 )

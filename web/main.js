@@ -13,7 +13,7 @@ import { texts } from "./texts.js";
 import { Transcript } from "./transcript.js";
 
 const TOKEN_KEY = "earwitness.token";
-const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "forbidden"]);
+const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "revoked", "forbidden"]);
 const QUIETEST_DB = -60;
 const COPIED_MS = 2_000;
 /** Some browsers read the text only after the click has been dealt with. */

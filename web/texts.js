@@ -62,12 +62,17 @@ export const texts = Object.freeze({
       + "prints.",
     unauthenticated: "The token is not valid, or it has expired. Bring a fresh one.",
     token_expired: "The token has expired. What was said is below. Bring a fresh one to go on.",
+    revoked: "The token is no longer accepted. What was said is below. Bring a fresh one to go on.",
+    ended_by_administrator: "An administrator has ended the session. What was said is below.",
+    lease_lost: "The session’s place was lost. What was said is below. Start again.",
+    too_fast: "The sound came faster than it is spoken. What was said is below. Start again.",
     forbidden: "This token does not allow transcription. Ask for one that does.",
     origin_refused:
       "The server does not accept this page’s address. Open it under an address the server’s "
       + "settings list among its origins.",
     too_many_sessions:
       "This token already has as many sessions as it may. End one, then start again.",
+    too_many_starts: "Too many sessions were begun with this token. Wait a minute, then start again.",
     overloaded: "The server is full. Wait a moment, then start again.",
     not_accepted:
       "The server did not take the session: it is full, this token is in use elsewhere, or this "
@@ -85,6 +90,9 @@ export const texts = Object.freeze({
     quota_bytes:
       "The data that the token gives a session is used up. What was said is below. Start again to "
       + "go on, or bring a token that allows more.",
+    quota_daily:
+      "The audio time that the token gives a day is used up. What was said is below. Go on tomorrow, "
+      + "or bring a token that allows more.",
     session_too_long:
       "The session has reached its longest time. What was said is below. Start again to go on.",
     idle: "The server heard nothing for too long and ended the session. Start again.",
