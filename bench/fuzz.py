@@ -64,7 +64,7 @@ class Outcome:
         return self.exit_code != 0 or not self.executions
 
 
-class SlowInput(Exception):
+class SlowInputError(Exception):
     """An input that costs a stranger nothing and us too much."""
 
 
@@ -101,15 +101,14 @@ class Timed:
 
     def __call__(self, data: bytes) -> None:
         taken_ms = self._once_ms(data)
-        if (
-            taken_ms > self._target.slowest_ms
-        ):  # again: the first time may have paid for what is done once
+        if taken_ms > self._target.slowest_ms:
+            # the first time may have paid for what is done once
             taken_ms = min(taken_ms, self._once_ms(data))
         if taken_ms > self._slowest_ms:
             self._slowest_ms = taken_ms
             self._tell(taken_ms)
         if taken_ms > self._target.slowest_ms:
-            raise SlowInput(f"{taken_ms:.0f} ms for {len(data)} bytes")
+            raise SlowInputError(f"{taken_ms:.0f} ms for {len(data)} bytes")
 
     def _once_ms(self, data: bytes) -> float:
         began_s = self._clock_s()

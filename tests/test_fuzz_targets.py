@@ -1,7 +1,6 @@
 """What `make fuzz` runs for hours, on its seeds and a few hundred broken ones: it must not rot."""
 
 import random
-from pathlib import Path
 
 import pytest
 

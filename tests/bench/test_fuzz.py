@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.fuzz import Outcome, SlowInput, Target, Timed, load_target, outcome_of, target_names
+from bench.fuzz import Outcome, SlowInputError, Target, Timed, load_target, outcome_of, target_names
 
 OUTPUT = """\
 INFO: Running with entropic power schedule (0xFF, 100).
@@ -57,7 +57,7 @@ def test_only_the_slowest_input_so_far_is_told():
 
 def test_an_input_that_is_slow_twice_is_a_finding():
     run, seen, _ = timed(0, 300, 300, 450)
-    with pytest.raises(SlowInput, match="150 ms for 3 bytes"):
+    with pytest.raises(SlowInputError, match="150 ms for 3 bytes"):
         run(b"abc")
     assert seen == [b"abc", b"abc"]
 

@@ -1,4 +1,4 @@
-"""The headers of a handshake: one token, wholly inside one of them, or a refusal with our reason."""
+"""The headers of a handshake: one token out of one of them, or our refusal."""
 
 from server.door import chosen_subprotocol, read_token
 from server.errors import RefusedError

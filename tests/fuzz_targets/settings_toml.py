@@ -8,7 +8,7 @@ from server.config import SettingsError, load_settings
 
 MAX_BYTES = 2_048
 SLOWEST_MS = 1_000.0  # no stranger sends it, and pydantic builds a class each time
-_SECRET = "s3cret-canary"
+_SECRET = "s3cret-canary"  # noqa: S105 (the form of one)
 SEEDS = [
     b'model = "base"\n[listen]\nport = 1\nhost = "::1"\norigins = ["https://a.example"]\n',
     b'modle = "s3cret-canary"\n[listen]\nport = "s3cret-canary"\n[session]\nidle_limit_s = nan\n',

@@ -1,4 +1,4 @@
-"""A text frame from a stranger: a message of the protocol, spelt again as it was meant, or refused."""
+"""A text frame from a stranger: a message, spelt again as it was meant, or refused."""
 
 from server.wire import WireError, decode_client_message, encode
 
