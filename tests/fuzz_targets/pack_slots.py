@@ -1,16 +1,28 @@
 """A slots file that anybody may have written: the pack key if it is ours to the last byte."""
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from security.errors import PackError, SealError
+from security.keks.box import NONCE_BYTES
 from security.keks.local import LocalKek
 from security.secret import SecretBytes
-from security.slots import encode_slots, read_slots, unlock, wrap_slot
+from security.slots import Slot, encode_slots, read_slots, slot_context, unlock
 
 MAX_BYTES = 4_096
 _CORE_HASH = b"c" * 32
 _PACK_KEY = SecretBytes(bytearray(b"k" * 32))
 _KEK = LocalKek(SecretBytes(bytearray(b"e" * 32)))
 _OTHER_KEK = LocalKek(SecretBytes(bytearray(b"o" * 32)))
-_SLOTS = [wrap_slot(kek, _PACK_KEY, _CORE_HASH) for kek in (_KEK, _OTHER_KEK)]
+
+
+def _slot(kek: LocalKek, key: bytes) -> Slot:
+    """As the key wraps it, but the same in every run: a corpus is kept from one to the next."""
+    nonce = bytes(NONCE_BYTES)
+    bound = slot_context(_CORE_HASH)
+    return Slot(kek.kek_id, nonce + AESGCM(key).encrypt(nonce, _PACK_KEY.expose(), bound))
+
+
+_SLOTS = [_slot(_KEK, b"e" * 32), _slot(_OTHER_KEK, b"o" * 32)]
 _OURS = encode_slots(_SLOTS, _PACK_KEY, _CORE_HASH)
 SEEDS = [
     _OURS,

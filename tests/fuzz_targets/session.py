@@ -23,6 +23,9 @@ SEEDS = [
     bytes([TEXT, 0, SPOKEN, 100, SCORE, 255, ANSWER, 0, SILENT, 100, SCORE, 0, TEXT, 1, ANSWER, 0]),
     bytes([TEXT, 6, RAW, 5, 1, 2, 3, 4, 5, SPOKEN, 200, SCORE, 255, TEXT, 2, FAIL, 0, TICK, 255]),
     bytes([TEXT, 7, SPOKEN, 255, SCORE, 255, SPOKEN, 255, SCORE, 255, ANSWER, 0, END, 0]),
+    # a flush inside a window, with all before it to be dropped (found here)
+    bytes([TEXT, 6, *[SPOKEN, 255] * 4, *[SCORE, 255] * 4, SILENT, 50])
+    + bytes([TEXT, 2, SCORE, 75, SPOKEN, 64]),
     bytes([TEXT, 0, TEXT, 0]),
     bytes([RAW, 2, 0, 0]),
     bytes([FRAME, 15]) + b'{"type":"stop"}',
