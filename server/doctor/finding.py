@@ -1,7 +1,8 @@
 """What a check found, as a value; lines for people and for programs out.
 
-A finding's text and remedy are constant; what they are about, a path or a package, stands apart.
-No check repeats what it read: neither a key nor a peer's string can be in a finding.
+A finding's text and remedy are constant, but for an error of ours, which names its file; what they
+are about, a path or a package, stands apart. No check repeats what it read: neither a key nor a
+peer's string can be in a finding.
 """
 
 import json

@@ -80,7 +80,7 @@ def is_clock_synchronised() -> bool | None:
     answer = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: nothing is set
     if adjtimex(answer) < 0:  # pragma: no cover - a container may forbid it
         return None
-    [status] = (ctypes.c_int.from_buffer(answer, _STATUS_OFFSET_BYTES),)
+    status = ctypes.c_int.from_buffer(answer, _STATUS_OFFSET_BYTES)
     return not status.value & _STA_UNSYNC
 
 

@@ -23,7 +23,7 @@ def check_key_file(check: str, path: Path, open_key: Callable[[Path], object]) -
         open_key(path)
     except KeyFileError as fault:
         remedy = "mend what it says, or bring the file back from its copy; never make it anew"
-        return bad(check, str(fault), f"{remedy}.")
+        return bad(check, f"{fault}.", f"{remedy}.")
     return ok(check, "the key is there and closed to others.", str(path))
 
 

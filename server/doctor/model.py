@@ -1,4 +1,4 @@
-"""Settings in; whether the pack opens, who else could open it, and whether its device is there, out.
+"""Settings in; whether the pack opens, by how many keys, and whether its device is there, out.
 
 The pack is opened as far as its names: signature, version, listing and lengths, one key slot. With
 `is_full` every byte is verified as well. No weight is kept, and nothing goes on record: only a
@@ -28,7 +28,7 @@ def check_pack(settings: Settings, *, is_full: bool) -> tuple[Finding, PackCard 
         with pack_trust(settings) as trust:
             card = (verify_pack if is_full else inspect_pack)(existing_pack(settings), trust)
     except _FAULTS as fault:
-        return bad(check, str(fault), _REFUSED, about), None
+        return bad(check, f"{fault}.", _REFUSED, about), None
     text = "every byte is as it was sealed." if is_full else "it opens; --full reads all of it."
     return ok(check, text, about), card
 
@@ -39,7 +39,7 @@ def check_slots(settings: Settings) -> Finding:
     try:
         count = len(slots_of(existing_pack(settings), published_trust(settings)))
     except _FAULTS as fault:
-        return bad(check, str(fault), _REFUSED, about)
+        return bad(check, f"{fault}.", _REFUSED, about)
     if count == 1:
         remedy = "run.py keys add, with a key that is kept elsewhere."
         return warn(check, "one key opens it: if that is lost, so is the model.", remedy, about)
@@ -71,4 +71,4 @@ def has_cuda() -> bool:  # pragma: no cover - needs torch, and seconds to import
     """Whether torch finds a GPU."""
     import torch
 
-    return torch.cuda.is_available()
+    return bool(torch.cuda.is_available())

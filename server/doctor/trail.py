@@ -7,6 +7,7 @@ memory beside the file. The check itself takes no turn, so that a server that ru
 import asyncio
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,19 +28,13 @@ def check_trail(path: Path) -> tuple[Finding, int | None]:
     if not path.exists():
         return ok(check, "there is none yet; the first start makes it.", about), None
     try:
-        connection = asyncio.run(_opened(path))
+        wrong, newest_ns = _look_at(path)
     except AuditError as fault:
-        return bad(check, str(fault), "mend what it says.", about), None
+        return bad(check, f"{fault}.", "mend what it says.", about), None
     except sqlite3.Error:
-        return bad(check, "it cannot be opened.", _MOVE, about), None
-    try:
-        fault, newest_ns = _fault_of(connection)
-    except sqlite3.Error:
-        return bad(check, "it is damaged or no audit trail.", _MOVE, about), None
-    finally:
-        connection.close()
-    if fault is not None:
-        return bad(check, fault, _MOVE, about), None
+        wrong, newest_ns = "it is damaged or no audit trail.", None
+    if wrong is not None:
+        return bad(check, wrong, _MOVE, about), None
     if path.stat().st_mode & 0o077:
         return bad(check, "other accounts can read it.", "chmod 600.", about), newest_ns
     return ok(check, "it opens and is whole.", about), newest_ns
@@ -81,7 +76,7 @@ def check_sqlite(version: tuple[int, ...]) -> Finding:
 def check_order(newest_ns: int | None, wall_ns: int) -> Finding:
     """Whether the clock is where the trail has already been."""
     check = "clock order"
-    if newest_ns is not None and newest_ns > wall_ns + _BEHIND_LIMIT_NS:
+    if (newest_ns or 0) > wall_ns + _BEHIND_LIMIT_NS:
         text = "the newest row of the trail is from the future: the clock is, or was, wrong."
         return bad(check, text, "set the clock before the next start.")
     return ok(check, "the clock is not behind the trail.")
@@ -91,31 +86,33 @@ async def _opened(path: Path) -> sqlite3.Connection:
     lock = WriteLock(path)
     try:
         async with lock.held():
-            uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-            connection = sqlite3.connect(uri, uri=True)
+            connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+            is_open = False
             try:
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            except sqlite3.Error:
-                connection.close()
-                raise
+                is_open = True
+            finally:
+                if not is_open:
+                    connection.close()
             return connection
     finally:
         lock.close()
 
 
-def _fault_of(connection: sqlite3.Connection) -> tuple[str | None, int | None]:
+def _look_at(path: Path) -> tuple[str | None, int | None]:
     """What is wrong, and the newest row's time."""
-    if _number(connection, "PRAGMA application_id") != APPLICATION_ID:
-        return "it belongs to another program.", None
-    if _number(connection, "PRAGMA user_version") > len(MIGRATIONS):
-        return "it was written by a newer version of this program.", None
-    [[verdict], *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
-    if verdict != "ok":
-        return "it is damaged.", None
-    newest = connection.execute("SELECT at_utc_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-    return None, newest[0] if newest else None
+    with closing(asyncio.run(_opened(path))) as connection:
+        if _number(connection, "PRAGMA application_id") != APPLICATION_ID:
+            return "it belongs to another program.", None
+        if _number(connection, "PRAGMA user_version") > len(MIGRATIONS):
+            return "it was written by a newer version of this program.", None
+        [[verdict], *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
+        if verdict != "ok":
+            return "it is damaged.", None
+        return None, _number(connection, "SELECT max(at_utc_ns) FROM events")
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
+    """0 for nothing."""
     [number] = connection.execute(query).fetchone()
-    return int(number)
+    return int(number or 0)
