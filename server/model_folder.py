@@ -30,6 +30,8 @@ def engine_of(names: Iterable[str]) -> str:
         return whisper_ct2.ENGINE
     if "config.json" in known and any(name.endswith(_WEIGHTS) for name in known):
         return transformers_settings.ENGINE
+    if any(name.endswith(_WEIGHTS) for name in known):
+        raise SealError("the folder holds weights, but no config.json")
     raise SealError("the folder holds neither model.bin (CTranslate2) nor *.safetensors")
 
 
