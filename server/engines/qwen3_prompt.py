@@ -119,10 +119,14 @@ class Conversation:
         """After the last mark, be it one token or, as no token of its own, spelt by several."""
         marks = [index + 1 for index, token in enumerate(answer) if token == self._begins]
         first = marks[-1] if marks else 0
-        if _ANSWER_BEGINS not in self.text_of(answer[first:]):
+        if not self._spells_mark(answer[first:]):
             return first
-        ends = range(len(answer), first, -1)
-        return next(e for e in ends if _ANSWER_BEGINS not in self.text_of(answer[e - 1 :]))
+        n = len(answer)
+        start = next(i for i in reversed(range(n)) if self._spells_mark(answer[i:]))
+        return next(i for i in range(start + 1, n + 1) if self._spells_mark(answer[start:i]))
+
+    def _spells_mark(self, tokens: Sequence[int]) -> bool:
+        return _ANSWER_BEGINS in self.text_of(tokens)
 
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import transformers
 
+from server.audio import SAMPLE_RATE_HZ
 from server.engines.device_memory import DeviceMemory
 from server.engines.hf_folder import load_model, load_processor
 from server.engines.qwen3_features import LogMel
@@ -24,7 +25,6 @@ from server.engines.transformers_qwen3 import TransformersQwen3
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.transformers_whisper import TransformersWhisper
 from server.engines.whisper_vocabulary import open_vocabulary
-from server.audio import SAMPLE_RATE_HZ
 from server.recognition import EngineSettingError, ModelError, Recognizer, Utterance
 
 _DTYPES = {"auto": None, "bfloat16": torch.bfloat16, "float32": torch.float32}
