@@ -121,6 +121,27 @@ class SessionStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRefreshed:
+    """A session goes on by a newer token."""
+
+    session_id: str
+    subject: str
+    token_id: str
+    former_token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRefused:
+    """A session was given a token that will not do."""
+
+    session_id: str
+    subject: str
+    token_id: str
+    """By which it goes on."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """A session is over: what it took and why it ended."""
 
@@ -148,6 +169,8 @@ AuditEvent = (
     | KeySlotsChanged
     | HandshakeRefused
     | SessionStarted
+    | SessionRefreshed
+    | RefreshRefused
     | SessionEnded
 )
 
@@ -162,6 +185,8 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     KeySlotsChanged: "keys.changed",
     HandshakeRefused: "handshake.refused",
     SessionStarted: "session.started",
+    SessionRefreshed: "session.refreshed",
+    RefreshRefused: "session.refresh_refused",
     SessionEnded: "session.ended",
 }
 """Stable, for queries and for whoever reads the file with other tools."""

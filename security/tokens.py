@@ -70,6 +70,20 @@ class TokenPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much somebody may; None: nothing is said."""
+
+    session_audio_s: int | None = None
+    session_bytes: int | None = None
+    session_s: int | None = None
+    idle_s: int | None = None
+    pace_percent: int | None = None
+    concurrent_sessions: int | None = None
+    audio_s_per_day: int | None = None
+    starts_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """What a verified token says. A limit of None is not set by the token."""
 
@@ -80,9 +94,10 @@ class Claims:
     expires_at_s: int
     """Unix time, as in the token, without leeway."""
     scopes: frozenset[str]
-    session_audio_s: int | None
-    session_bytes: int | None
-    concurrent_sessions: int | None
+    limits: Limits = Limits()
+    key_id: str = ""
+    models: frozenset[str] | None = None
+    languages: frozenset[str] | None = None
 
 
 class TokenVerifier:
@@ -154,9 +169,12 @@ class TokenVerifier:
             issued_at_s=payload.iat,
             expires_at_s=payload.exp,
             scopes=frozenset(payload.scope.split()),
-            session_audio_s=_or_none(limits.session_audio_s),
-            session_bytes=_or_none(limits.session_bytes),
-            concurrent_sessions=_or_none(limits.concurrent_sessions),
+            limits=Limits(
+                session_audio_s=_or_none(limits.session_audio_s),
+                session_bytes=_or_none(limits.session_bytes),
+                concurrent_sessions=_or_none(limits.concurrent_sessions),
+            ),
+            key_id=self._key_id,
         )
 
     def _check_times(self, payload: _Payload, wall_s: float) -> None:

@@ -33,7 +33,8 @@ from server.errors import RefusedError
 from server.grant import Grant
 from server.live import LiveSessions
 from server.recognition import ModelCard
-from server.session import Caller, Session, SessionSettings
+from server.session import Session
+from server.session_values import Caller, SessionSettings
 from server.vad import SpeechDetector
 
 _log = structlog.get_logger()

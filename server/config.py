@@ -28,7 +28,7 @@ from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.scheduler import SchedulerSettings
-from server.session import SessionSettings
+from server.session_values import SessionSettings
 
 
 def _read_list(value: object) -> object:

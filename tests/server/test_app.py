@@ -12,7 +12,7 @@ from server.app import SECURITY_HEADERS, Parts, build_app
 from server.connection import ConnectionSettings
 from server.door import Door
 from server.live import LiveSessions
-from server.session import SessionSettings
+from server.session_values import SessionSettings
 from tests.fakes import MODEL, FakeDetector, speech
 from tests.server.test_connection import FakeTranscriber
 

@@ -12,10 +12,10 @@ from starlette.websockets import WebSocketDisconnect
 from security.audit import SessionEnded, SessionStarted
 from security.errors import AuditError
 from server import errors
-from server.connection import Connection, ConnectionSettings
+from server.connection import Connection, ConnectionSettings, Desk
 from server.recognition import NOTHING_HEARD
 from server.scheduler import EngineFailedError
-from server.session import SessionSettings
+from server.session_values import SessionSettings
 from tests.fakes import FakeDetector, ManualClock, hear, new_session, silence, speech
 
 START = '{"type":"start","sample_rate_hz":16000}'
@@ -100,9 +100,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(mode="answers", detector=None, refuses_record=None, **limits):
+async def scene(
+    mode="answers", detector=None, refuses_record=None, renew=None, grant=GRANT, **limits
+):
     websocket, transcriber, clock = FakeWebSocket(), FakeTranscriber(mode), ManualClock()
-    records, order = [], []
+    records, order, reserved_ms = [], [], []
 
     async def record(event):
         await asyncio.sleep(0)
@@ -111,12 +113,17 @@ async def scene(mode="answers", detector=None, refuses_record=None, **limits):
         records.append(event)
         order.append((type(event).__name__, len(websocket.sent)))
 
+    async def reserve(audio_ms):
+        await asyncio.sleep(0)
+        reserved_ms.append(audio_ms)
+        return audio_ms
+
     connection = Connection(
         websocket,
-        new_session(clock, settings=SessionSettings(**limits)),
+        new_session(clock, grant, SessionSettings(**limits)),
         detector=detector or FakeDetector(),
         transcriber=transcriber,
-        record=record,
+        desk=Desk(record, renew or no_renewal, reserve),
         settings=ConnectionSettings(outbox_events=8, write_limit_s=0.2),
         clock=clock,
     )
