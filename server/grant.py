@@ -25,12 +25,13 @@ def grant_from_claims(claims: Claims, wall_s: float) -> Grant | None:
     """What the claims allow at `wall_s`; None when transcribing is not among it."""
     if TRANSCRIBE_SCOPE not in claims.scopes:
         return None
+    limits = claims.limits
     return Grant(
         subject=claims.subject,
         issuer=claims.issuer,
         token_id=claims.token_id,
         expires_in_s=claims.expires_at_s - wall_s,
-        audio_ms=None if claims.session_audio_s is None else claims.session_audio_s * 1000,
-        bytes=claims.session_bytes,
-        concurrent_sessions=claims.concurrent_sessions,
+        audio_ms=None if limits.session_audio_s is None else limits.session_audio_s * 1000,
+        bytes=limits.session_bytes,
+        concurrent_sessions=limits.concurrent_sessions,
     )
