@@ -26,7 +26,7 @@ from security.audit_store import AuditRecord, AuditStore
 from security.keys import open_signing_key
 from security.process import harden_process
 from security.tokens import mint_token
-from server import key_commands, pack_commands, provision
+from server import key_commands, pack_commands, provision, token_commands
 from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
 from server.config import Settings
 from server.grant import TRANSCRIBE_SCOPE
@@ -38,11 +38,10 @@ from server.wire import ServerEvent
 EXIT_CLIENT = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-token_app = typer.Typer(no_args_is_help=True, help="Tokens for clients.")
 audit_app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
 app.add_typer(pack_commands.app, name="seal")
 app.add_typer(key_commands.app, name="keys")
-app.add_typer(token_app, name="token")
+app.add_typer(token_commands.app, name="token")
 app.add_typer(audit_app, name="audit")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
@@ -99,35 +98,6 @@ def demo(
         _prepare(settings)
         recording = provision.demo_recording(settings)
         asyncio.run(_demo(settings, recording, is_once=once))
-
-
-@token_app.command("mint")
-def token_mint(
-    subject: Annotated[str, typer.Option(help="Who it is for.")] = "developer",
-    lifetime_s: Annotated[int, typer.Option(min=1, help="How long it is good.")] = 900,
-    audio_s: Annotated[int | None, typer.Option(min=0, help="Audio one session may send.")] = None,
-    byte_limit: Annotated[
-        int | None, typer.Option("--bytes", min=0, help="Bytes one session may send.")
-    ] = None,
-    sessions: Annotated[int | None, typer.Option(min=0, help="Sessions at a time.")] = None,
-    config: ConfigFile = None,
-) -> None:
-    """Print a token, and nothing else."""
-    with plain_errors({ClientError: EXIT_CLIENT}):
-        settings = read_settings(config)
-        provision.make_keys(settings)
-        token = mint_token(
-            open_signing_key(settings.signing_key_file),
-            settings.token_policy,
-            subject=subject,
-            scopes={TRANSCRIBE_SCOPE},
-            lifetime_s=lifetime_s,
-            wall_s=_wall_s(),
-            session_audio_s=audio_s,
-            session_bytes=byte_limit,
-            concurrent_sessions=sessions,
-        )
-        print(token)
 
 
 @audit_app.command("list")

@@ -92,6 +92,41 @@ class KeySlotsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenMinted:
+    """An administrator made a token."""
+
+    subject: str
+    issuer: str
+    token_id: str
+    scopes: str
+    """As in the token: names with a space between."""
+    lifetime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """A token, a subject's tokens so far, or all of a key count no more."""
+
+    issuer: str
+    reason: str
+    """What was revoked: `revoked_token`, `revoked_subject` or `revoked_key`."""
+    token_id: str | None = None
+    subject: str | None = None
+    key_id: str | None = None
+    """Names the key and is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyRotated:
+    """Tokens are signed with another key from now on."""
+
+    key_id: str
+    former_key_id: str
+    overlap_s: int
+    """How long tokens of the former key are still accepted."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeRefused:
     """Somebody was turned away at the door."""
 
@@ -167,6 +202,9 @@ AuditEvent = (
     | OlderModelAllowed
     | PackSealed
     | KeySlotsChanged
+    | TokenMinted
+    | TokenRevoked
+    | SigningKeyRotated
     | HandshakeRefused
     | SessionStarted
     | SessionRefreshed
@@ -183,6 +221,9 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     OlderModelAllowed: "model.older_allowed",
     PackSealed: "pack.sealed",
     KeySlotsChanged: "keys.changed",
+    TokenMinted: "token.minted",
+    TokenRevoked: "token.revoked",
+    SigningKeyRotated: "keys.signing_rotated",
     HandshakeRefused: "handshake.refused",
     SessionStarted: "session.started",
     SessionRefreshed: "session.refreshed",

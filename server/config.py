@@ -23,6 +23,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 from typing_extensions import override
 
+from security.issuers import IssuerSettings
 from security.tokens import TokenPolicy
 from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
     vad: str = "silero"
     listen: ListenSettings = ListenSettings()
     token_policy: TokenPolicy = TokenPolicy(issuer="earwitness", audience="earwitness")
+    """Of tokens that this server's own key signs."""
+    issuers: tuple[IssuerSettings, ...] = ()
+    """Others whose tokens are accepted: in the file a table each, in the environment JSON."""
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -112,6 +116,7 @@ class Settings(BaseSettings):
             faults.append("listen.port: 0 to 65535")
         if self.connection.outbox_events == 0:  # a queue of no size has no end
             faults.append("connection.outbox_events: at least 1")
+        faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
         faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]
         if faults:
@@ -153,6 +158,16 @@ class Settings(BaseSettings):
     def signing_key_file(self) -> Path:
         """Signs tokens; its public half lies beside it."""
         return self.keys_folder / "signing.pem"
+
+    @property
+    def retired_keys_file(self) -> Path:
+        """Public keys that signed tokens before, each with its end."""
+        return self.keys_folder / "retired-signing.jwks"
+
+    @property
+    def revocations_file(self) -> Path:
+        """Tokens, subjects and keys that count no more."""
+        return self.data_folder / "revocations.ndjson"
 
     @property
     def models_folder(self) -> Path:
@@ -211,6 +226,20 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
 
 def _line(place: tuple[int | str, ...], text: str) -> str:
     return f"{'.'.join(map(str, place)) or 'settings'}: {text.removeprefix('Value error, ')}"
+
+
+def _issuer_faults(local: TokenPolicy, others: tuple[IssuerSettings, ...]) -> list[str]:
+    faults = [
+        f"issuers.{index}.{fault}"
+        for index, settings in enumerate(others)
+        for fault in settings.faults()
+    ]
+    names = [local.issuer, *(settings.issuer for settings in others)]
+    if len(set(names)) < len(names):
+        faults.append("issuers: each once, and none like token_policy.issuer")
+    if local.algorithm != "EdDSA":
+        faults.append("token_policy.algorithm: EdDSA, which the signing key is made for")
+    return faults
 
 
 def _unusable_numbers(prefix: str, group: object) -> list[str]:

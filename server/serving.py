@@ -27,7 +27,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from security.audit import EngineRestarted, ServerStarted, ServerStopped
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError
-from security.keys import open_verifying_key
+from security.issuers import open_issuers, open_local_issuer
 from security.tokens import TokenVerifier
 from server.app import Parts, build_app
 from server.config import Settings
@@ -238,9 +238,11 @@ def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
 
 
 def _open_verifier(settings: Settings) -> TokenVerifier:
-    public = settings.signing_key_file.with_name(settings.signing_key_file.name + ".pub")
     try:
-        return TokenVerifier(settings.token_policy, open_verifying_key(public))
+        local = open_local_issuer(
+            settings.token_policy, settings.signing_key_file, settings.retired_keys_file
+        )
+        return open_issuers(local, settings.issuers, time.monotonic).verifier
     except KeyFileError as error:
         raise StartError(str(error), EXIT_KEYS) from None
 

@@ -7,7 +7,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from security.audit import HandshakeRefused
 from security.errors import AuditError
-from security.tokens import TokenPolicy, TokenVerifier, mint_token
+from security.tokens import Limits, TokenPolicy, TokenVerifier, mint_token
 from server.app import SECURITY_HEADERS, Parts, build_app
 from server.connection import ConnectionSettings
 from server.door import Door
@@ -27,7 +27,9 @@ class Scene:
     def __init__(self, web_folder, most_sessions=10):
         self.records, self.is_full, self.trail_fails = [], False, False
         parts = Parts(
-            door=Door(TokenVerifier(POLICY, KEY.public_key()), frozenset({"http://testserver"})),
+            door=Door(
+                TokenVerifier.of_one(POLICY, KEY.public_key()), frozenset({"http://testserver"})
+            ),
             live=LiveSessions(most_sessions),
             transcriber=FakeTranscriber(),
             is_engine_full=lambda: self.is_full,
@@ -90,7 +92,7 @@ def test_a_full_server_is_503(tmp_path):
 
 
 def test_too_many_sessions_of_one_subject_are_429(scene):
-    headers = bearer(concurrent_sessions=1)
+    headers = bearer(limits=Limits(concurrent_sessions=1))
     with scene.client.websocket_connect("/v1/stream", headers=headers):
         assert scene.refusal(headers).status_code == 429
 
@@ -125,7 +127,7 @@ def test_whoami_tells_a_page_whether_its_token_is_good(scene):
 def test_whoami_tells_a_page_that_there_is_no_room_or_that_it_may_not_come(scene):
     elsewhere = {**bearer(), "origin": "https://evil.example"}
     assert scene.client.post("/v1/whoami", headers=elsewhere).json()["code"] == "origin_refused"
-    none_left = bearer(concurrent_sessions=0)
+    none_left = bearer(limits=Limits(concurrent_sessions=0))
     assert scene.client.post("/v1/whoami", headers=none_left).json()["code"] == "too_many_sessions"
     scene.is_full = True
     assert scene.client.post("/v1/whoami", headers=bearer()).json()["code"] == "overloaded"

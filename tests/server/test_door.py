@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from security.tokens import TokenPolicy, TokenVerifier, mint_token
+from security.tokens import Limits, TokenPolicy, TokenVerifier, mint_token
 from server import errors
 from server.door import Door, chosen_subprotocol, read_token
 from server.errors import RefusedError
@@ -14,7 +14,7 @@ from server.errors import RefusedError
 KEY = Ed25519PrivateKey.generate()
 POLICY = TokenPolicy(issuer="earwitness", audience="earwitness")
 NOW_S = 1_000_000.0
-DOOR = Door(TokenVerifier(POLICY, KEY.public_key()), frozenset({"https://ear.example"}))
+DOOR = Door(TokenVerifier.of_one(POLICY, KEY.public_key()), frozenset({"https://ear.example"}))
 
 
 def token(**claims) -> str:
@@ -30,7 +30,8 @@ def refusal(headers=(), subprotocols=(), now_s=NOW_S) -> tuple[str, str]:
 
 
 def test_a_token_in_the_header_opens():
-    grant = DOOR.admit([("authorization", f"Bearer {token(session_audio_s=5)}")], [], NOW_S + 100)
+    minted = token(limits=Limits(session_audio_s=5))
+    grant = DOOR.admit([("authorization", f"Bearer {minted}")], [], NOW_S + 100)
     assert (grant.subject, grant.audio_ms, grant.expires_in_s) == ("alice", 5000, 500.0)
 
 
