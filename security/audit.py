@@ -114,6 +114,31 @@ class TokenRevoked:
     subject: str | None = None
     key_id: str | None = None
     """Names the key and is none."""
+    by: str | None = None
+    """The administrator who asked for it over the network; None: a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketIssued:
+    """Somebody was given a ticket in the place of a token."""
+
+    subject: str
+    issuer: str
+    token_id: str
+    peer_address: str
+    origin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEndedByAdministrator:
+    """An administrator has ended a session."""
+
+    session_id: str
+    subject: str
+    """Whose session it was."""
+    by: str
+    peer_address: str
+    """Of the administrator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +230,8 @@ AuditEvent = (
     | TokenMinted
     | TokenRevoked
     | SigningKeyRotated
+    | TicketIssued
+    | SessionEndedByAdministrator
     | HandshakeRefused
     | SessionStarted
     | SessionRefreshed
@@ -224,6 +251,8 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     TokenMinted: "token.minted",
     TokenRevoked: "token.revoked",
     SigningKeyRotated: "keys.signing_rotated",
+    TicketIssued: "ticket.issued",
+    SessionEndedByAdministrator: "session.ended_by_administrator",
     HandshakeRefused: "handshake.refused",
     SessionStarted: "session.started",
     SessionRefreshed: "session.refreshed",

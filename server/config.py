@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def policies(self) -> tuple[TokenPolicy, ...]:
+        """Of all issuers, our own first."""
+        return (self.token_policy, *(other.policy for other in self.issuers))
+
+    @property
     def keys_folder(self) -> Path:
         """Where key files lie."""
         return self.data_folder / "keys"

@@ -146,24 +146,17 @@ def revoke(
         if token_file is not None:
             revocation: Revocation = asyncio.run(_of_token(settings, _read_token(token_file)))
         else:
-            revocation = _of_name(_policy_of(settings, issuer), token_id, subject, key_id)
+            revocation = revocation_of(
+                _policy_of(settings, issuer),
+                _wall_s(),
+                token_id=token_id,
+                subject=subject,
+                key_id=key_id,
+            )
         check_trail(settings)
         append_revocation(settings.revocations_file, revocation)
-        record(settings, _event_of(revocation))
+        record(settings, event_of(revocation))
         print("It counts no more; a server that runs knows it within a second.")
-
-
-def _of_name(
-    policy: TokenPolicy, token_id: str | None, subject: str | None, key_id: str | None
-) -> Revocation:
-    """By what is known of it; it is kept until no such token can live any more."""
-    now_s = int(_wall_s())
-    until_s = now_s + policy.max_lifetime_s + 2 * policy.leeway_s
-    if token_id is not None:
-        return RevokedToken(policy.issuer, token_id, until_s)
-    if subject is not None:
-        return RevokedSubject(policy.issuer, subject, now_s, until_s)
-    return RevokedKey(policy.issuer, key_id or "")
 
 
 async def _of_token(settings: Settings, token: str) -> Revocation:
@@ -171,16 +164,6 @@ async def _of_token(settings: Settings, token: str) -> Revocation:
     claims = await _verify(_open_issuers(settings), token)
     leeway_s = _policy_of(settings, claims.issuer).leeway_s
     return RevokedToken(claims.issuer, claims.token_id, claims.expires_at_s + leeway_s)
-
-
-def _event_of(revocation: Revocation) -> TokenRevoked:
-    match revocation:
-        case RevokedToken(issuer, token_id):
-            return TokenRevoked(issuer, RevocationReason.TOKEN, token_id=token_id)
-        case RevokedSubject(issuer, subject):
-            return TokenRevoked(issuer, RevocationReason.SUBJECT, subject=subject)
-        case RevokedKey(issuer, key_id):
-            return TokenRevoked(issuer, RevocationReason.KEY, key_id=key_id)
 
 
 async def _refusal_of(settings: Settings, token: str) -> str | None:
@@ -233,11 +216,10 @@ def _read_token(path: Path) -> str:
 
 def _policy_of(settings: Settings, issuer: str | None) -> TokenPolicy:
     """Raises StartError for one that is not on the list."""
-    policies = [settings.token_policy, *(other.policy for other in settings.issuers)]
-    for policy in policies:
-        if issuer in {None, policy.issuer}:
-            return policy
-    raise StartError("The settings name no such issuer: see --issuer.", EXIT_SETTINGS)
+    found = policy_of(settings.policies, issuer)
+    if found is None:
+        raise StartError("The settings name no such issuer: see --issuer.", EXIT_SETTINGS)
+    return found
 
 
 def _open_issuers(settings: Settings) -> Issuers:
