@@ -56,8 +56,8 @@ def open_redis_client(settings: SubjectSettings) -> Redis:
     except ValueError:
         raise StartError("subjects.redis_url: not the address of a Redis", EXIT_SETTINGS) from None
     credentials = None
-    if settings.redis_password is not None:
-        credentials = _Password(address.username, settings.redis_password)
+    if settings.redis_password_from is not None:
+        credentials = _Password(address.username, settings.redis_password_from)
         try:
             credentials.read()
         except (KekError, KeyFileError) as error:

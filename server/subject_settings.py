@@ -23,8 +23,8 @@ class SubjectSettings:
     redis_url: str | None = None
     """`redis://[USER@]HOST[:PORT][/DATABASE]`, `rediss://` with TLS, without a password. None:
     counted in this process alone, anew after each start."""
-    redis_password: str | None = None
-    """Where it lies: `file:PATH`, read anew for each connection, or `env:NAME`."""
+    redis_password_from: str | None = None
+    """Where the password lies: `file:PATH`, read anew for each connection, or `env:NAME`."""
     redis_ca_file: Path | None = None
     """Whom to trust with `rediss://`; None: whom this machine trusts."""
     key_prefix: str = "earwitness"
@@ -54,8 +54,9 @@ def subject_faults(settings: SubjectSettings) -> list[str]:
     faults = []
     if settings.redis_url is not None and not _is_redis_url(settings.redis_url):
         faults.append("redis_url: redis[s]://[USER@]HOST[:PORT][/DATABASE], without a password")
-    if settings.redis_password is not None and not _PASSWORD.fullmatch(settings.redis_password):
-        faults.append("redis_password: file:PATH or env:NAME, not the password itself")
+    password_from = settings.redis_password_from
+    if password_from is not None and not _PASSWORD.fullmatch(password_from):
+        faults.append("redis_password_from: file:PATH or env:NAME, not the password itself")
     if not _PREFIX.fullmatch(settings.key_prefix):
         faults.append("key_prefix: 1 to 64 letters, digits, dots, colons, dashes, underscores")
     if not 0 < settings.answer_limit_s < _MOST_ANSWER_S:

@@ -10,6 +10,7 @@ import pytest
 import structlog
 from redis.exceptions import ResponseError
 
+from bench.door_subjects import measure_leases
 from server import errors
 from server.errors import RefusedError
 from server.redis_subjects import RedisSubjects, open_redis_subjects
@@ -401,3 +402,15 @@ async def until_renewed(client):
         return len(ends - {None}) > 2
 
     await until(has_moved)
+
+
+# --- several processes ---
+
+
+async def test_three_processes_never_have_more_places_than_allowed_and_a_killed_one_none(
+    redis_server,
+):
+    settings = SubjectSettings(redis_url=redis_server.url, lease_s=4.0, renewal_s=1.0)
+    async with asyncio.timeout(10 * GIVE_UP_S):
+        figures = await measure_leases(settings)
+    assert 40 < figures["lease_most_seen"] <= 50
