@@ -118,6 +118,9 @@ class Connection:
         self._settings = settings
         self._clock = clock
         self._has_acts = asyncio.Event()
+        self._has_earlier_deadline = asyncio.Event()
+        self._wakes_s = 0.0
+        """When the ticker looks next."""
         self._may_read = asyncio.Event()
         self._outbox: asyncio.Queue[wire.ServerEvent] = asyncio.Queue(settings.outbox_events)
         self._todo: deque[Action] = deque()
@@ -127,6 +130,11 @@ class Connection:
         """Segment, revision and what came of the request."""
         self._is_peer_gone = False
         self._is_finished = False
+
+    @property
+    def grant(self) -> Grant:
+        """What its session lives by now."""
+        return self._session.grant
 
     async def run(self) -> None:
         """Until the session is closed and recorded; raises nothing but cancellation."""
@@ -170,6 +178,8 @@ class Connection:
                 await self._act(action)
             if self._session.wants_audio:
                 self._may_read.set()
+            if self._session.next_deadline_s < self._wakes_s:
+                self._has_earlier_deadline.set()
             await self._has_acts.wait()
 
     async def _act(
@@ -271,8 +281,13 @@ class Connection:
 
     async def _tick(self) -> None:
         while not self._session.is_closed:
+            self._has_earlier_deadline.clear()
             rest_s = self._session.next_deadline_s - self._clock()
-            await asyncio.sleep(min(max(rest_s, 0.01), 1.0))
+            wait_s = min(max(rest_s, 0.01), 1.0)
+            self._wakes_s = self._clock() + wait_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._has_earlier_deadline.wait()
             self._session.tick(self._clock())
             self._has_acts.set()
 

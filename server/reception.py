@@ -7,10 +7,11 @@ runs in its place, over whatever socket it is given, and gives its place back on
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import structlog
 from starlette.datastructures import Headers
@@ -39,6 +40,7 @@ from server.vad import SpeechDetector
 from security.tokens import Limits
 
 _log = structlog.get_logger()
+_Result = TypeVar("_Result")
 Run = Callable[[Socket], Awaitable[None]]
 """Runs the session over a socket, to its end."""
 
@@ -64,6 +66,7 @@ class Parts:
 class _Visit:
     """What is known of somebody by the time of a refusal."""
 
+    peer: HTTPConnection
     grant: Grant | None = None
 
 
@@ -75,56 +78,67 @@ class Reception:
 
     async def admit(self, peer: HTTPConnection, scope: str = TRANSCRIBE_SCOPE) -> Grant:
         """Who it is. Raises RefusedError, which is on record by then."""
-        visit = _Visit()
-        async with self._on_record(peer, visit):
-            return await self._admit(peer, visit, scope)
-        raise AssertionError  # pragma: no cover - the block above returns or raises
+        return await self._on_record(peer, lambda visit: self._admit(visit, scope))
 
     async def look_in(self, peer: HTTPConnection) -> Grant:
         """As `enter`, without staying: pages are not shown why a handshake was refused."""
-        visit = _Visit()
-        async with self._on_record(peer, visit):
-            grant = await self._admit(peer, visit, TRANSCRIBE_SCOPE)
+
+        async def look(visit: _Visit) -> Grant:
+            grant = await self._admit(visit)
             self._check_room(grant)
             unhurried = replace(grant, limits=replace(grant.limits, starts_per_minute=None))
             async with self._parts.live.place(unhurried, secrets.token_hex(12)):
                 return grant
-        raise AssertionError  # pragma: no cover - the block above returns or raises
+
+        return await self._on_record(peer, look)
 
     async def issue_ticket(self, peer: HTTPConnection, limits: Limits) -> tuple[str, int]:
         """A ticket for what the token grants within `limits`, and its seconds. Raises
         RefusedError.
         """
-        visit = _Visit()
-        async with self._on_record(peer, visit):
-            grant = await self._admit(peer, visit, TRANSCRIBE_SCOPE)
-            caller = caller_of(peer)
+
+        async def issue(visit: _Visit) -> tuple[str, int]:
+            grant = await self._admit(visit)
             narrowed = replace(grant, limits=least(grant.limits, limits))
+            caller = caller_of(peer)
             issued = self._parts.door.tickets.issue(narrowed, caller.origin, time.monotonic())
-            await self._parts.record(
-                TicketIssued(
-                    grant.subject, grant.issuer, grant.token_id, caller.address, caller.origin
-                )
+            event = TicketIssued(
+                grant.subject, grant.issuer, grant.token_id, caller.address, caller.origin
             )
+            await self._parts.record(event)
             return issued
-        raise AssertionError  # pragma: no cover - the block above returns or raises
+
+        return await self._on_record(peer, issue)
 
     @asynccontextmanager
     async def enter(self, peer: HTTPConnection) -> AsyncIterator[Run]:
         """A place, and what runs a session in it. Raises RefusedError, which is on record."""
-        visit = _Visit()
         async with AsyncExitStack() as stay:
-            async with self._on_record(peer, visit):
-                grant = await self._admit(peer, visit, TRANSCRIBE_SCOPE)
+
+            async def enter(visit: _Visit) -> tuple[Grant, str]:
+                grant = await self._admit(visit)
                 self._check_room(grant)
                 session_id = secrets.token_hex(12)
                 await stay.enter_async_context(self._parts.live.place(grant, session_id))
+                return grant, session_id
+
+            grant, session_id = await self._on_record(peer, enter)
             peer.scope.setdefault("state", {})["session_id"] = session_id
             yield partial(self._run, grant, caller_of(peer), session_id)
 
-    async def _admit(self, peer: HTTPConnection, visit: _Visit, scope: str) -> Grant:
+    async def _on_record(
+        self, peer: HTTPConnection, work: Callable[[_Visit], Awaitable[_Result]]
+    ) -> _Result:
+        visit = _Visit(peer)
+        try:
+            return await work(visit)
+        except RefusedError as refused:
+            await self._record_refusal(refused, caller_of(peer), visit.grant)
+            raise
+
+    async def _admit(self, visit: _Visit, scope: str = TRANSCRIBE_SCOPE) -> Grant:
         visit.grant = await self._parts.door.admit(
-            knock_of(peer),
+            knock_of(visit.peer),
             wall_s=self._parts.wall_clock(),
             now_s=time.monotonic(),
             scope=scope,
@@ -172,14 +186,6 @@ class Reception:
             return await self._parts.subjects.reserve_audio(grant.who, audio_ms, most_ms)
         except RefusedError:
             return audio_ms
-
-    @asynccontextmanager
-    async def _on_record(self, peer: HTTPConnection, visit: _Visit) -> AsyncIterator[None]:
-        try:
-            yield
-        except RefusedError as refused:
-            await self._record_refusal(refused, caller_of(peer), visit.grant)
-            raise
 
     async def _record_refusal(
         self, refused: RefusedError, caller: Caller, grant: Grant | None

@@ -22,6 +22,7 @@ from server import errors, wire
 from server.audio import AudioFormat, Encoding, ms_from_samples
 from server.grant import Grant
 from server.lifetime import Lifetime, Phase
+from server.pace import Pace
 from server.quota import Quota
 from server.recognition import Hypothesis, ModelCard
 from server.segmenter import SegmenterSettings
@@ -64,6 +65,9 @@ class Session:
         self._settings = settings
         self._format = AudioFormat(Encoding.PCM_S16LE, 16_000)
         self._quota = Quota(grant.limits, self._format)
+        self._pace = Pace(grant.limits.pace_percent, settings.pace)
+        self._is_held_back = False
+        """Not read, so that TCP slows it down."""
         self._life = Lifetime(spans_of(settings, grant.limits), grant.expires_in_s, now_s)
         self._refused_refreshes = 0
         self._track: Track | None = None
@@ -105,12 +109,14 @@ class Session:
             self._track.unscored_ms <= self._settings.most_unscored_ms
             and self._track.unfinished_ms <= self._settings.most_unfinished_ms
             and self._quota.wants_audio
+            and not self._is_held_back
         )
 
     @property
     def next_deadline_s(self) -> float:
         """When `tick` is next needed."""
-        return self._life.next_deadline_s
+        resumes_s = self._pace.resumes_s if self._is_held_back else None
+        return min(self._life.next_deadline_s, float("inf") if resumes_s is None else resumes_s)
 
     def actions(self) -> list[Action]:
         """What has to happen, once, in order."""
@@ -144,6 +150,8 @@ class Session:
             self._end(errors.BAD_MESSAGE, now_s)
             return
         refusal = self._quota.receive_frame(len(data))
+        if refusal is None and self._is_too_fast(len(data), now_s):
+            refusal = errors.TOO_FAST
         if refusal is not None:
             self._end(refusal, now_s)
             return
@@ -241,6 +249,8 @@ class Session:
         """Let time pass. While it is we who do not listen, the peer is not idle."""
         if not self.wants_audio:
             self._life.receive_frame(now_s)
+        if self._pace.resumes_s is None or self._pace.resumes_s <= now_s:
+            self._is_held_back = False
         left_s = self._life.take_warning(now_s)
         if left_s is not None:
             self._actions.append(Send(wire.TokenExpiring(int(left_s))))
@@ -290,6 +300,12 @@ class Session:
         )
         self._actions.append(Send(ready))
         self._reserve()
+
+    def _is_too_fast(self, n_bytes: int, now_s: float) -> bool:
+        n_samples = n_bytes // self._format.frame_bytes
+        is_too_fast = self._pace.receive(n_samples, self._format.sample_rate_hz, now_s)
+        self._is_held_back = self._pace.resumes_s is not None
+        return is_too_fast
 
     def _granted_language(self, wished: str | None) -> str | None:
         """The one to hear: who may only have one need not say which."""

@@ -6,6 +6,7 @@ from security.audit import AuditEvent
 from security.tokens import Limits
 from server import wire
 from server.lifetime import Spans
+from server.pace import PaceSettings
 from server.track import Reprioritise, Score, TrackSettings, Transcribe
 
 
@@ -28,6 +29,8 @@ class SessionSettings:
     """Audio waiting for its scores before the socket is no longer read."""
     most_unfinished_ms: int = 60_000
     """Speech waiting for its finals before the socket is no longer read."""
+    pace: PaceSettings = field(default_factory=PaceSettings)
+    """Where a token limits how fast audio may come."""
     track: TrackSettings = field(default_factory=TrackSettings)
 
 
