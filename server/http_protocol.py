@@ -133,7 +133,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     @override
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        if self.transport.is_closing():
+        if self.transport.is_closing():  # TLS may have more to say
             return
         self._is_silent = False
         self._n_received += len(data)
@@ -183,8 +183,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """See asyncio."""
         super().resume_writing()
-        if self._unread_deadline is not None:
-            self._unread_deadline.cancel()
+        _cancel(self._unread_deadline)
 
     def _expect_head(self, since_s: float) -> None:
         at_s = since_s + self._settings.head_limit_s
@@ -241,11 +240,14 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         self.loop.call_later(limit_s, self.transport.abort)
 
     def _set_deadline(self, deadline: asyncio.TimerHandle | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        _cancel(self._deadline)
         self._deadline = deadline
 
     def _cancel_deadlines(self) -> None:
         self._set_deadline(None)
-        if self._unread_deadline is not None:
-            self._unread_deadline.cancel()
+        _cancel(self._unread_deadline)
+
+
+def _cancel(deadline: asyncio.TimerHandle | None) -> None:
+    if deadline is not None:
+        deadline.cancel()

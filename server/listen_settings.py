@@ -56,11 +56,6 @@ class ListenSettings:
     """How long a WebSocket's peer may take to answer a close."""
     access_log: bool = True
 
-    @property
-    def has_tls(self) -> bool:
-        """Whether both halves are there; see `listen_faults` for one alone."""
-        return self.tls_cert is not None and self.tls_key is not None
-
 
 def listen_faults(settings: ListenSettings) -> Iterator[str]:
     """What no single value's type can tell, by key and rule."""
