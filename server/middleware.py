@@ -91,7 +91,8 @@ class AccessLog:
         try:
             await self._app(scope, receive, send_and_see)
         except _PEER_IS_GONE:
-            pass
+            if status == HTTPStatus.INTERNAL_SERVER_ERROR:  # starlette's, which nobody heard
+                status = None
         except Exception as error:  # noqa: BLE001 - uvicorn would log its text
             status = status or HTTPStatus.INTERNAL_SERVER_ERROR
             _log.error("a request failed", error=type(error).__name__)
