@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,8 @@ app.add_typer(audit_app, name="audit")
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate in PEM; renewed when it changes.")]
+TlsKey = Annotated[Path | None, typer.Option(help="The certificate's key in PEM.")]
 
 
 @app.callback()
@@ -63,18 +66,20 @@ def begin() -> None:
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigFile = None,
     host: Host = None,
     port: Port = None,
     model: Model = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     allow_older_model: Annotated[
         bool, typer.Option(help="Open a version older than one opened before; goes on record.")
     ] = False,
 ) -> None:
     """Run the server until it is told to stop."""
     with plain_errors({ClientError: EXIT_CLIENT}):
-        settings = read_settings(config, model, host, port)
+        settings = read_settings(config, model, host, port, tls_cert, tls_key)
         _prepare(settings)
 
         async def until_stopped() -> None:
@@ -95,6 +100,8 @@ def demo(
     """Set everything up, transcribe a recording live, then keep serving the microphone page."""
     with plain_errors({ClientError: EXIT_CLIENT}):
         settings = read_settings(config, model, port=port)
+        listen = replace(settings.listen, access_log=False)  # the terminal is for the captions
+        settings = settings.model_copy(update={"listen": listen})
         _prepare(settings)
         recording = provision.demo_recording(settings)
         asyncio.run(_demo(settings, recording, is_once=once))

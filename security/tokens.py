@@ -23,6 +23,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from security.errors import TokenError, TokenReason, UnknownKeyError
+from security.limits import Limits
 from security.signed import check_signature, decode_part, split_token
 from security.token_keys import (
     Algorithm,
@@ -85,22 +86,6 @@ class TokenPolicy:
     """The header's `typ`, exactly; issuers that know no access tokens write `JWT`."""
     max_age_s: int | None = None
     """How long ago it may have been issued, when it is shown; by default as long as it lives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a token allows at most; None where it says nothing."""
-
-    session_audio_s: int | None = None
-    session_bytes: int | None = None
-    session_s: int | None = None
-    """By the clock on the wall, silence and waiting included."""
-    idle_s: int | None = None
-    pace_percent: int | None = None
-    """Of real time: 125 is up to 1.25 times as fast as it is spoken."""
-    concurrent_sessions: int | None = None
-    audio_s_per_day: int | None = None
-    starts_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

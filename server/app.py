@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from typing_extensions import override
 
-from security.tokens import Limits
+from security.limits import Limits
 from server import errors
 from server.bodies import read_message
 from server.door import chosen_subprotocol
@@ -140,7 +140,7 @@ class _WithHeaders:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._added = [(name, value) for name, value in SECURITY_HEADERS.items()]
+        self._added = [(n.encode(), v.encode()) for n, v in SECURITY_HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -148,7 +148,7 @@ class _WithHeaders:
                 has = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
                     *message["headers"],
-                    *((n.encode(), v.encode()) for n, v in self._added if n.encode() not in has),
+                    *((name, value) for name, value in self._added if name not in has),
                 ]
             await send(message)
 

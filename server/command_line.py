@@ -67,9 +67,12 @@ def read_settings(
     model: str | None = None,
     host: str | None = None,
     port: int | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
 ) -> Settings:
     """The settings, with what the command line says over all else. Raises SettingsError."""
-    listen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    listen = {name: value for name, value in given.items() if value is not None}
     overrides: dict[str, object] = {"listen": listen} if listen else {}
     if model is not None:
         overrides["model"] = model

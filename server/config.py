@@ -12,8 +12,7 @@ from math import isnan
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -28,43 +27,19 @@ from security.tokens import TokenPolicy
 from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
+from server.grant import GrantSettings
+from server.listed import Listed
+from server.listen_settings import ListenSettings, listen_faults
 from server.scheduler import SchedulerSettings
 from server.session_values import SessionSettings
-
-
-def _read_list(value: object) -> object:
-    """In the environment a list is JSON, or one entry as it is."""
-    match value:
-        case "":
-            return ()
-        case str() if value.startswith("["):
-            return from_json(value)
-        case str():
-            return (value,)
-        case _:
-            return value
-
-
-Listed = BeforeValidator(_read_list)
+from server.subject_settings import SubjectSettings, subject_faults
+from server.tickets import TicketSettings
 
 
 class SettingsError(Exception):
     """One or more settings are wrong; the text has a line for each, by key and rule, never by
     value.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class ListenSettings:
-    """Where the server is found and who may come."""
-
-    host: str = "127.0.0.1"
-    port: int = 8765
-    origins: Annotated[tuple[str, ...], Listed] = ()
-    """Origins of pages that may connect, besides the server's own."""
-    most_sessions: int = 64
-    most_frame_bytes: int = 262_144
-    """A longer WebSocket message closes the connection with 1009."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +76,9 @@ class Settings(BaseSettings):
     """Of tokens that this server's own key signs."""
     issuers: tuple[IssuerSettings, ...] = ()
     """Others whose tokens are accepted: in the file a table each, in the environment JSON."""
+    grants: GrantSettings = GrantSettings()
+    tickets: TicketSettings = TicketSettings()
+    subjects: SubjectSettings = SubjectSettings()
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -112,10 +90,10 @@ class Settings(BaseSettings):
         faults = list(_unusable_numbers("", self))
         if self.vad not in DETECTORS:
             faults.append(f"vad: one of {', '.join(DETECTORS)}")
-        if not 0 <= self.listen.port <= 65_535:
-            faults.append("listen.port: 0 to 65535")
+        faults += listen_faults(self.listen)
         if self.connection.outbox_events == 0:  # a queue of no size has no end
             faults.append("connection.outbox_events: at least 1")
+        faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
         faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
         faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]

@@ -4,9 +4,10 @@ never a token.
 Where a token says nothing the settings' default holds, and nobody gets more than their ceiling.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
-from security.tokens import Claims, Limits
+from security.limits import Limits
+from security.tokens import Claims
 
 TRANSCRIBE_SCOPE = "transcribe"
 ADMIN_SCOPE = "admin"
@@ -17,9 +18,9 @@ AUDIT_SCOPE = "audit"
 class GrantSettings:
     """What tokens of any issuer get, whatever they say."""
 
-    default: Limits = Limits()
+    default: Limits = field(default_factory=Limits)
     """Where a token says nothing."""
-    most: Limits = Limits()
+    most: Limits = field(default_factory=Limits)
     """Ceilings; None: none."""
 
 

@@ -1,13 +1,13 @@
 """Frames of audio in, the refusal of the first that does not fit out: one connection's budgets of
-bytes and audio, its pace, and its piece of what its subject has for a day.
+bytes and audio, and its piece of what its subject has for a day.
 
 Audio time is counted from bytes and the declared format, not from a clock, so a client that sends
 faster than real time pays the same. The frame that would go over a budget is refused whole; nothing
-is ever spent beyond it. Of the day, which is shared, a piece is reserved ahead of what is sent; only
-while the next piece is asked for may one frame go over the last one, and it counts.
+is ever spent beyond it. Of the day, which is shared, a piece is reserved ahead of what is sent;
+only while the next piece is asked for may one frame go over the last one, and it counts.
 """
 
-from security.tokens import Limits
+from security.limits import Limits
 from server import errors
 from server.audio import AudioFormat
 

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from security.audit import HandshakeRefused, TicketIssued
 from security.errors import AuditError
+from security.limits import Limits
 from server import errors
 from server.connection import (
     Connection,
@@ -37,7 +38,6 @@ from server.session import Session
 from server.session_values import Caller, SessionSettings
 from server.subjects import SubjectStore
 from server.vad import SpeechDetector
-from security.tokens import Limits
 
 _log = structlog.get_logger()
 _Result = TypeVar("_Result")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from security.audit import AuditEvent
-from security.tokens import Limits
+from security.limits import Limits
 from server import wire
 from server.lifetime import Spans
 from server.pace import PaceSettings

@@ -14,20 +14,15 @@ from typing import Annotated
 
 import typer
 
-from security.audit import TokenMinted, TokenRevoked, clean
+from security.audit import TokenMinted, clean
 from security.errors import TokenError
 from security.issuers import Issuers, open_issuers, open_local_issuer
 from security.keys import open_signing_key
+from security.limits import Limits
 from security.revocation_file import RevocationFile, append_revocation
-from security.revocations import (
-    Revocation,
-    RevocationReason,
-    RevokedKey,
-    RevokedSubject,
-    RevokedToken,
-)
+from security.revocations import Revocation, RevokedToken
 from security.signed import decode_part, split_token
-from security.tokens import Claims, Limits, TokenPolicy, mint_token
+from security.tokens import Claims, TokenPolicy, mint_token
 from server import provision
 from server.command_line import (
     ConfigFile,
@@ -38,6 +33,7 @@ from server.command_line import (
 )
 from server.config import Settings
 from server.grant import TRANSCRIBE_SCOPE
+from server.revoking import event_of, policy_of, revocation_of
 from server.start_error import EXIT_SETTINGS, StartError
 
 EXIT_REFUSED = 1

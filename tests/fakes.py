@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from security.tokens import Limits
+from security.limits import Limits
 from server import wire
 from server.audio import WINDOW_SAMPLES
 from server.grant import Grant

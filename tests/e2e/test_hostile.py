@@ -9,7 +9,7 @@ import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from security.tokens import Limits
+from security.limits import Limits
 from server.wire import ErrorEvent, decode_server_event
 from tests.e2e.test_stream import converse, pcm_of, text_of, words_of
 from tests.fakes import speech

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from security.errors import TokenError, TokenReason
+from security.limits import Limits
 from security.token_keys import key_id_of
-from security.tokens import Claims, Limits, TokenPolicy, TokenVerifier, mint_token
+from security.tokens import Claims, TokenPolicy, TokenVerifier, mint_token
 
 NOW_S = 1_800_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

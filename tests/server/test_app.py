@@ -7,7 +7,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from security.audit import HandshakeRefused
 from security.errors import AuditError
-from security.tokens import Limits, TokenPolicy, TokenVerifier, mint_token
+from security.limits import Limits
+from security.tokens import TokenPolicy, TokenVerifier, mint_token
 from server.app import SECURITY_HEADERS, Parts, build_app
 from server.connection import ConnectionSettings
 from server.door import Door

@@ -13,10 +13,11 @@ from security.audit import SessionEnded, SessionStarted
 from security.errors import AuditError
 from server import errors
 from server.connection import Connection, ConnectionSettings, Desk
+from server.errors import RefusedError
 from server.recognition import NOTHING_HEARD
 from server.scheduler import EngineFailedError
 from server.session_values import SessionSettings
-from tests.fakes import FakeDetector, ManualClock, hear, new_session, silence, speech
+from tests.fakes import GRANT, FakeDetector, ManualClock, hear, new_session, silence, speech
 
 START = '{"type":"start","sample_rate_hz":16000}'
 STOP = '{"type":"stop"}'
@@ -82,6 +83,10 @@ class FakeTranscriber:
 
     def reprioritise(self, key, urgency):
         self.reprioritised.append((key, urgency))
+
+
+async def no_renewal(token):
+    raise RefusedError(errors.UNAUTHENTICATED, "token_expired")
 
 
 @dataclass

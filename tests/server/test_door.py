@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from security.tokens import Limits, TokenPolicy, TokenVerifier, mint_token
+from security.limits import Limits
+from security.tokens import TokenPolicy, TokenVerifier, mint_token
 from server import errors
 from server.door import Door, chosen_subprotocol, read_token
 from server.errors import RefusedError

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from security.tokens import Claims, Limits
+from security.limits import Limits
+from security.tokens import Claims
 from server.grant import Grant, grant_from_claims
 
 CLAIMS = Claims(

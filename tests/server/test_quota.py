@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.tokens import Limits
+from security.limits import Limits
 from server import errors
 from server.audio import AudioFormat, Encoding
 from server.quota import RESERVED_MS, Quota

@@ -7,10 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 
 import pytest
-import uvicorn
 import websockets
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from security.audit_store import AuditStore
@@ -18,7 +15,7 @@ from security.keys import open_signing_key
 from security.tokens import mint_token
 from server.config import Settings, load_settings
 from server.provision import seal
-from server.serving import BoundedWebSocket, Running, running_server, url_of
+from server.serving import Running, running_server
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_PORT, StartError
 from server.wire import Ended, Final, Partial, decode_server_event
 from tests.e2e.conftest import copy_data
@@ -125,53 +122,6 @@ async def status_of(settings: Settings, running: Running, origin: str) -> int:
             return websocket.response.status_code
     except InvalidStatus as refused:
         return refused.response.status_code
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "url"),
-    [
-        ("127.0.0.1", 8765, "http://127.0.0.1:8765"),
-        ("::1", 8765, "http://[::1]:8765"),
-        ("LocalHost", 80, "http://localhost"),
-    ],
-)
-def test_the_address_is_spelled_as_browsers_spell_an_origin(host, port, url):
-    assert url_of(host, port) == url
-
-
-class FakeLoop:
-    def __init__(self):
-        self.later = []
-
-    def call_later(self, delay_s, callback):
-        self.later.append((delay_s, callback))
-
-
-class FakeTransport:
-    def get_extra_info(self, name):
-        return None
-
-    def close(self):
-        """Waits until the peer has read everything, if it ever does."""
-
-    def abort(self):
-        raise AssertionError("called too early")
-
-
-async def test_a_peer_that_does_not_read_what_was_left_for_it_is_cut_off_in_the_end():
-    async def session_that_is_over(scope, receive, send):
-        raise ClientDisconnected
-
-    loop, transport = FakeLoop(), FakeTransport()
-    config = uvicorn.Config(session_that_is_over, log_config=None)
-    config.load()
-    protocol = BoundedWebSocket(config, ServerState(), {}, _loop=loop)
-    protocol.connection_made(transport)
-    protocol.scope = {"type": "websocket"}
-    await protocol.run_asgi()
-    [(delay_s, callback)] = loop.later
-    assert delay_s > 0
-    assert callback == transport.abort
 
 
 async def test_a_server_that_cannot_start_lets_go_of_its_port(settings):
