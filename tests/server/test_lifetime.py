@@ -33,6 +33,7 @@ def living(expires_in_s=600.0, phase=Phase.STREAMING):
     ],
 )
 def test_each_phase_has_its_ends(life, at_s, refusal):
+    life.take_warning(0)
     assert life.next_deadline_s == at_s
     assert life.due(at_s - 0.01) is None
     assert life.due(at_s) is refusal

@@ -489,7 +489,7 @@ def test_the_end_of_the_day_ends_the_session_with_its_finals_and_nothing_is_over
     shell.day_ms = 13_000
     shell.text(START).audio(speech(20_000))
     assert shell.of(ErrorEvent)[0].code == "quota_daily"
-    assert len(shell.of(Final)) == len(shell.of(SpeechStarted)) == 2
+    assert len(shell.of(Final)) == len(shell.of(SpeechStarted)) == 1
     assert shell.of(Ended)[0].usage.audio_ms == 13_000
     assert shell.day_ms == 0
 
@@ -593,3 +593,44 @@ def test_the_last_finals_have_the_leeway_of_the_token_and_no_more():
     assert shell.session.last_moment_s == shell.clock() + 0.1
     shell.tick(0.2)
     assert shell.close_code == 1011
+
+
+# --- pace ---
+
+
+def seconds_of(shell, audio_s, pace, stall=None):
+    """Send as a peer does whom TCP holds back, `pace` times as fast as it is spoken."""
+    sent_ms = 0
+    while sent_ms < audio_s * 1000 and shell.close_code is None:
+        shell.tick(0.02 / pace)
+        if stall and stall[0] <= sent_ms:
+            shell.tick(stall[1])
+            for _ in range(int(stall[1] / 0.02)):
+                shell.audio(silence(20))
+                sent_ms += 20
+            stall = None
+        while not shell.session.wants_audio and shell.close_code is None:
+            shell.tick(max(0.001, shell.session.next_deadline_s - shell.clock()))
+        shell.audio(silence(20))
+        sent_ms += 20
+    return shell.clock() - 1000.0
+
+
+def test_ten_times_too_fast_is_read_slowly_and_then_sent_away():
+    shell = new_shell(grant=limited(pace_percent=125))
+    assert seconds_of(shell, 600, pace=10) <= 5.0
+    assert shell.of(ErrorEvent)[0].code == "too_fast"
+    assert shell.close_code == 4429
+
+
+def test_who_speaks_as_people_do_is_never_held_back_not_even_after_a_stall():
+    shell = new_shell(grant=limited(pace_percent=100))
+    seconds_of(shell, 120, pace=1.0, stall=(30_000, 3.0))
+    assert shell.close_code is None
+    assert shell.session.wants_audio
+
+
+def test_without_a_pace_nobody_is_held_back():
+    shell = new_shell()
+    seconds_of(shell, 120, pace=100)
+    assert shell.close_code is None
