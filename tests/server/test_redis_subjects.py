@@ -25,6 +25,7 @@ ONE_PLACE = replace(NO_LIMITS, concurrent_sessions=1)
 PLACES = f"earwitness:{{{key_of(WHO)}}}:places"
 UNAVAILABLE = (errors.OVERLOADED, "store_unavailable")
 TOO_MANY = (errors.TOO_MANY_SESSIONS, "too_many_sessions")
+LEASE_S = 30.0
 GIVE_UP_S = 30.0
 
 
@@ -36,7 +37,8 @@ def redis_server(tmp_path):
 
 @pytest.fixture
 async def world(redis_server):
-    async with redis_world(SubjectSettings(redis_url=redis_server.url)) as world:
+    settings = SubjectSettings(redis_url=redis_server.url, lease_s=LEASE_S)
+    async with redis_world(settings) as world:
         yield world
 
 
@@ -276,7 +278,7 @@ async def test_a_start_is_refused_and_a_session_goes_on_while_redis_is_away(worl
     await world.store.take_place(WHO, "a", ONE_PLACE)
     redis_server.stop()
     assert await refusal_of(world.store, "b") == UNAVAILABLE
-    world.clock.move(30 + world.settings.outage_limit_s - 1)
+    world.clock.move(LEASE_S + world.settings.outage_limit_s - 1)
     await world.store.renew()
     assert world.lost == []
 
@@ -284,7 +286,7 @@ async def test_a_start_is_refused_and_a_session_goes_on_while_redis_is_away(worl
 async def test_a_session_whose_lease_is_out_for_too_long_is_lost(world, redis_server):
     await world.store.take_place(WHO, "a", ONE_PLACE)
     redis_server.stop()
-    world.clock.move(30 + world.settings.outage_limit_s + 1)
+    world.clock.move(LEASE_S + world.settings.outage_limit_s + 1)
     await world.store.renew()
     assert world.lost == ["a"]
 
@@ -320,7 +322,7 @@ async def test_what_nobody_can_give_back_is_kept_only_until_it_has_run_out(world
     redis_server.stop()
     for number in range(100):
         assert await refusal_of(world.store, str(number)) == UNAVAILABLE
-    world.clock.move(31)
+    world.clock.move(LEASE_S + 1)
     await world.store.renew()
     redis_server.start()
     asked = Counter()
