@@ -70,9 +70,9 @@ async def test_giving_back_what_was_never_taken_does_nothing(world):
 
 
 async def test_the_same_place_taken_twice_is_one(world):
-    for _ in range(3):
-        await world.store.take_place(WHO, "a", TWO_PLACES)
-    assert await refusal_of(world.store, "b", TWO_PLACES) is None
+    for place_id in ("a", "a", "b", "b", "a"):
+        assert await refusal_of(world.store, place_id, TWO_PLACES) is None
+    assert await refusal_of(world.store, "c", TWO_PLACES) is errors.TOO_MANY_SESSIONS
 
 
 async def test_places_without_a_limit_count_for_tokens_that_have_one(world):
