@@ -2,11 +2,11 @@
 `python -m bench.door_subjects`.
 
 Three processes want a thousand places of one subject that may have fifty, each holding a place for
-some milliseconds. How many are held is counted apart from the leases, in one step of a script in
-Redis: up after a place was got, down before it is given back, so that it is never more than there
-are. Then each process takes what it can get, one of them is killed with SIGKILL, and it is timed
-until others have got all its places, with the lease of thirty seconds that is the default. Redis is
-Debian's `redis-server` on this machine.
+a fraction of a second. How many are held is counted apart from the leases, in one step of a script
+in Redis: up after a place was got, down before it is given back, so that it is never more than
+there are. Then each process takes what it can get, one of them is killed with SIGKILL, and it is
+timed until others have got all its places, with the lease that is the default. Redis is Debian's
+`redis-server` on this machine.
 
 lease_most_seen      places held at once, of fifty
 lease_freed_s_max    from a kill to the last of its places being free
@@ -44,8 +44,8 @@ N_ACQUIRES = 1000
 MOST_PLACES = 50
 N_AT_ONCE = 60
 """Sessions of one process that want a place at the same time."""
-LONGEST_HOLD_S = 0.05
-RETRY_S = 0.003
+LONGEST_HOLD_S = 0.2
+RETRY_S = 0.02
 N_STARTS = 2000
 N_FRAMES = 200_000
 LIMITS = SubjectLimits(MOST_PLACES, None, None)

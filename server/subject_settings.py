@@ -29,9 +29,10 @@ class SubjectSettings:
     """Whom to trust with `rediss://`; None: whom this machine trusts."""
     key_prefix: str = "earwitness"
     """Of all keys; servers that share it share their subjects."""
-    lease_s: float = 30.0
-    """A place of a server that died is free again after this long."""
-    renewal_s: float = 10.0
+    lease_s: float = 28.0
+    """A place of a server that died is free again after this long; half a minute with whoever comes
+    back for it now and then."""
+    renewal_s: float = 9.0
     """How often a living server renews the leases of its places."""
     answer_limit_s: float = 0.8
     """For Redis to answer; then a start is refused."""

@@ -25,6 +25,7 @@ ONE_PLACE = replace(NO_LIMITS, concurrent_sessions=1)
 PLACES = f"earwitness:{{{key_of(WHO)}}}:places"
 UNAVAILABLE = (errors.OVERLOADED, "store_unavailable")
 TOO_MANY = (errors.TOO_MANY_SESSIONS, "too_many_sessions")
+LEASE_S = 30.0
 GIVE_UP_S = 30.0
 
 
@@ -36,7 +37,8 @@ def redis_server(tmp_path):
 
 @pytest.fixture
 async def world(redis_server):
-    async with redis_world(SubjectSettings(redis_url=redis_server.url)) as world:
+    settings = SubjectSettings(redis_url=redis_server.url, lease_s=LEASE_S)
+    async with redis_world(settings) as world:
         yield world
 
 
@@ -124,6 +126,11 @@ async def test_nothing_is_left_in_redis_when_a_subject_has_gone(world):
     assert all(0 < life_ms <= 2 * 86_400_000 for life_ms in lives_ms)
 
 
+async def test_what_a_server_that_died_left_in_redis_goes_by_itself(world):
+    await world.another().take_place(WHO, "a", NO_LIMITS)
+    assert 0 < await world.client.pttl(PLACES) <= LEASE_S * 1000
+
+
 async def test_no_key_holds_what_a_stranger_chose(world):
     await world.store.take_place("tests \r\nFLUSHALL", "a", SubjectLimits(1, 1, 1000))
     await world.store.reserve_audio("tests \r\nFLUSHALL", 10, 1000)
@@ -165,6 +172,11 @@ class Slow:
             return answer
 
         return ask
+
+    async def zrem(self, *arguments):
+        if self.is_broken:
+            raise ConnectionError
+        return await self._client.zrem(*arguments)
 
     def open(self):
         self.may_ask.set()
@@ -213,6 +225,18 @@ async def test_a_place_given_back_while_it_is_renewed_does_not_come_back(world):
     assert await world.client.exists(PLACES)
     await store.renew()
     assert not await world.client.exists(PLACES)
+
+
+async def test_a_place_of_whose_giving_back_redis_did_not_hear_is_given_back_later(world):
+    store, client = slow_store(world)
+    client.open()
+    await store.take_place(WHO, "a", ONE_PLACE)
+    client.is_broken = True
+    await store.give_place(WHO, "a")
+    client.is_broken = False
+    assert await refusal_of(world.store, "b", ONE_PLACE) == TOO_MANY
+    await store.renew()
+    assert await refusal_of(world.store, "b", ONE_PLACE) is None
 
 
 async def test_a_place_given_back_while_it_is_found_lost_is_not_reported(world):
@@ -274,9 +298,11 @@ async def test_no_answer_reaches_another_who_asks(world):
 
 async def test_a_start_is_refused_and_a_session_goes_on_while_redis_is_away(world, redis_server):
     await world.store.take_place(WHO, "a", ONE_PLACE)
+    world.clock.move(3600)
+    await world.store.renew()
     redis_server.stop()
     assert await refusal_of(world.store, "b") == UNAVAILABLE
-    world.clock.move(30 + world.settings.outage_limit_s - 1)
+    world.clock.move(LEASE_S + world.settings.outage_limit_s - 1)
     await world.store.renew()
     assert world.lost == []
 
@@ -284,7 +310,7 @@ async def test_a_start_is_refused_and_a_session_goes_on_while_redis_is_away(worl
 async def test_a_session_whose_lease_is_out_for_too_long_is_lost(world, redis_server):
     await world.store.take_place(WHO, "a", ONE_PLACE)
     redis_server.stop()
-    world.clock.move(30 + world.settings.outage_limit_s + 1)
+    world.clock.move(LEASE_S + world.settings.outage_limit_s + 1)
     await world.store.renew()
     assert world.lost == ["a"]
 
@@ -320,7 +346,7 @@ async def test_what_nobody_can_give_back_is_kept_only_until_it_has_run_out(world
     redis_server.stop()
     for number in range(100):
         assert await refusal_of(world.store, str(number)) == UNAVAILABLE
-    world.clock.move(31)
+    world.clock.move(LEASE_S + 1)
     await world.store.renew()
     redis_server.start()
     asked = Counter()

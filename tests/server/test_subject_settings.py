@@ -75,8 +75,8 @@ def test_a_password_itself_is_a_fault_that_does_not_repeat_it(place):
         ("answer_limit_s", 0.0),
         ("answer_limit_s", 1.0),
         ("renewal_s", 0.0),
-        ("renewal_s", 14.3),
-        ("lease_s", 21.0),
+        ("renewal_s", 13.3),
+        ("lease_s", 19.0),
     ],
 )
 def test_what_cannot_work_is_a_fault(key, value):
