@@ -115,7 +115,7 @@ def answer(refusal: errors.Refusal) -> Response:
     if refusal.http_status == errors.UNAUTHENTICATED.http_status:
         headers["www-authenticate"] = "Bearer"
     if refusal.is_retryable:
-        headers["retry-after"] = "5"
+        headers["retry-after"] = "60" if refusal is errors.TOO_MANY_STARTS else "5"
     body = {"code": refusal.code, "message": refusal.text}
     return JSONResponse(body, status_code=refusal.http_status, headers=headers)
 

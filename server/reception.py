@@ -180,12 +180,8 @@ class Reception:
         return await self._parts.door.grant(token, self._parts.wall_clock())
 
     async def _reserve(self, grant: Grant, audio_ms: int) -> int:
-        """Where the store is out of reach, sessions that live go on."""
         most_ms = limits_of(grant).audio_ms_per_day or 0
-        try:
-            return await self._parts.subjects.reserve_audio(grant.who, audio_ms, most_ms)
-        except RefusedError:
-            return audio_ms
+        return await self._parts.subjects.reserve_audio(grant.who, audio_ms, most_ms)
 
     async def _record_refusal(
         self, refused: RefusedError, caller: Caller, grant: Grant | None

@@ -302,8 +302,8 @@ class Session:
         self._reserve()
 
     def _is_too_fast(self, n_bytes: int, now_s: float) -> bool:
-        n_samples = n_bytes // self._format.frame_bytes
-        is_too_fast = self._pace.receive(n_samples, self._format.sample_rate_hz, now_s)
+        bytes_per_s = self._format.frame_bytes * self._format.sample_rate_hz
+        is_too_fast = self._pace.receive(n_bytes, bytes_per_s, now_s)  # bytes for samples
         self._is_held_back = self._pace.resumes_s is not None
         return is_too_fast
 
