@@ -46,15 +46,6 @@ def test_what_others_append_counts_at_the_next_look(path):
     assert counts(RevocationFile(path, NOW_S), 0)
 
 
-def test_only_new_lines_are_read(path):
-    append_revocation(path, key(1))
-    file = RevocationFile(path, NOW_S)
-    before = file.current
-    append_revocation(path, key(2))
-    assert file.poll()
-    assert file.current is before
-
-
 def test_the_file_is_closed_to_others(path):
     append_revocation(path, key(1))
     assert path.stat().st_mode & 0o777 == 0o600
