@@ -1,8 +1,8 @@
-"""The file of revocations in, one more line or the lines that came since out.
+"""The file of revocations in, one more line, or all that counts, out.
 
 One JSON object a line, appended under a lock by whoever revokes, commands and servers alike, and
-synced before it counts. A server looks at the file every now and then: a `stat`, and the new lines
-when there are any. A line without its end is of a process that died while it wrote: it never
+synced before it counts. A server looks at the file every now and then: a `stat`, and the whole of
+it when it has changed. A line without its end is of a process that died while it wrote: it never
 counted, and the next append takes it away. A whole line that says nothing is told, and the others
 count. What has expired is left out when the file is written anew, at a start.
 
@@ -54,9 +54,8 @@ class RevocationFile:
         """Reads it, and leaves out what is past. Raises RevocationError, also for a bad line."""
         self._path = path
         self.current = Revocations()
-        """What counts now; another object after the file was replaced."""
+        """What counts now; another object after each change."""
         self._stamp: _Stamp | None = None
-        self._n_bytes_read = 0
         try:
             self._compact(wall_s)
         except OSError as error:
@@ -66,35 +65,25 @@ class RevocationFile:
     def poll(self) -> bool:
         """Whether there was something new, which counts from now on. Cheap if not.
 
-        Raises RevocationError once for each change that cannot be read; what could be counts.
+        Raises RevocationError once for each change of a list that cannot be read, or not wholly;
+        what can be read counts.
         """
         stamp = _stamp(self._path)
         if stamp is None or stamp == self._stamp:  # a list that vanished still counts
             return False
+        self._stamp = stamp
         try:
             with os.fdopen(os.open(self._path, os.O_RDONLY | _FLAGS), "rb") as file:
-                status = os.fstat(file.fileno())
-                is_continued = self._is_continued(status)
-                file.seek(self._n_bytes_read if is_continued else 0)
-                read = file.read()
+                self._stamp = _stamp_of(os.fstat(file.fileno()))
+                lines = file.read().split(b"\n")[:-1]
         except OSError as error:
-            self._stamp = stamp
             raise RevocationError(f"{self._path} cannot be read: {error.strerror}") from None
-        whole = read[: read.rfind(b"\n") + 1]
-        self._n_bytes_read = (self._n_bytes_read if is_continued else 0) + len(whole)
-        self._stamp = _stamp_of(status)
-        self._take(whole.split(b"\n")[:-1], is_continued=is_continued)
+        self._take(lines)
         return True
 
-    def _is_continued(self, status: os.stat_result) -> bool:
-        """Whether it is the file read before, longer by some lines."""
-        if self._stamp is None:
-            return False
-        return status.st_ino == self._stamp[0] and status.st_size >= self._n_bytes_read
-
-    def _take(self, lines: list[bytes], *, is_continued: bool) -> None:
-        revocations = self.current if is_continued else Revocations()
-        n_bad = 0
+    def _take(self, lines: list[bytes]) -> None:
+        """All of it anew: a file of the same number need not be the same file."""
+        revocations, n_bad = Revocations(), 0
         for line in lines:
             try:
                 revocations.add(decode_revocation(line))

@@ -93,7 +93,7 @@ class Revocations:
                 who = (revocation.issuer, revocation.subject)
                 former_s = self._subjects.get(who, 0)
                 self._subjects[who] = max(former_s, revocation.issued_until_s)
-            case RevokedKey():
+            case RevokedKey():  # pragma: no branch - there is no other
                 self._keys.add((revocation.issuer, revocation.key_id))
 
     def is_revoked(self, shown: Shown) -> RevocationReason | None:

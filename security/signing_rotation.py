@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from security.durable import replace_file, sync_folder
@@ -30,17 +30,28 @@ def rotate_signing_key(
     with _one_rotation(path.parent):
         former = open_signing_key(path).public_key()
         coming = path.with_name(path.name + ".next")
-        coming_public = coming.with_name(coming.name + ".pub")
-        if not coming.exists():
-            coming_public.unlink(missing_ok=True)  # of one that was killed while it made the key
-            create_signing_key(coming)
-        new = open_signing_key(coming).public_key()
+        new = _coming_key(coming).public_key()
         _retire(former, retired_path, int(wall_s) + overlap_s, wall_s)
-        _replace(path.with_name(path.name + ".pub"), _pem(new))
+        _replace(_public_half(path), _pem(new))
         coming.replace(path)
-        coming_public.unlink(missing_ok=True)
+        _public_half(coming).unlink(missing_ok=True)
         sync_folder(path.parent)
         return key_id_of(former), key_id_of(new)
+
+
+def _coming_key(path: Path) -> Ed25519PrivateKey:
+    """A new one, or that of a rotation that was killed; nothing was signed with it yet."""
+    try:
+        return open_signing_key(path)
+    except KeyFileError:
+        path.unlink(missing_ok=True)
+        _public_half(path).unlink(missing_ok=True)
+        create_signing_key(path)
+        return open_signing_key(path)
+
+
+def _public_half(path: Path) -> Path:
+    return path.with_name(path.name + ".pub")
 
 
 def _retire(key: Ed25519PublicKey, path: Path, expires_at_s: int, wall_s: float) -> None:

@@ -160,7 +160,8 @@ def _usable(member: object, algorithm: Algorithm) -> TokenKey | None:
         if not _is_meant_for(jwk, algorithm):
             return None
         key = _public_key(jwk)
-        return TokenKey(jwk.kid or key_id_of(key), algorithm, key, jwk.exp)
+        name = key_id_of(key) if jwk.kid is None else jwk.kid
+        return TokenKey(name, algorithm, key, jwk.exp)
     except _FAULTS:
         return None
 

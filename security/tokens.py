@@ -3,7 +3,7 @@ tokens.
 
 A token is a JWT of type `at+jwt` (RFC 9068), signed by one of the issuers on a list, each with its
 one algorithm and its own keys. What the token says before it is verified chooses among them and
-nothing else. PyJWT checks the signature; around it stands what it lets pass by default: a token
+nothing else. PyJWT compares the signature; around it stands what it would let pass: a token
 without an end, one of another type, a key named twice in its JSON, padding, short keys, and
 megabytes of text. One token has one spelling. Times are checked here against the clock handed in.
 Header fields beyond `alg`, `typ` and `kid` are refused: none of them (`crit`, `jku`, `jwk`) may
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from security.errors import TokenError, TokenReason, UnknownKeyError
 from security.limits import Limits
-from security.signed import check_signature, decode_part, split_token
+from security.signed import decode_part, read_signed
 from security.token_keys import (
     Algorithm,
     KeySet,
@@ -133,13 +133,13 @@ class TokenVerifier:
         """The claims of `token` at Unix time `wall_s`. Raises TokenError and nothing else."""
         if len(token) > self._max_token_bytes:
             raise TokenError(TokenReason.TOO_LONG)
-        header, payload = split_token(token)
-        claims = decode_part(payload)
+        text = read_signed(token)
+        claims = decode_part(text.payload)
         policy, keys = self._issuer_of(claims)
         if len(token) > policy.max_token_bytes:
             raise TokenError(TokenReason.TOO_LONG)
-        key = _key_for(header, policy, keys, wall_s)
-        check_signature(token, key)
+        key = _key_for(text.header, policy, keys, wall_s)
+        text.check(key)
         return _check_claims(claims, policy, key, wall_s)
 
     def _issuer_of(self, claims: dict[str, object]) -> tuple[TokenPolicy, VerifyingKeys]:

@@ -21,7 +21,7 @@ from security.keys import open_signing_key
 from security.limits import Limits
 from security.revocation_file import RevocationFile, append_revocation
 from security.revocations import Revocation, RevokedToken
-from security.signed import decode_part, split_token
+from security.signed import decode_part, read_signed
 from security.tokens import Claims, TokenPolicy, mint_token
 from server import provision
 from server.command_line import (
@@ -180,10 +180,11 @@ async def _verify(issuers: Issuers, token: str) -> Claims:
 def _told(token: str) -> list[str]:
     """What it says, true or not, without what would let somebody use it."""
     try:
-        header, payload = split_token(token)
-        claims = decode_part(payload)
+        text = read_signed(token)
+        claims = decode_part(text.payload)
     except TokenError:
         return ["not a token"]
+    header = text.header
     lines = [f"{name}: {_shown(header[name])}" for name in ("alg", "typ", "kid") if name in header]
     for name in (name for name in _SHOWN if name in claims):
         at = _time(claims[name]) if name in _TIMES else ""

@@ -17,6 +17,7 @@ WRITERS = {
     "security/audit_lock.py",  # an empty file, for turns
     "security/audit_schema.py",  # the trail
     "security/durable.py",  # keys, sealed files, manifests
+    "security/revocation_file.py",  # ids of what was revoked
     "server/embedded.py",  # a wheel, from a folder into the scratch folder
     "server/provision.py",  # the demo's own recording
 }

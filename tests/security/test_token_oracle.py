@@ -7,8 +7,9 @@ import re
 import unicodedata
 
 from security.errors import TokenError
+from security.token_keys import KeySet
 from security.tokens import TokenPolicy, TokenVerifier
-from tests.security.forge import ISSUERS, NOW_S, SECRET, KeySet, forged, header, token_key
+from tests.security.forge import ISSUERS, NOW_S, SECRET, forged, header, token_key
 
 POLICY = TokenPolicy(
     ISSUERS["HS256"],

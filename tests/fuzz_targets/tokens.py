@@ -1,0 +1,61 @@
+"""Bytes of a fuzzer in; an exception out only where something is really wrong.
+
+Random text never gets past a signature, so most inputs are signed as they are: the parsers behind
+it are then as open as to an issuer who has gone mad.
+"""
+
+from security.errors import TokenError, TokenKeyError
+from security.token_keys import ALGORITHMS, KeySet, TokenKey, decode_jwks
+from security.tokens import TokenPolicy, TokenVerifier
+from tests.security.forge import AUDIENCE, ISSUERS, NOW_S, SECRET, forged, header, token_key
+
+_POLICY = TokenPolicy(ISSUERS["HS256"], AUDIENCE, algorithm="HS256")
+_VERIFIER = TokenVerifier([(_POLICY, KeySet([token_key("HS256")]))])
+_SEPARATOR = b"\x00"
+
+
+def fuzz_token(data: bytes) -> None:
+    """The first byte says what the rest is: a whole token, a payload, or a header and a payload."""
+    kind, rest = data[:1], data[1:]
+    if kind == b"r":
+        _refused(rest.decode("utf-8", "surrogateescape"))
+    elif kind == b"h":
+        head, _, payload = rest.partition(_SEPARATOR)
+        _verify(forged(head, payload, "HS256", SECRET))
+    else:
+        _verify(forged(header("HS256"), rest, "HS256", SECRET))
+
+
+def fuzz_jwks(data: bytes) -> None:
+    """Whatever a document holds, what is made of it is a key of the algorithm, or nothing is."""
+    for algorithm in ALGORITHMS:
+        try:
+            keys = decode_jwks(data, algorithm)
+        except TokenKeyError:
+            continue
+        for key in keys.keys:
+            assert isinstance(key, TokenKey)
+            assert key.algorithm == algorithm != "HS256"
+            assert keys.find(key.key_id, float("-inf")) is key
+
+
+def _refused(token: str) -> None:
+    """Nobody guesses a signature."""
+    try:
+        _VERIFIER.verify(token, NOW_S)
+    except TokenError:
+        return
+    raise AssertionError("a token was accepted that nobody signed")
+
+
+def _verify(token: str) -> None:
+    """What is accepted keeps the rules that everything behind the door relies on."""
+    try:
+        claims = _VERIFIER.verify(token, NOW_S)
+    except TokenError:
+        return
+    assert claims.issuer == _POLICY.issuer
+    assert 0 < len(claims.subject) <= 255
+    assert 0 < claims.expires_at_s - claims.issued_at_s <= _POLICY.max_lifetime_s
+    assert NOW_S - _POLICY.leeway_s < claims.expires_at_s
+    assert not {"\n", "\r", "\x1b", "\u202e"} & set(claims.subject + claims.token_id)
