@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 from security.audit import AuditEvent
 from security.errors import AuditError
@@ -46,6 +47,22 @@ class ConnectionSettings:
     """
 
 
+class Socket(Protocol):
+    """What a connection needs of its peer: starlette's accepted WebSocket, or what acts like it."""
+
+    async def receive(self) -> Message:
+        """The next message, as ASGI spells them: `websocket.receive` or `websocket.disconnect`."""
+        ...
+
+    async def send_text(self, data: str, /) -> None:
+        """Raises WebSocketDisconnect or RuntimeError when nobody is there."""
+        ...
+
+    async def close(self, code: int, /) -> None:
+        """The last call."""
+        ...
+
+
 class Transcriber(Protocol):
     """The scheduler, as a connection sees it."""
 
@@ -69,7 +86,7 @@ class Connection:
 
     def __init__(  # noqa: PLR0913 - one argument for each thing outside the session
         self,
-        websocket: WebSocket,
+        websocket: Socket,
         session: Session,
         *,
         detector: SpeechDetector,
