@@ -138,10 +138,10 @@ class FormReader:
     def _keep(self, n_bytes: int) -> None:
         """Move the first of what is pending to where it belongs."""
         if self._state is _State.DATA and self._name is not None:
-            is_file = self._name == FILE and self.file is not None
-            kept = self.file if is_file and self.file is not None else self._value
-            limits = self._limits
-            if len(kept) + n_bytes > (limits.most_file_bytes if is_file else limits.most_field_bytes):
+            kept, most_bytes = self._value, self._limits.most_field_bytes
+            if self._name == FILE and self.file is not None:
+                kept, most_bytes = self.file, self._limits.most_file_bytes
+            if len(kept) + n_bytes > most_bytes:
                 raise RefusedError(errors.MESSAGE_TOO_BIG, "form_too_big")
             with memoryview(self._pending) as pending:
                 kept += pending[:n_bytes]

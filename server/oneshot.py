@@ -113,9 +113,7 @@ class OneShot:
 
 
 def _start(language: str | None, context: str | None) -> wire.Start:
-    return wire.Start(
-        sample_rate_hz=SAMPLE_RATE_HZ, language=language, partials=False, context=context
-    )
+    return wire.Start(sample_rate_hz=16_000, language=language, partials=False, context=context)
 
 
 def _text(message: wire.ClientMessage) -> Message:

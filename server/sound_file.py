@@ -13,6 +13,7 @@ import threading
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from security.secret import wipe_buffer
@@ -157,7 +158,7 @@ def _open_mp3(data: bytearray) -> Mp3File:
 
 def _open_others(data: bytearray) -> _Forwards:
     is_wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    is_known = data[:4] in (b"fLaC", b"OggS") or (is_wav and not _MPEG_IN_WAV.search(data))
+    is_known = bytes(data[:4]) in (b"fLaC", b"OggS") or (is_wav and not _MPEG_IN_WAV.search(data))
     if not is_known:
         raise RefusedError(errors.AUDIO_UNREADABLE, "audio_format")
     try:
@@ -176,4 +177,5 @@ def _is_mp3(head: bytes) -> bool:
 
 
 def _pcm16(samples: Samples) -> bytes:
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2").tobytes()
+    pcm: NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
+    return pcm.tobytes()

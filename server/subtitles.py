@@ -38,7 +38,8 @@ def cues_of(finals: Iterable[Final]) -> list[Cue]:
     """In order, none empty, none over another."""
     cues: list[Cue] = []
     for final in finals:
-        for pieces in _grouped(_pieces(final)):
+        said = [piece for piece in _pieces(final) if piece.text.strip()]
+        for pieces in _grouped(said):
             start_ms = max(pieces[0].start_ms, cues[-1].end_ms if cues else 0)
             end_ms = max(max(piece.end_ms for piece in pieces), start_ms + 1)
             lines = _wrapped(piece.text for piece in pieces)
@@ -122,7 +123,7 @@ def _grouped(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
             yield group
             group = []
         group.append(piece)
-    if _wrapped(piece.text for piece in group):
+    if group:
         yield group
 
 
