@@ -81,14 +81,10 @@ class FormReader:
         return Form(self._fields, self.file)
 
     def _has_advanced(self) -> bool:
-        match self._state:
-            case _State.BETWEEN | _State.DATA:
-                return self._read_data()
-            case _State.HEADERS:
-                return self._read_headers()
-            case _State.DONE:
-                self._pending.clear()
-                return False
+        if self._state is _State.DONE:
+            self._pending.clear()
+            return False
+        return self._read_headers() if self._state is _State.HEADERS else self._read_data()
 
     def _read_data(self) -> bool:
         """Up to the next boundary, or all that cannot be the beginning of one."""
@@ -99,8 +95,9 @@ class FormReader:
             self._keep(max(n_certain, 0))
             return False
         self._keep(end)
-        tail = bytes(self._pending[len(self._delimiter) :][:2])
-        del self._pending[: len(self._delimiter) + 2]
+        length_bytes = len(self._delimiter)
+        tail = bytes(self._pending[length_bytes : length_bytes + 2])
+        del self._pending[: length_bytes + 2]
         if self._state is _State.DATA:
             self._close_part()
         if tail == b"--":

@@ -38,12 +38,11 @@ def cues_of(finals: Iterable[Final]) -> list[Cue]:
     """In order, none empty, none over another."""
     cues: list[Cue] = []
     for final in finals:
-        said = [piece for piece in _pieces(final) if piece.text.strip()]
-        for pieces in _grouped(said):
+        for pieces in _grouped(_pieces(final)):
             start_ms = max(pieces[0].start_ms, cues[-1].end_ms if cues else 0)
             end_ms = max(max(piece.end_ms for piece in pieces), start_ms + 1)
-            lines = _wrapped(piece.text for piece in pieces)
-            cues.append(Cue(start_ms, end_ms, tuple(lines)))
+            if lines := _wrapped(piece.text for piece in pieces):
+                cues.append(Cue(start_ms, end_ms, tuple(lines)))
     return cues
 
 
@@ -113,13 +112,13 @@ def _short(text: str) -> Iterator[str]:
         yield text[start : start + MOST_LINE_CHARS]
 
 
-def _grouped(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    """Whatever fits into one cue."""
-    group: list[_Piece] = []
-    for piece in pieces:
+def _grouped(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
+    """Whatever fits into one cue; none is empty."""
+    group = pieces[:1]
+    for piece in pieces[1:]:
         more = [*group, piece]
         is_long = piece.end_ms - more[0].start_ms > MOST_CUE_MS
-        if group and (is_long or len(_wrapped(p.text for p in more)) > MOST_LINES):
+        if is_long or len(_wrapped(p.text for p in more)) > MOST_LINES:
             yield group
             group = []
         group.append(piece)
