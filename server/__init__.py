@@ -1,6 +1,10 @@
 """The way of the audio, a line a stage.
 
 connection   frames from one socket, and events back onto it
+rest         files over HTTP, and their words back: each a session, too
+form         a multipart body → its fields and its file
+sound_file   the bytes of a file → blocks of PCM; mp3 reads one kind of them
+oneshot      a file, where a client would stand
 wire         text frames ↔ checked messages
 door         headers of a handshake → a grant, or a refusal
 grant        verified claims → what this connection may do
@@ -18,8 +22,9 @@ scheduler    the engine's threads, clock and futures around it
 engines      audio → words
 guards       is this hypothesis fit to be seen?
 hypotheses   successive hypotheses → stable words and a changing tail
+transcriptions   finals → OpenAI's answers; subtitles makes the cues
 
-audio, errors, recognition and config hold the values that every stage uses; live counts sessions;
-app joins HTTP to all this, serving opens what it needs and runs it, provision and embedded put it
-there, and `run.py` is the command line.
+audio, errors, languages, recognition and config hold the values that every stage uses; live counts
+sessions; app joins HTTP to all this, serving opens what it needs and runs it, provision and
+embedded put it there, and `run.py` is the command line.
 """

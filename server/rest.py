@@ -265,8 +265,7 @@ async def _run(run: Run, shot: OneShot, request: Request) -> None:
     """Until the session has ended, which it does when the client leaves."""
 
     async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
+        await request.receive()  # the body is read: nothing follows but the end
         shot.vanish()
 
     async with asyncio.TaskGroup() as tasks:

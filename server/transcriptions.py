@@ -179,12 +179,11 @@ def _body(options: Options, finals: Sequence[Final], audio_ms: int) -> bytes:
             return _json(text=joined_text(finals), usage=_usage(audio_ms))
         case "text":
             return (joined_text(finals) + "\n").encode()
-        case "srt":
-            return encode_srt(cues_of(finals)).encode()
-        case "vtt":
-            return encode_vtt(cues_of(finals)).encode()
         case "verbose_json":
             return _verbose(options, finals, audio_ms)
+        case subtitles:
+            encode = encode_srt if subtitles == "srt" else encode_vtt
+            return encode(cues_of(finals)).encode()
 
 
 def _verbose(options: Options, finals: Sequence[Final], audio_ms: int) -> bytes:

@@ -43,7 +43,9 @@ def test_what_is_broken_is_read_around_in_silence(tone_bytes, capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xfb", b"ID3" + bytes(5000), b"\xff\xfb" + bytes(5000)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfb", b"ID3" + bytes(5000), b"\xff\xfb" + bytes(5000)]
+)
 def test_what_is_no_mp3_is_refused(data):
     with pytest.raises(Mp3Error):
         Mp3File(bytearray(data))

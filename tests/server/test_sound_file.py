@@ -1,5 +1,6 @@
 """Files of four kinds, and what only looks like one."""
 
+import contextlib
 import io
 import struct
 import threading
@@ -85,10 +86,9 @@ def test_more_audio_than_the_limit_ends_it_there_however_small_the_file():
     soundfile.write(out, np.zeros(16_000 * 3600, np.int16), 16_000, format="FLAC")
     assert len(out.getvalue()) < 300_000
     file = SoundFile(bytearray(out.getvalue()), 60)
-    n_bytes = 0
+    n_bytes = sum(len(file.read()) for _ in range(6))
     with pytest.raises(RefusedError) as refused:
-        while block := file.read():
-            n_bytes += len(block)
+        file.read()
     assert (refused.value.refusal.http_status, refused.value.reason) == (413, "audio_too_long")
     assert n_bytes == 60 * 32_000
     file.close()
@@ -126,7 +126,9 @@ def test_what_cannot_be_read_is_refused_and_wiped(data, reason):
 
 
 def test_an_mpeg_stream_dressed_as_wav_is_refused_in_silence(capfd):
-    fmt = struct.pack("<4sIHHIIHHHHIHHH", b"fmt ", 30, 0x55, 1, 16_000, 4_000, 1, 0, 12, 1, 2, 9, 1, 0)
+    fmt = struct.pack(
+        "<4sIHHIIHHHHIHHH", b"fmt ", 30, 0x55, 1, 16_000, 4_000, 1, 0, 12, 1, 2, 9, 1, 0
+    )
     data = b"RIFF\0\0\0\0WAVE" + fmt + b"data\xff\xff\0\0" + b"\xff\xfb\x90\x64garbage" * 500
     assert refusal(bytearray(data)) == (415, "audio_format")
     assert "".join(capfd.readouterr()) == ""
@@ -160,8 +162,6 @@ def test_the_places_that_a_broken_header_points_to_raise_nothing(capfd):
         for at in range(4, 80):
             data = bytearray(whole)
             data[at : at + 4] = b"\xff\xff\xff\xff"
-            try:
+            with contextlib.suppress(RefusedError):
                 blocks_of(data)
-            except RefusedError:
-                pass
     assert "".join(capfd.readouterr()) == ""
