@@ -3,6 +3,7 @@
 connection   frames from one socket, and events back onto it
 rest         files over HTTP, and their words back: each a session, too
 form         a multipart body → its fields and its file
+upload       the bytes of a file as they come → memory that is wiped
 sound_file   the bytes of a file → blocks of PCM; mp3 reads one kind of them
 oneshot      a file, where a client would stand
 wire         text frames ↔ checked messages

@@ -1,15 +1,17 @@
-"""Chunks of a multipart body in, as they come; its known fields and its one file out.
+"""Chunks of a multipart body in, as they come; its known fields out, and its one file to where it is
+to be kept.
 
 Not a library's parser: those that there are write files over a megabyte to the disk and log what
-the peer sent. The file lies in one buffer, which its owner wipes. Fields that nobody knows are let
-by, counted and not kept. Refuses: a body that is no form or ends too soon, a field given twice, a
-file over its limit, too many parts; with `RefusedError`, whose text is constant.
+the peer sent. Fields that nobody knows are let by and not kept. Refuses: a body that is no form or
+ends too soon, a field given twice, two files, too many parts and long ones; with `RefusedError`,
+whose text is constant.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from server import errors
 from server.errors import RefusedError
@@ -26,10 +28,18 @@ _PARAMETER = re.compile(rf';[ \t]*({_TOKEN}\*?)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*
 class FormLimits:
     """How much of a form is taken."""
 
-    most_file_bytes: int
-    most_parts: int = 64
+    most_parts: int = 32
     most_field_bytes: int = 16_384
-    most_header_bytes: int = 4_096
+    most_header_bytes: int = 1_024
+    """Of one part; all of them are read in the event loop."""
+
+
+class FileSink(Protocol):
+    """Takes the file."""
+
+    def append(self, part: memoryview, /) -> None:
+        """Raises RefusedError when it is too much."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Form:
 
     fields: Mapping[str, list[str]]
     """By name; more than one value only where the name ends in `[]`."""
-    file: bytearray | None = field(repr=False)
+    has_file: bool
 
 
 class _State(Enum):
@@ -53,9 +63,13 @@ class _State(Enum):
 class FormReader:
     """Reads one body; `receive` costs what the chunk is long, whatever it holds."""
 
-    def __init__(self, content_type: str, known: frozenset[str], limits: FormLimits) -> None:
+    def __init__(
+        self, content_type: str, known: frozenset[str], file: FileSink, limits: FormLimits
+    ) -> None:
         self._delimiter = b"\r\n--" + _boundary(content_type)
         self._known = known
+        self._file = file
+        self._has_file = False
         self._limits = limits
         self._state = _State.BETWEEN
         self._pending = bytearray(b"\r\n")  # the first boundary has no line before it
@@ -64,7 +78,6 @@ class FormReader:
         self._name: str | None = None
         """Of the open part; None lets it by."""
         self._value = bytearray()
-        self.file: bytearray | None = None
 
     def receive(self, chunk: bytes) -> None:
         """Take what came. Raises RefusedError."""
@@ -78,7 +91,7 @@ class FormReader:
         """The body is at its end. Raises RefusedError when the form is not."""
         if self._state is not _State.DONE:
             raise RefusedError(errors.BAD_REQUEST, "form_cut_short")
-        return Form(self._fields, self.file)
+        return Form(self._fields, self._has_file)
 
     def _has_advanced(self) -> bool:
         if self._state is _State.DONE:
@@ -126,22 +139,21 @@ class FormReader:
         if self._n_parts > self._limits.most_parts:
             raise RefusedError(errors.BAD_REQUEST, "form_parts")
         if name == FILE:
-            if self.file is not None:
+            if self._has_file:
                 raise RefusedError(errors.BAD_REQUEST, "form_two_files")
-            self.file = bytearray()
+            self._has_file = True
         self._name = name if name == FILE or name in self._known else None
         self._value = bytearray()
 
     def _keep(self, n_bytes: int) -> None:
         """Move the first of what is pending to where it belongs."""
-        if self._state is _State.DATA and self._name is not None:
-            kept, most_bytes = self._value, self._limits.most_field_bytes
-            if self._name == FILE and self.file is not None:
-                kept, most_bytes = self.file, self._limits.most_file_bytes
-            if len(kept) + n_bytes > most_bytes:
-                raise RefusedError(errors.MESSAGE_TOO_BIG, "form_too_big")
-            with memoryview(self._pending) as pending:
-                kept += pending[:n_bytes]
+        with memoryview(self._pending) as pending, pending[:n_bytes] as part:
+            if self._state is _State.DATA and self._name == FILE:
+                self._file.append(part)
+            elif self._state is _State.DATA and self._name is not None:
+                if len(self._value) + n_bytes > self._limits.most_field_bytes:
+                    raise RefusedError(errors.MESSAGE_TOO_BIG, "form_field_too_big")
+                self._value += part
         del self._pending[:n_bytes]
 
     def _close_part(self) -> None:

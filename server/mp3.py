@@ -18,7 +18,7 @@ class Mp3Error(Exception):
 class Mp3File:
     """Reads forwards; the buffer must stay as long as this is open."""
 
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, data: memoryview) -> None:
         """Opens it. Raises Mp3Error."""
         self._data = miniaudio.ffi.from_buffer(data)
         self._decoder = miniaudio.ffi.new("ma_dr_mp3 *")

@@ -14,7 +14,6 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -23,7 +22,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from security.secret import wipe_buffer
 from server import errors, transcriptions
 from server.connection import Socket
 from server.errors import Refusal, RefusedError
@@ -32,6 +30,7 @@ from server.oneshot import OneShot
 from server.recognition import ModelCard
 from server.sound_file import SoundFile
 from server.transcriptions import FieldError, Options
+from server.upload import Upload
 from server.wire import Final
 
 _FORM_BYTES = 1 << 20
@@ -64,8 +63,6 @@ class OneShots(Protocol):
 
 
 class _Reader(Protocol):
-    file: bytearray | None
-
     def receive(self, chunk: bytes) -> None: ...
 
     def finish(self) -> Form: ...
@@ -75,7 +72,7 @@ class _Reader(Protocol):
 class _Dialect:
     """How a request is read and answered."""
 
-    new_reader: Callable[[Request], _Reader]
+    new_reader: Callable[[Request, Upload], _Reader]
     options: Callable[[Form], Options]
     answer: Callable[[Options, Sequence[Final], int], tuple[bytes, str]]
     refusal: Callable[[Refusal, str | None], tuple[bytes, int]]
@@ -83,10 +80,12 @@ class _Dialect:
 
 def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -> list[Route]:
     """What HTTP clients ask for."""
-    limits = FormLimits(settings.most_upload_bytes)
     openai = _Dialect(
-        new_reader=lambda request: FormReader(
-            request.headers.get("content-type", ""), transcriptions.KNOWN_FIELDS, limits
+        new_reader=lambda request, upload: FormReader(
+            request.headers.get("content-type", ""),
+            transcriptions.KNOWN_FIELDS,
+            upload,
+            FormLimits(),
         ),
         options=lambda form: transcriptions.options_from_fields(form.fields, model),
         answer=transcriptions.answer,
@@ -96,7 +95,7 @@ def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -
         ),
     )
     plain = _Dialect(
-        new_reader=lambda _request: _RawBody(settings.most_upload_bytes),
+        new_reader=lambda _request, upload: _RawBody(upload),
         options=lambda _form: _PLAIN,
         answer=lambda _options, finals, _audio_ms: (
             _status(transcriptions.joined_text(finals), "ok"),
@@ -137,8 +136,10 @@ class _Endpoint:
         request = Request(scope, receive)
         try:
             async with self._one_shots.enter(request) as run:
-                with self._held.taken(self._most_bytes(request)):
-                    response = await self._respond(request, run, send)
+                most_bytes = self._most_bytes(request)
+                with self._held.taken(most_bytes):
+                    upload = Upload(min(most_bytes, self._settings.most_upload_bytes))
+                    response = await self._respond(request, upload, run, send)
         except RefusedError as refused:
             field = refused.field if isinstance(refused, FieldError) else None
             response = _refused(self._dialect, refused.refusal, field)
@@ -147,22 +148,25 @@ class _Endpoint:
         if response is not None:
             await response(scope, receive, send)
 
-    async def _respond(self, request: Request, run: Run, send: Send) -> Response | None:
+    async def _respond(
+        self, request: Request, upload: Upload, run: Run, send: Send
+    ) -> Response | None:
         """None when all has been said, or nobody is there to hear it."""
-        reader, sound = self._dialect.new_reader(request), None
+        sound = None
         try:
+            reader = self._dialect.new_reader(request, upload)
             await self._receive(request, reader)
             form = reader.finish()
             options = self._dialect.options(form)
-            if form.file is None:
+            if not form.has_file:
                 raise FieldError(FILE, "file is missing.")
-            sound = await asyncio.to_thread(SoundFile, form.file, self._settings.most_audio_s)
+            sound = await asyncio.to_thread(SoundFile, upload.view, self._settings.most_audio_s)
             stream = _EventStream(send) if options.is_streamed else None
             on_final = stream.send_final if stream else _keep_quiet
             shot = OneShot(sound, options.language, options.context, on_final)
             await _run(run, shot, request)
         finally:
-            await _forget(sound, reader.file)
+            await _forget(sound, upload)
         if shot.is_gone:
             return None
         if stream is not None and (stream.is_open or shot.refusal is None):
@@ -201,18 +205,11 @@ class _Endpoint:
 class _RawBody:
     """A body that is the file."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self.file: bytearray | None = bytearray()
-
-    def receive(self, chunk: bytes) -> None:
-        assert self.file is not None  # noqa: S101 - see above
-        if len(self.file) + len(chunk) > self._most_bytes:
-            raise RefusedError(errors.MESSAGE_TOO_BIG, "upload_too_big")
-        self.file += chunk
+    def __init__(self, upload: Upload) -> None:
+        self.receive: Callable[[bytes], None] = upload.append
 
     def finish(self) -> Form:
-        return Form({}, self.file)
+        return Form({}, has_file=True)
 
 
 class _Held:
@@ -274,8 +271,12 @@ async def _run(run: Run, shot: OneShot, request: Request) -> None:
         watching.cancel()
 
 
-async def _forget(sound: SoundFile | None, data: bytearray | None) -> None:
-    forget = sound.close if sound is not None else partial(wipe_buffer, memoryview(data or b""))
+async def _forget(sound: SoundFile | None, upload: Upload) -> None:
+    def forget() -> None:
+        if sound is not None:
+            sound.close()
+        upload.wipe()
+
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_FORGET_LIMIT_S):
             await asyncio.to_thread(forget)

@@ -16,7 +16,6 @@ import soundfile
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from security.secret import wipe_buffer
 from server import errors
 from server.audio import SAMPLE_RATE_HZ
 from server.errors import RefusedError
@@ -45,25 +44,18 @@ _MPEG_IN_WAV = re.compile(rb"fmt .{4}[\x50\x55]\x00", re.DOTALL)
 
 
 class SoundFile:
-    """One upload; owns its buffer and wipes it. `read` and `close` take turns, from any thread."""
+    """Reads one upload; `read` and `close` take turns, from any thread."""
 
-    def __init__(self, data: bytearray, most_s: int) -> None:
-        """Opens it. Raises RefusedError, with the buffer wiped."""
-        self._data = data
+    def __init__(self, data: memoryview, most_s: int) -> None:
+        """Opens it. Raises RefusedError."""
         self._most_samples = most_s * SAMPLE_RATE_HZ
         self._turn = threading.Lock()
         self._n_samples = 0
-        self._file: _Forwards | Mp3File | None = None
-        try:
-            self._file = _open(data)
-            self._resampler = Resampler(self._file.samplerate)
-            block_frames = min(
-                _BLOCK_S * self._file.samplerate, _MOST_BLOCK_SAMPLES // self._file.channels
-            )
-            self._block = np.zeros((block_frames, self._file.channels), np.float32)
-        except RefusedError:
-            self.close()
-            raise
+        file = _open(data)
+        self._file: _Forwards | Mp3File | None = file
+        self._resampler = Resampler(file.samplerate)
+        block_frames = min(_BLOCK_S * file.samplerate, _MOST_BLOCK_SAMPLES // file.channels)
+        self._block = np.zeros((block_frames, file.channels), np.float32)
 
     def read(self) -> bytes:
         """The next block, about ten seconds; nothing at the end. Raises RefusedError."""
@@ -78,11 +70,9 @@ class SoundFile:
             return b""
 
     def close(self) -> None:
-        """Wipe the bytes, after the read that may be going on; may be called again."""
+        """Let go of the bytes, after the read that may be going on; may be called again."""
         with self._turn:
             self._end()
-            with memoryview(self._data) as data:
-                wipe_buffer(data)
 
     def _next_samples(self, file: "_Forwards | Mp3File") -> Samples:
         try:
@@ -114,23 +104,22 @@ class _Memory(io.RawIOBase):
     what asks is C.
     """
 
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, data: memoryview) -> None:
         super().__init__()
         self._data = data
         self._at_byte = 0
 
     @override
     def readinto(self, into: memoryview) -> int:  # type: ignore[override]
-        with memoryview(self._data) as data:
-            part = data[self._at_byte :][: len(into)]
-            into[: len(part)] = part
+        part = self._data[self._at_byte :][: len(into)]
+        into[: len(part)] = part
         self._at_byte += len(part)
         return len(part)
 
     @override
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+    def seek(self, offset_bytes: int, whence: int = io.SEEK_SET, /) -> int:
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at_byte}.get(whence, len(self._data))
-        self._at_byte = min(max(start + offset, 0), len(self._data))
+        self._at_byte = min(max(start + offset_bytes, 0), len(self._data))
         return self._at_byte
 
     @override
@@ -138,7 +127,7 @@ class _Memory(io.RawIOBase):
         return self._at_byte
 
 
-def _open(data: bytearray) -> _Forwards | Mp3File:
+def _open(data: memoryview) -> _Forwards | Mp3File:
     file = _open_mp3(data) if _is_mp3(bytes(data[:3])) else _open_others(data)
     if (
         not LEAST_RATE_HZ <= file.samplerate <= MOST_RATE_HZ
@@ -149,16 +138,17 @@ def _open(data: bytearray) -> _Forwards | Mp3File:
     return file
 
 
-def _open_mp3(data: bytearray) -> Mp3File:
+def _open_mp3(data: memoryview) -> Mp3File:
     try:
         return Mp3File(data)
     except Mp3Error:
         raise RefusedError(errors.AUDIO_UNREADABLE, "audio_broken") from None
 
 
-def _open_others(data: bytearray) -> _Forwards:
-    is_wav = data[:4] == b"RIFF" and data[8:12] == b"WAVE"
-    is_known = bytes(data[:4]) in (b"fLaC", b"OggS") or (is_wav and not _MPEG_IN_WAV.search(data))
+def _open_others(data: memoryview) -> _Forwards:
+    head = bytes(data[:12])
+    is_wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
+    is_known = head[:4] in (b"fLaC", b"OggS") or (is_wav and not _MPEG_IN_WAV.search(data))
     if not is_known:
         raise RefusedError(errors.AUDIO_UNREADABLE, "audio_format")
     try:

@@ -5,7 +5,7 @@ of it.
 import secrets
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from security.audit import HandshakeRefused
@@ -36,7 +36,7 @@ class JoinedOneShots:
         try:
             grant = self.door.admit(headers, (), self.wall_clock())
             with self.live.place(grant):
-                yield partial(self._run, grant)
+                yield partial(self._run, grant, time.monotonic())
         except RefusedError as refused:
             refusal = HandshakeRefused(
                 peer_address="",
@@ -50,14 +50,16 @@ class JoinedOneShots:
             await self.record(refusal)
             raise
 
-    async def _run(self, grant, socket):
+    async def _run(self, grant, entered_s, socket):
+        now_s = time.monotonic()  # the upload has taken its time, of which the token knows nothing
+        grant = replace(grant, expires_in_s=grant.expires_in_s - (now_s - entered_s))
         session = Session(
             session_id=secrets.token_hex(12),
             model=self.model,
             grant=grant,
             caller=Caller("", None, None),
             settings=self.session_settings,
-            now_s=time.monotonic(),
+            now_s=now_s,
         )
         connection = Connection(
             socket,

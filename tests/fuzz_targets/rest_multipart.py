@@ -7,7 +7,7 @@ from server.form import FormLimits, FormReader
 from server.transcriptions import KNOWN_FIELDS
 
 MAX_BYTES = 20_000
-_LIMITS = FormLimits(most_file_bytes=10_000, most_parts=8, most_field_bytes=500)
+_LIMITS = FormLimits(most_parts=8, most_field_bytes=500)
 _TYPE = "multipart/form-data; boundary=x"
 _DISPOSITION = b"Content-Disposition: form-data; name="
 SEEDS = [
@@ -24,19 +24,28 @@ SEEDS = [
 ]
 
 
+class _Sink:
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def append(self, part: memoryview, /) -> None:
+        self.data += part
+
+
 def fuzz_rest_multipart(data: bytes) -> None:
     whole = _outcome(data, len(data) or 1)
     assert _outcome(data, 7) == whole, "where the body is cut changes what is in it"
     with contextlib.suppress(RefusedError):
-        FormReader(data.decode("latin-1"), KNOWN_FIELDS, _LIMITS)
+        FormReader(data.decode("latin-1"), KNOWN_FIELDS, _Sink(), _LIMITS)
 
 
 def _outcome(data: bytes, step: int) -> object:
-    reader = FormReader(_TYPE, KNOWN_FIELDS, _LIMITS)
+    file = _Sink()
+    reader = FormReader(_TYPE, KNOWN_FIELDS, file, _LIMITS)
     try:
         for start in range(0, len(data), step):
             reader.receive(data[start : start + step])
         form = reader.finish()
     except RefusedError:
         return None
-    return form.fields, form.file
+    return form.fields, form.has_file, bytes(file.data)

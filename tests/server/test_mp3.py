@@ -18,7 +18,7 @@ def tone_bytes():
 
 
 def read_all(data) -> list[np.ndarray]:
-    file = Mp3File(bytearray(data))
+    file = Mp3File(memoryview(data))
     block = np.zeros((10_000, file.channels), np.float32)
     blocks = []
     while (read := file.read(block)).size:
@@ -28,7 +28,7 @@ def read_all(data) -> list[np.ndarray]:
 
 
 def test_a_tone_comes_back(tone_bytes):
-    file = Mp3File(bytearray(tone_bytes))
+    file = Mp3File(memoryview(tone_bytes))
     assert (file.samplerate, file.channels) == (44_100, 2)
     file.close()
     tone = np.concatenate(read_all(tone_bytes))
@@ -48,4 +48,4 @@ def test_what_is_broken_is_read_around_in_silence(tone_bytes, capfd):
 )
 def test_what_is_no_mp3_is_refused(data):
     with pytest.raises(Mp3Error):
-        Mp3File(bytearray(data))
+        Mp3File(memoryview(data))

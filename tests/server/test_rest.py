@@ -315,7 +315,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for():
 
 async def test_all_bodies_together_have_their_limit():
     scene = Scene(RestSettings(most_held_bytes=100_000))
-    length = {"content-length": "60000"}
+    length = {"content-length": str(len(SAID))}
     async with Peer(scene, length).asking() as first:
         first.put(b"", more_body=True)
         await first.until(lambda: first.inbox.empty())

@@ -28,7 +28,7 @@ def float_wav(*samples):
 
 
 def blocks_of(data, most_s=60):
-    file = SoundFile(data, most_s)
+    file = SoundFile(memoryview(data), most_s)
     blocks = []
     while block := file.read():
         blocks.append(np.frombuffer(block, "<i2"))
@@ -85,7 +85,7 @@ def test_more_audio_than_the_limit_ends_it_there_however_small_the_file():
     out = io.BytesIO()
     soundfile.write(out, np.zeros(16_000 * 3600, np.int16), 16_000, format="FLAC")
     assert len(out.getvalue()) < 300_000
-    file = SoundFile(bytearray(out.getvalue()), 60)
+    file = SoundFile(memoryview(out.getvalue()), 60)
     n_bytes = sum(len(file.read()) for _ in range(6))
     with pytest.raises(RefusedError) as refused:
         file.read()
@@ -120,9 +120,8 @@ def test_a_header_that_claims_more_than_there_is_gives_what_there_is():
         pytest.param(encoded("FLAC", duration_s=3)[:-9_000], "audio_broken", id="cut FLAC"),
     ],
 )
-def test_what_cannot_be_read_is_refused_and_wiped(data, reason):
-    held = bytearray(data)
-    assert refusal(held) == (415, reason)
+def test_what_cannot_be_read_is_refused(data, reason):
+    assert refusal(data) == (415, reason)
 
 
 def test_an_mpeg_stream_dressed_as_wav_is_refused_in_silence(capfd):
@@ -134,21 +133,22 @@ def test_an_mpeg_stream_dressed_as_wav_is_refused_in_silence(capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
-def test_closing_wipes_the_bytes_also_those_of_what_did_not_open():
-    data = encoded()
-    file = SoundFile(data, 60)
-    file.read()
-    file.close()
-    file.close()
-    assert not any(data)
+def test_closing_lets_go_of_the_bytes():
+    for kind, subtype in (("WAV", "PCM_16"), ("MP3", "MPEG_LAYER_III")):
+        data = encoded(kind, subtype)
+        file = SoundFile(memoryview(data), 60)
+        file.read()
+        file.close()
+        file.close()
+        data.clear()  # a buffer that somebody looks at cannot change its length
     garbage = bytearray(b"garbage")
     with pytest.raises(RefusedError):
-        SoundFile(garbage, 60)
-    assert not any(garbage)
+        SoundFile(memoryview(garbage), 60)
+    garbage.clear()
 
 
 def test_closing_waits_for_the_read_that_goes_on():
-    file = SoundFile(encoded("FLAC", duration_s=30), 60)
+    file = SoundFile(memoryview(encoded("FLAC", duration_s=30)), 60)
     reader = threading.Thread(target=lambda: [file.read() for _ in range(5)])
     reader.start()
     file.close()
