@@ -1,4 +1,4 @@
-"""Chunks of a multipart body in, as they come; its known fields out, and its one file to where it is
+"""Chunks of a multipart body in, as they come; its known fields out, and its file to where it is
 to be kept.
 
 Not a library's parser: those that there are write files over a megabyte to the disk and log what

@@ -133,6 +133,15 @@ def test_an_mpeg_stream_dressed_as_wav_is_refused_in_silence(capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
+@pytest.mark.parametrize("before_bytes", [(1 << 18) - 12 - n for n in (8, 12, 17, 18, 20)])
+def test_mpeg_is_found_wherever_a_header_hides_it(before_bytes, capfd):
+    filler = b"LIST" + struct.pack("<I", before_bytes - 8) + bytes(before_bytes - 8)
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 0x50, 1, 16_000, 4_000, 1, 0)
+    data = b"RIFF\0\0\0\0WAVE" + filler + fmt + b"data\xff\xff\0\0" + b"\xff\xfb\x90\x64" * 500
+    assert refusal(data) == (415, "audio_format")
+    assert "".join(capfd.readouterr()) == ""
+
+
 def test_closing_lets_go_of_the_bytes():
     for kind, subtype in (("WAV", "PCM_16"), ("MP3", "MPEG_LAYER_III")):
         data = encoded(kind, subtype)
