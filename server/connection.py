@@ -51,6 +51,22 @@ class ConnectionSettings:
     """
 
 
+class Socket(Protocol):
+    """What a connection needs of its peer: starlette's accepted WebSocket, or what acts like it."""
+
+    async def receive(self) -> Message:
+        """The next message, as ASGI spells them: `websocket.receive` or `websocket.disconnect`."""
+        ...
+
+    async def send_text(self, data: str, /) -> None:
+        """Raises WebSocketDisconnect or RuntimeError when nobody is there."""
+        ...
+
+    async def close(self, code: int, /) -> None:
+        """The last call."""
+        ...
+
+
 class Transcriber(Protocol):
     """The scheduler, as a connection sees it."""
 
