@@ -5,6 +5,7 @@ PY := $(VENV)/bin/python
 PIP := PYTHONWARNINGS=ignore $(PY) -m pip --disable-pip-version-check
 MODEL ?=
 PORT ?=
+FUZZ_S ?= 600
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
 SOURCES := server client security tests bench run.py
 
@@ -13,7 +14,7 @@ WITH ?=
 comma := ,
 MORE := $(if $(WITH),$(comma)$(WITH))
 
-.PHONY: setup demo test lint bench bench-vad bench-packs bench-gpu compare clean
+.PHONY: setup demo test lint bench bench-vad bench-packs bench-gpu compare fuzz clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -26,6 +27,7 @@ help:
 	@echo "make bench-gpu     Qwen3-ASR at full size on a GPU; ten minutes"
 	@echo "make bench-vad     who hears speech best"
 	@echo "make bench-packs   how fast a sealed model opens, beside others"
+	@echo "make fuzz          hostile input for every parser, FUZZ_S=600 seconds each"
 	@echo "make setup         only make the virtual environment"
 
 setup: $(VENV)/.installed-server
@@ -57,6 +59,9 @@ bench-packs: $(VENV)/.installed-bench-packs
 bench-gpu: $(VENV)/.installed-bench-gpu
 	$(PY) -m bench.gpu $(BENCH_FLAGS)
 
+fuzz: $(VENV)/.installed-fuzz
+	$(PY) -m bench.fuzz --seconds $(FUZZ_S) $(TARGETS)
+
 clean:
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -81,4 +86,8 @@ $(VENV)/.installed-bench-packs: pyproject.toml | $(PY)
 
 $(VENV)/.installed-bench-gpu: pyproject.toml | $(PY)
 	$(PIP) install --quiet --editable '.[server,gpu]'
+	touch $@
+
+$(VENV)/.installed-fuzz: pyproject.toml | $(PY)
+	$(PIP) install --quiet --editable '.[server,gpu,fuzz]'
 	touch $@

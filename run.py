@@ -1,4 +1,5 @@
-"""The command line of Earwitness: `python run.py serve | demo | seal | keys | token | audit`.
+"""The command line of Earwitness: `python run.py serve | demo | doctor | seal | keys | token |
+audit`.
 
 Here the parts are joined and nothing is decided. What a person can mend is one line on standard
 error and an exit code: 2 a setting or an argument, 3 a model pack, 4 a key file, 5 the data folder
@@ -30,6 +31,7 @@ from security.tokens import mint_token
 from server import key_commands, pack_commands, provision, token_commands
 from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
 from server.config import Settings
+from server.doctor.command import doctor
 from server.grant import TRANSCRIBE_SCOPE
 from server.opening import Opening
 from server.serving import Running, running_server
@@ -44,6 +46,7 @@ app.add_typer(pack_commands.app, name="seal")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(token_commands.app, name="token")
 app.add_typer(audit_app, name="audit")
+app.command()(doctor)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]

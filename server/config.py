@@ -30,6 +30,7 @@ from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
 from server.listed import Listed
 from server.listen_settings import ListenSettings, listen_faults
+from server.rest import RestSettings
 from server.scheduler import SchedulerSettings
 from server.session_values import SessionSettings
 from server.subject_settings import SubjectSettings, subject_faults
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     grants: GrantSettings = GrantSettings()
     tickets: TicketSettings = TicketSettings()
     subjects: SubjectSettings = SubjectSettings()
+    rest: RestSettings = RestSettings()
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()

@@ -81,22 +81,6 @@ class Transcriber(Protocol):
         ...
 
 
-class Socket(Protocol):
-    """A peer, as starlette's WebSocket shows one."""
-
-    async def receive(self) -> Message:
-        """The next `websocket.receive` or `websocket.disconnect`."""
-        ...
-
-    async def send_text(self, data: str) -> None:
-        """Raises WebSocketDisconnect or RuntimeError when nobody is there."""
-        ...
-
-    async def close(self, code: int) -> None:
-        """As `send_text`."""
-        ...
-
-
 Recorder = Callable[[AuditEvent], Awaitable[object]]
 Clock = Callable[[], float]
 

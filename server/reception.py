@@ -124,7 +124,11 @@ class Reception:
 
             grant, session_id = await self._on_record(peer, enter)
             peer.scope.setdefault("state", {})["session_id"] = session_id
-            yield partial(self._run, grant, caller_of(peer), session_id)
+            try:
+                yield partial(self._run, grant, caller_of(peer), session_id)
+            except RefusedError as refused:  # what was sent is no more welcome than who sent it
+                await self._record_refusal(refused, caller_of(peer), grant)
+                raise
 
     async def _on_record(
         self, peer: HTTPConnection, work: Callable[[_Visit], Awaitable[_Result]]

@@ -34,10 +34,11 @@ from server.live import LiveSessions
 from server.opening import Opening, open_engine
 from server.reception import Parts, Reception
 from server.recognition import ModelCard, Recognizer
+from server.rest import rest_routes
 from server.revoking import Revoking
 from server.scheduler import Scheduler
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
-from server.subjects import MemorySubjects, SubjectStore
+from server.subjects import DAY_S, MemorySubjects, SubjectStore
 from server.tickets import Tickets
 from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
@@ -110,7 +111,7 @@ async def running_server(
             scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic)
             model = _Model(scheduler, engine.card)
             async with (
-                _subjects(settings) as subjects,
+                _subjects(settings, store) as subjects,
                 _serving(settings, issuers, entrance, store, model, subjects) as running,
             ):
                 yield running
@@ -168,7 +169,8 @@ def _listener(
     door = _door(settings, issuers, entrance, revoking)
     reception = Reception(_parts(settings, door, live, store, model, subjects))
     office = Office(reception, live, revoking, settings.policies, store.record, _wall_clock)
-    app = build_app(reception, live, WEB_FOLDER, admin_routes(office))
+    routes = [*admin_routes(office), *rest_routes(reception, model.card, settings.rest)]
+    app = build_app(reception, live, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     return Listener(app, settings.listen, drain, entrance.certificate), revoking
 
@@ -211,10 +213,11 @@ def _end_lost(live: LiveSessions, session_id: str) -> None:
 
 
 @asynccontextmanager
-async def _subjects(settings: Settings) -> AsyncIterator[_Subjects]:
+async def _subjects(settings: Settings, store: AuditStore) -> AsyncIterator[_Subjects]:
     """Raises StartError."""
     if settings.subjects.redis_url is None:
-        yield _Subjects(MemorySubjects(time.monotonic, _wall_clock), _nothing)
+        spent_ms = await _spent_today_ms(store)
+        yield _Subjects(MemorySubjects(time.monotonic, _wall_clock, spent_ms), _nothing)
         return
     if find_spec("redis") is None:
         raise StartError("subjects.redis_url needs pip install '.[server,redis]'", EXIT_SETTINGS)
@@ -226,6 +229,16 @@ async def _subjects(settings: Settings) -> AsyncIterator[_Subjects]:
     ) as store:
         subjects.append(_Subjects(store, store.run))
         yield subjects[0]
+
+
+async def _spent_today_ms(store: AuditStore) -> dict[str, int]:
+    """By subject, from the trail: a restart gives nobody a new day. Raises StartError."""
+    midnight_s = int(_wall_clock() // DAY_S) * DAY_S
+    try:
+        spent_ms = await store.audio_ms_since(midnight_s * 1_000_000_000)
+    except AuditError as error:
+        raise StartError(str(error), EXIT_DATA) from None
+    return {f"{issuer} {subject}": audio_ms for (issuer, subject), audio_ms in spent_ms.items()}
 
 
 async def _nothing() -> None:

@@ -171,7 +171,8 @@ class Track:
             self._follow(self._segmenter.receive_probabilities((probability,)))
             self._ask_for_partial()
             self._flush_if_scored()
-        self._buffer.drop_before(self._segmenter.needed_from_sample)
+        # a flush may have closed a segment inside a window that is not asked for yet
+        self._buffer.drop_before(min(self._segmenter.needed_from_sample, self._asked_sample))
 
     def receive_hypothesis(self, segment: int, revision: int, hypothesis: Hypothesis) -> bool:
         """Take a result; False when it fits nothing that is open any more."""

@@ -23,6 +23,8 @@ from security.audit import (
 )
 
 ALLOWED_FIELDS = {
+    "by": str,
+    "former_token_id": str,
     "audio_ms": int,
     "change": str,
     "former_kek": str | None,
@@ -52,7 +54,12 @@ ALLOWED_FIELDS = {
     "user_agent": str | None,
     "version": str,
 }
-PERHAPS_UNKNOWN = {"subject": str | None, "token_id": str | None, "key_id": str | None}
+PERHAPS_UNKNOWN = {
+    "by": str | None,
+    "subject": str | None,
+    "token_id": str | None,
+    "key_id": str | None,
+}
 KINDS = get_args(AuditEvent)
 STARTED = SessionStarted(
     session_id="s-1",

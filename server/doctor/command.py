@@ -1,0 +1,191 @@
+"""`run.py doctor`: the settings in use in, a line for each finding out, and an exit code.
+
+It changes nothing and goes on record nowhere. 0: nothing is bad; 1: something is; 2: the settings
+themselves cannot be read. Keys of packs that lie in a service are asked for as at a start; nothing
+else leaves this machine unless `--online` is given.
+"""
+
+import json
+import os
+import socket
+import sqlite3
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from importlib.metadata import metadata, requires
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from security.keys import open_key_file, open_signing_key, open_verifying_key, read_checked
+from server.command_line import ConfigFile, Model, plain_errors, read_settings
+from server.config import Settings
+from server.doctor import host, keys, model, network, trail, versions
+from server.doctor.finding import Finding, exit_code_of
+
+_PACKAGE = "earwitness"
+_ASK_LIMIT_S = 5.0
+_MOST_JWKS_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for besides."""
+
+    is_full: bool = False
+    is_online: bool = False
+
+
+def doctor(
+    config: ConfigFile = None,
+    model: Model = None,
+    full: Annotated[bool, typer.Option("--full", help="Verify every byte of the pack.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="Fetch the keys of other issuers, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="An object a line.")] = False,
+) -> None:
+    """Check this installation and say what to mend; changes nothing."""
+    with plain_errors():
+        settings = read_settings(config, model)
+    findings: list[Finding] = []
+    for finding in findings_of(settings, Asked(full, online), time.time_ns()):
+        print(finding.json_line if as_json else finding.line, flush=True)
+        findings.append(finding)
+    raise typer.Exit(exit_code_of(findings))
+
+
+def findings_of(settings: Settings, asked: Asked, wall_ns: int) -> Iterator[Finding]:
+    """All that there is to say, as it is found."""
+    wall_s = wall_ns / 1e9
+    yield from _key_findings(settings, wall_s)
+    finding, card = model.check_pack(settings, is_full=asked.is_full)
+    yield finding
+    yield model.check_slots(settings)
+    if card is not None:
+        yield model.check_device(card.engine, settings.transformers.device, model.has_cuda)
+    finding, newest_ns = trail.check_trail(settings.audit_file)
+    yield finding
+    yield trail.check_space(settings.data_folder)
+    yield trail.check_sqlite(sqlite3.sqlite_version_info)
+    yield trail.check_order(newest_ns, wall_ns)
+    yield from _host_findings()
+    yield from versions.check_versions(
+        requires(_PACKAGE) or (),
+        metadata(_PACKAGE).get_all("Provides-Extra") or (),
+        versions.installed_version,
+    )
+    yield from _network_findings(settings, asked, wall_s)
+
+
+def _key_findings(settings: Settings, wall_s: float) -> Iterator[Finding]:
+    euid = os.geteuid()
+    folders = {settings.data_folder: False, settings.keys_folder: True}
+    for folder, is_secret in folders.items():
+        yield keys.check_folder(folder, is_secret=is_secret, euid=euid)
+    signing = settings.signing_key_file
+    yield keys.check_key_file("signing key", signing, open_signing_key)
+    public = signing.with_name(signing.name + ".pub")
+    yield keys.check_key_file("signing key", public, open_verifying_key)
+    yield keys.check_signing_age(signing, wall_s)
+    retired = getattr(settings, "retired_keys_file", signing.with_name("retired-signing.jwks"))
+    yield keys.check_retired_keys(retired, wall_s)
+    if not settings.packs.keys:
+        yield keys.check_key_file("pack key", settings.pack_key_file, open_key_file)
+    for path in settings.publisher_files:
+        yield keys.check_key_file("publisher key", path, open_verifying_key)
+    is_reachable = not network.is_loopback(settings.listen.host) or _has_proxies(settings)
+    yield keys.check_publisher_key(settings.publisher_key_file, is_reachable=is_reachable)
+
+
+def _host_findings() -> Iterator[Finding]:
+    yield host.check_clock(host.is_clock_synchronised())
+    yield host.check_cores(host.core_limit_bytes(), host.is_dumpable())
+    yield host.check_tracing(host.ptrace_scope())
+    yield host.check_swap(host.read_text(Path("/proc/swaps")), host.is_swap_encrypted)
+    yield host.check_account(os.geteuid())
+
+
+def _network_findings(settings: Settings, asked: Asked, wall_s: float) -> Iterator[Finding]:
+    listen = settings.listen
+    cert: Path | None = getattr(listen, "tls_cert", None)
+    key: Path | None = getattr(listen, "tls_key", None)
+    yield network.check_exposure(
+        listen.host, has_tls=cert is not None, has_proxies=_has_proxies(settings)
+    )
+    yield from network.check_tls(cert, key, network.utc_of(wall_s))
+    yield from network.check_origins(listen.origins)
+    fetch = fetches_keys if asked.is_online else None
+    for other in getattr(settings, "issuers", ()):
+        yield network.check_issuer(other.issuer, other.keys, _open_public, fetch)
+    has_tls = cert is not None
+    yield network.check_port(
+        listen.port,
+        is_bindable(listen.host, listen.port),
+        lambda: is_ours(listen.host, listen.port, has_tls=has_tls),
+    )
+    yield from network.check_time_outs(settings)
+
+
+def _has_proxies(settings: Settings) -> bool:
+    return bool(getattr(settings.listen, "trusted_proxies", ()))
+
+
+def _open_public(path: Path) -> object:
+    return read_checked(path, is_secret=False)
+
+
+def is_bindable(address: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    try:
+        family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((address, port), family=family):
+            return True
+    except OSError:
+        return False
+
+
+def is_ours(address: str, port: int, *, has_tls: bool) -> bool:
+    """Whether what listens there says that it is well in our words."""
+    try:
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what a server may bind)
+        name = everywhere.get(address, address)
+        return "sessions" in json.loads(_get(name, port, "/healthz", has_tls=has_tls, trusts=True))
+    except (OSError, HTTPException, ValueError, TypeError):
+        return False
+
+
+def fetches_keys(address: str) -> bool:
+    """Whether a JWKS document can be had there; a redirect is not followed."""
+    parts = urlsplit(address)
+    try:
+        path = parts.path or "/"
+        query = f"?{parts.query}" if parts.query else ""
+        has_tls = parts.scheme == "https"
+        body = _get(parts.hostname or "", parts.port, path + query, has_tls=has_tls, trusts=False)
+        return isinstance(json.loads(body)["keys"], list)
+    except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _get(address: str, port: int | None, path: str, *, has_tls: bool, trusts: bool) -> bytes:
+    """The body of a 200; `trusts` whatever certificate our own port shows on this machine."""
+    connection: HTTPConnection
+    if has_tls:
+        context = ssl.create_default_context()
+        if trusts:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        connection = HTTPSConnection(address, port, timeout=_ASK_LIMIT_S, context=context)
+    else:
+        connection = HTTPConnection(address, port, timeout=_ASK_LIMIT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.read(_MOST_JWKS_BYTES) if answer.status == 200 else b""
+    finally:
+        connection.close()

@@ -1,0 +1,89 @@
+"""Key files and their folders in, findings out; no key is shown and none is changed.
+
+Files are opened by the functions that the server opens them with, so that what passes here passes
+there. A signing key's age is that of its file: a key carries no date.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from security.errors import KeyFileError
+from server.doctor.finding import Finding, bad, ok, warn
+
+SIGNING_KEY_LIMIT_S = 365 * 86_400.0
+_WRITABLE, _OPEN = 0o022, 0o077
+
+
+def check_key_file(check: str, path: Path, open_key: Callable[[Path], object]) -> Finding:
+    """Whether `open_key` takes the file, with all that it asks of owner, mode and content."""
+    try:
+        open_key(path)
+    except KeyFileError as fault:
+        remedy = "mend what it says, or bring the file back from its copy; never make it anew"
+        return bad(check, f"{fault}.", f"{remedy}.")
+    return ok(check, "the key is there and closed to others.", str(path))
+
+
+def check_folder(path: Path, *, is_secret: bool, euid: int) -> Finding:
+    """Whether others can put something into a folder, or see into one that holds keys."""
+    check, about = "folder", str(path)
+    try:
+        status = path.stat()
+    except OSError as fault:
+        text = f"it cannot be looked at ({fault.strerror})."
+        return bad(check, text, "name the right data folder, or make it.", about)
+    if not stat.S_ISDIR(status.st_mode):
+        return bad(check, "it is no folder.", "name another one in the settings.", about)
+    if status.st_uid != euid:
+        return bad(check, "it belongs to another account.", "chown it to the server's.", about)
+    if status.st_mode & _WRITABLE:
+        return bad(check, "other accounts can put files into it.", "chmod go-w.", about)
+    if is_secret and status.st_mode & _OPEN:
+        return warn(check, "other accounts can see what lies in it.", "chmod 700.", about)
+    return ok(check, "it is ours.", about)
+
+
+def check_signing_age(path: Path, wall_s: float) -> Finding:
+    """Whether the key that signs tokens is due for a new one."""
+    check, about = "signing key age", str(path)
+    try:
+        age_s = wall_s - path.lstat().st_mtime
+    except OSError:
+        return warn(check, "it is not known.", "see the signing key itself.", about)
+    if age_s > SIGNING_KEY_LIMIT_S:
+        return warn(check, "it is over a year.", "run.py keys rotate-signing.", about)
+    return ok(check, "it is under a year.", about)
+
+
+def check_publisher_key(path: Path, *, is_reachable: bool) -> Finding:
+    """Whether who breaks into the server could sign packs that it trusts.
+
+    `is_reachable`: other machines can connect to the server.
+    """
+    check = "publisher key"
+    if not os.path.lexists(path):
+        return ok(check, "its private half is not on this machine.")
+    if not is_reachable:
+        return ok(check, "its private half is here, as it is where packs are made.", str(path))
+    text = "its private half lies on a server that others reach: who breaks in can sign packs."
+    return warn(check, text, "move it to where packs are made; its .pub stays.", str(path))
+
+
+def check_retired_keys(path: Path, wall_s: float) -> Finding:
+    """Whether former signing keys, a JWKS document with an `exp` for each, come to their end."""
+    check, about = "retired keys", str(path)
+    try:
+        keys = json.loads(path.read_bytes())["keys"]
+        ends_s = [key.get("exp") for key in keys]
+    except FileNotFoundError:
+        return ok(check, "there are none.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return bad(check, "the list cannot be read.", "bring it back or delete it.", about)
+    if not all(isinstance(end_s, int) for end_s in ends_s):
+        return warn(check, "one of them has no end.", "give it an `exp`, or take it out.", about)
+    if any(end_s <= wall_s for end_s in ends_s):
+        return ok(check, "some have ended and verify nothing more.", about)
+    return ok(check, "each has an end.", about)
