@@ -213,10 +213,10 @@ def _end_lost(live: LiveSessions, session_id: str) -> None:
 
 
 @asynccontextmanager
-async def _subjects(settings: Settings, store: AuditStore) -> AsyncIterator[_Subjects]:
+async def _subjects(settings: Settings, trail: AuditStore) -> AsyncIterator[_Subjects]:
     """Raises StartError."""
     if settings.subjects.redis_url is None:
-        spent_ms = await _spent_today_ms(store)
+        spent_ms = await _spent_today_ms(trail)
         yield _Subjects(MemorySubjects(time.monotonic, _wall_clock, spent_ms), _nothing)
         return
     if find_spec("redis") is None:
@@ -231,11 +231,11 @@ async def _subjects(settings: Settings, store: AuditStore) -> AsyncIterator[_Sub
         yield subjects[0]
 
 
-async def _spent_today_ms(store: AuditStore) -> dict[str, int]:
+async def _spent_today_ms(trail: AuditStore) -> dict[str, int]:
     """By subject, from the trail: a restart gives nobody a new day. Raises StartError."""
     midnight_s = int(_wall_clock() // DAY_S) * DAY_S
     try:
-        spent_ms = await store.audio_ms_since(midnight_s * 1_000_000_000)
+        spent_ms = await trail.audio_ms_since(midnight_s * 1_000_000_000)
     except AuditError as error:
         raise StartError(str(error), EXIT_DATA) from None
     return {f"{issuer} {subject}": audio_ms for (issuer, subject), audio_ms in spent_ms.items()}

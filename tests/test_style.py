@@ -19,7 +19,6 @@ WRITERS = {
     "security/audit_schema.py",  # the trail
     "security/durable.py",  # keys, sealed files, manifests
     "security/revocation_file.py",  # ids of what was revoked
-    "security/revocation_file.py",  # ids of tokens, subjects and keys
     "server/embedded.py",  # a wheel, from a folder into the scratch folder
     "server/provision.py",  # the demo's own recording
 }
