@@ -70,6 +70,17 @@ class _Visit:
     grant: Grant | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    """Somebody who has a place."""
+
+    grant: Grant
+    caller: Caller
+    session_id: str
+    entered_s: float
+    """Monotonic."""
+
+
 class Reception:
     """Of one server."""
 
@@ -124,8 +135,11 @@ class Reception:
 
             grant, session_id = await self._on_record(peer, enter)
             peer.scope.setdefault("state", {})["session_id"] = session_id
+            if peer.scope["type"] == "http":  # what is uploaded whole has no pace
+                grant = replace(grant, limits=replace(grant.limits, pace_percent=None))
+            visit = _Guest(grant, caller_of(peer), session_id, time.monotonic())
             try:
-                yield partial(self._run, grant, caller_of(peer), session_id)
+                yield partial(self._run, visit)
             except RefusedError as refused:  # what was sent is no more welcome than who sent it
                 await self._record_refusal(refused, caller_of(peer), grant)
                 raise
@@ -155,15 +169,17 @@ class Reception:
         if self._parts.is_engine_full():
             raise RefusedError(errors.OVERLOADED, "engine_full")
 
-    async def _run(self, grant: Grant, caller: Caller, session_id: str, socket: Socket) -> None:
-        parts = self._parts
+    async def _run(self, guest: _Guest, socket: Socket) -> None:
+        parts, now_s = self._parts, time.monotonic()
+        left_s = guest.grant.expires_in_s - (now_s - guest.entered_s)  # an upload takes its time
+        grant = replace(guest.grant, expires_in_s=left_s)
         session = Session(
-            session_id=session_id,
+            session_id=guest.session_id,
             model=parts.model,
             grant=grant,
-            caller=caller,
+            caller=guest.caller,
             settings=parts.session_settings,
-            now_s=time.monotonic(),
+            now_s=now_s,
         )
         connection = Connection(
             socket,
@@ -174,7 +190,7 @@ class Reception:
             settings=parts.connection_settings,
             clock=time.monotonic,
         )
-        living = LiveSession(session_id, caller, parts.wall_clock(), connection)
+        living = LiveSession(guest.session_id, guest.caller, parts.wall_clock(), connection)
         with parts.live.running(living):
             if parts.door.is_revoked(grant):  # since it was let in
                 connection.refuse(errors.REVOKED)

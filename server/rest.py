@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from server import errors, transcriptions
 from server.connection import Socket
 from server.errors import Refusal, RefusedError
+from server.grant import Grant
 from server.form import FILE, Form, FormLimits, FormReader
 from server.oneshot import OneShot
 from server.recognition import ModelCard
@@ -57,7 +58,11 @@ class RestSettings:
 class OneShots(Protocol):
     """The door, as seen from here."""
 
-    def enter(self, request: Request) -> AbstractAsyncContextManager[Run]:
+    async def admit(self, request: Request, /) -> Grant:
+        """Who it is. Raises RefusedError."""
+        ...
+
+    def enter(self, request: Request, /) -> AbstractAsyncContextManager[Run]:
         """Takes a place for as long as the request lasts. Raises RefusedError."""
         ...
 
@@ -107,8 +112,8 @@ def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -
 
     async def models(request: Request) -> Response:
         try:
-            async with one_shots.enter(request):
-                return Response(transcriptions.models_body(model), media_type="application/json")
+            await one_shots.admit(request)
+            return Response(transcriptions.models_body(model), media_type="application/json")
         except RefusedError as refused:
             return _refused(openai, refused.refusal)
 

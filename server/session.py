@@ -42,6 +42,7 @@ STOPPED = "stopped"
 CLIENT_GONE = "client_gone"
 _NORMAL_CLOSE = 1000
 _ABNORMAL_CLOSE = 1006
+_BY_THE_SOCKET = (errors.MESSAGE_TOO_BIG, errors.AUDIO_UNREADABLE)
 
 
 _MOST_REFUSED_REFRESHES = 3
@@ -228,11 +229,12 @@ class Session:
         self._take_track_actions()
 
     def receive_gone(self, close_code: int | None = None) -> None:
-        """The peer is no longer there; 1009 is the WebSocket layer refusing an oversized frame."""
+        """The peer is no longer there, or what stands for it has refused what it sent."""
         if self.is_closed:
             return
-        if close_code == errors.MESSAGE_TOO_BIG.close_code:
-            self._close(errors.MESSAGE_TOO_BIG.close_code, errors.MESSAGE_TOO_BIG.code)
+        known = {each.close_code: each for each in _BY_THE_SOCKET}
+        if close_code in known:
+            self._close(known[close_code].close_code, known[close_code].code)
         else:
             self._close(_ABNORMAL_CLOSE, CLIENT_GONE)
 

@@ -25,13 +25,9 @@ MEBIBYTE = 1 << 20
 MODEL = "whisper-1"
 
 
-@pytest.fixture(scope="module")
-def rest_server(embedded_model_pack, tmp_path_factory):
-    """To be pointed at the whole server."""
-    folder = tmp_path_factory.mktemp("rest") / "data"
-    copy_data(embedded_model_pack, folder)
-    with serving_rest(load_settings(data_folder=folder), RestSettings()) as server:
-        yield server
+@pytest.fixture
+def rest_server(live_server):
+    return live_server
 
 
 @pytest.fixture

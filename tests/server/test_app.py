@@ -1,10 +1,8 @@
-"""HTTP around the sessions: refusals, the page, and who am I."""
+"""HTTP around the sessions: refusals, tickets, administrators, the page, and who am I."""
 
 import json
-import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -14,73 +12,20 @@ from security.audit import (
     TicketIssued,
     TokenRevoked,
 )
-from security.errors import AuditError
 from security.limits import Limits
-from security.tokens import TokenPolicy, TokenVerifier, mint_token
-from server.admin import Office, admin_routes
+from server.admin import admin_routes
 from server.app import SECURITY_HEADERS, build_app
-from server.connection import ConnectionSettings
-from server.door import Door
-from server.grant import GrantSettings
-from server.live import LiveSessions
-from server.reception import Parts, Reception
-from server.revoking import Revoking
-from server.session_values import SessionSettings
-from server.subjects import MemorySubjects
-from server.tickets import Tickets, TicketSettings
-from tests.fakes import MODEL, FakeDetector, speech
-from tests.server.test_connection import FakeTranscriber
-
-KEY = Ed25519PrivateKey.generate()
-POLICY = TokenPolicy(issuer="earwitness", audience="earwitness")
-NOW_S = 1_000_000.0
+from tests.fakes import speech
+from tests.joined import Joined, bearer
 
 
-class Scene:
+class Scene(Joined):
     """The application with everything around it in the hand."""
 
     def __init__(self, folder, most_sessions=10):
-        self.records, self.is_full, self.trail_fails = [], False, False
-        self.wall_s = NOW_S
-        subjects = MemorySubjects(time.monotonic, lambda: self.wall_s)
-        self.live = LiveSessions(most_sessions, subjects)
-        self.revoking = Revoking(folder / "revocations.ndjson", self.live, NOW_S)
-        verifier = TokenVerifier.of_one(POLICY, KEY.public_key())
-
-        async def verify(token, wall_s):
-            return verifier.verify(token, wall_s)
-
-        door = Door(
-            verify,
-            frozenset({"http://testserver"}),
-            GrantSettings(),
-            Tickets(TicketSettings()),
-            self.revoking.is_revoked,
-        )
-        parts = Parts(
-            door=door,
-            live=self.live,
-            subjects=subjects,
-            transcriber=FakeTranscriber(),
-            is_engine_full=lambda: self.is_full,
-            new_detector=FakeDetector,
-            record=self.record,
-            model=MODEL,
-            session_settings=SessionSettings(),
-            connection_settings=ConnectionSettings(),
-            wall_clock=lambda: self.wall_s,
-        )
-        reception = Reception(parts)
-        office = Office(
-            reception, self.live, self.revoking, [POLICY], self.record, lambda: self.wall_s
-        )
-        app = build_app(reception, self.live, folder, admin_routes(office))
+        super().__init__(folder, most_sessions)
+        app = build_app(self.reception, self.live, folder, admin_routes(self.office))
         self.client = TestClient(app)
-
-    async def record(self, event):
-        if self.trail_fails:
-            raise AuditError("disk full")
-        self.records.append(event)
 
     def refusal(self, headers, subprotocols=None):
         with (
@@ -96,11 +41,6 @@ def scene(tmp_path):
     (tmp_path / "index.html").write_text("<title>Earwitness</title>")
     (tmp_path / "main.js").write_text("export {}")
     return Scene(tmp_path)
-
-
-def bearer(**claims):
-    given = {"subject": "alice", "scopes": {"transcribe"}, "lifetime_s": 600, "wall_s": NOW_S}
-    return {"authorization": f"Bearer {mint_token(KEY, POLICY, **{**given, **claims})}"}
 
 
 def test_no_token_is_401_and_says_how_to_bring_one(scene):

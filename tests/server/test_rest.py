@@ -4,27 +4,21 @@ import asyncio
 import io
 import json
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from security.audit import HandshakeRefused, SessionEnded
-from security.tokens import TokenPolicy, TokenVerifier, mint_token
-from server.door import Door
-from server.live import LiveSessions
 from server.rest import RestSettings, rest_routes
-from server.session import SessionSettings
-from tests.fakes import MODEL, FakeDetector, silence, speech
-from tests.one_shots import JoinedOneShots
+from server.session_values import SessionSettings
+from tests.fakes import MODEL, silence, speech
+from tests.joined import Joined, bearer
 from tests.server.test_connection import FakeTranscriber
 
-KEY = Ed25519PrivateKey.generate()
-POLICY = TokenPolicy(issuer="earwitness", audience="earwitness")
-NOW_S = 1_000_000.0
 TRANSCRIPTIONS, RECOGNIZE = "/v1/audio/transcriptions", "/api/recognize"
 SMALL = RestSettings(most_upload_bytes=200_000)
 
@@ -39,30 +33,24 @@ SAID = wav(speech(1000), silence(900))
 TWICE = wav(speech(1000), silence(1500), speech(500), silence(900))
 
 
-def bearer(**claims):
-    given = {"subject": "alice", "scopes": {"transcribe"}, "lifetime_s": 600, "wall_s": NOW_S}
-    return {"authorization": f"Bearer {mint_token(KEY, POLICY, **{**given, **claims})}"}
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(Scene, "folder", tmp_path)
 
 
-class Scene:
+class Scene(Joined):
+    folder: Path
+
     def __init__(self, settings=SMALL, mode="answers", **limits):
-        self.records = []
         self.transcriber = FakeTranscriber(mode)
-        self.shots = JoinedOneShots(
-            door=Door(TokenVerifier(POLICY, KEY.public_key()), frozenset()),
-            live=LiveSessions(4),
+        super().__init__(
+            self.folder,
+            most_sessions=4,
             transcriber=self.transcriber,
-            new_detector=FakeDetector,
-            record=self.record,
-            model=MODEL,
-            wall_clock=lambda: NOW_S,
             session_settings=SessionSettings(**limits),
         )
-        self.app = Starlette(routes=rest_routes(self.shots, MODEL, settings))
+        self.app = Starlette(routes=rest_routes(self.reception, MODEL, settings))
         self.client = TestClient(self.app)
-
-    async def record(self, event):
-        self.records.append(event)
 
     def transcribe(self, file=SAID, headers=None, **fields):
         return self.client.post(
