@@ -14,10 +14,8 @@ import pytest
 import soundfile
 from openai import AsyncOpenAI, OpenAI
 
-from server.config import load_settings
-from server.rest import RestSettings
+from security.limits import Limits
 from tests.e2e.conftest import copy_data
-from tests.e2e.rest_server import serving_rest
 from tests.e2e.test_stream import words_of
 from tests.e2e.tracing import ROOT, traced
 
@@ -179,7 +177,7 @@ def test_a_key_that_is_not_good_is_refused_and_recorded(rest_server, fox):
 
 
 def test_a_quota_that_runs_out_is_told_as_such_and_not_tried_again(rest_server, fox):
-    token = rest_server.token(session_audio_s=1, subject="quota")
+    token = rest_server.token(limits=Limits(session_audio_s=1), subject="quota")
     with (
         client_of(rest_server, token, max_retries=2) as client,
         pytest.raises(openai.RateLimitError) as refused,
@@ -289,16 +287,16 @@ UPLOAD = """
 import io, os, subprocess, sys
 import numpy, soundfile
 from openai import OpenAI
-server = subprocess.Popen([sys.executable, '-m', 'tests.e2e.rest_server'], cwd=sys.argv[1],
-    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-url = server.stdout.readline().strip()
+server = subprocess.Popen([sys.executable, 'run.py', 'serve', '--port', '0'], cwd=sys.argv[1],
+    stdout=subprocess.PIPE, text=True)
+url = server.stdout.readline().split()[3]
 noise = numpy.random.default_rng(0).integers(-30000, 30000, 10_000_000).astype('<i2')
 noise[:8] = numpy.frombuffer(b'canary-of-audio!', '<i2')
 out = io.BytesIO()
 soundfile.write(out, noise, 48_000, format='WAV')
 client = OpenAI(base_url=url + '/v1', api_key=os.environ['EW_TOKEN'], timeout=250)
 client.audio.transcriptions.create(model='whisper-1', file=('x.wav', out.getvalue()))
-server.stdin.close()
+server.terminate()
 sys.exit(server.wait(60))
 """
 

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+from dataclasses import replace
 
 import jwt
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from security.errors import TokenError, TokenReason
 from security.limits import Limits
-from security.token_keys import key_id_of
+from security.token_keys import KeySet, key_id_of, public_token_key
 from security.tokens import Claims, TokenPolicy, TokenVerifier, mint_token
+from tests.security.fuzzed import JSON
 
 NOW_S = 1_800_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -174,6 +176,29 @@ def test_a_token_that_starts_later_is_refused_until_then():
     token = signed(payload=claims(nbf=NOW_S + 100))
     assert refused(token) is TokenReason.NOT_YET_VALID
     assert VERIFIER.verify(token, NOW_S + 100)
+
+
+def test_a_token_may_be_too_old_before_it_has_expired():
+    verifier = TokenVerifier.of_one(replace(POLICY, max_age_s=60), KEY.public_key())
+    assert verifier.verify(signed(), NOW_S + 90)
+    assert refused(signed(), NOW_S + 91, verifier) is TokenReason.TOO_OLD
+
+
+def test_an_issuer_may_have_another_type_and_a_shorter_limit():
+    other = TokenVerifier.of_one(replace(POLICY, typ="JWT"), KEY.public_key())
+    assert other.verify(signed({**HEADER, "typ": "JWT"}), NOW_S)
+    assert refused(signed(), verifier=other) is TokenReason.WRONG_TYPE
+    own = (replace(POLICY, max_token_bytes=100), KeySet())
+    both = TokenVerifier([own, (replace(POLICY, issuer="other"), KeySet())])
+    assert refused(signed(), verifier=both) is TokenReason.TOO_LONG
+
+
+def test_a_source_of_keys_is_not_believed_about_the_algorithm():
+    keys = KeySet([public_token_key("EdDSA", KEY.public_key())])
+    misled = TokenVerifier([(replace(POLICY, algorithm="ES256"), keys)])
+    assert (
+        refused(signed({**HEADER, "alg": "ES256"}), verifier=misled) is TokenReason.WRONG_ALGORITHM
+    )
 
 
 def test_expired_and_forged_differ_in_their_reason_alone():
@@ -381,15 +406,6 @@ def test_no_mutation_of_a_good_token_is_accepted(token):
 @given(st.text(CHARACTERS, max_size=60))
 def test_no_text_raises_anything_but_the_refusal(text):
     refused(text)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
 
 
 @settings(max_examples=300, deadline=None)

@@ -197,6 +197,7 @@ def key_of(group):
         return None
 
 
+@pytest.mark.shared
 @pytest.mark.skipif(VECTORS is None, reason="needs the file (EARWITNESS_WYCHEPROOF_JWS)")
 def test_the_projects_own_vectors_have_their_documented_outcome():
     groups = json.loads(Path(VECTORS).read_text())["testGroups"]

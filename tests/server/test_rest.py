@@ -82,7 +82,7 @@ def test_a_file_is_heard_as_a_session_and_answered(scene):
     assert response.status_code == 200
     assert response.json()["text"] == "w5 w5 w5 w5"
     assert scene.reasons == ["stopped"]
-    assert scene.shots.live.total == 0
+    assert scene.live.total == 0
     assert scene.recognize().json() == {"text": "w5 w5 w5 w5", "status": "ok"}
 
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_heard_is_refused_and_recorded_once(scene, files, fields,
     response = scene.client.post(TRANSCRIPTIONS, files=files, data=fields, headers=bearer())
     assert error(response) == (status, code)
     assert len(scene.reasons) == 1
-    assert scene.shots.live.total == 0
+    assert scene.live.total == 0
 
 
 def test_a_refused_field_is_named(scene):
@@ -279,7 +279,7 @@ async def test_a_client_that_leaves_while_it_sends_has_no_session(scene):
         peer.put(SAID[:1000], more_body=True)
         peer.leave()
     assert (peer.sent, scene.records) == ([], [])
-    assert scene.shots.live.total == 0
+    assert scene.live.total == 0
 
 
 async def test_a_client_that_leaves_while_it_is_heard_ends_its_session():

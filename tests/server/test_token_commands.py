@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from security.audit_store import AuditStore
 from security.keys import open_signing_key
+from security.limits import Limits
 from security.revocation_file import RevocationFile
-from security.tokens import Limits, TokenVerifier, mint_token
+from security.tokens import TokenVerifier, mint_token
 from server.config import load_settings
 from server.provision import make_keys
 from server.token_commands import app
