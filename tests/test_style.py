@@ -11,6 +11,7 @@ TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "run"}
 MOST_LINES = 400
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
+    "bench/autobahn.py",  # a published test suite, and what it needs to run
     "bench/fuzz.py",  # a fuzzer's first inputs
     "bench/peers.py",  # a public model, for servers that cannot open packs, and their logs
     "bench/scoring.py",  # figures

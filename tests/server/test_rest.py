@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from security.audit import HandshakeRefused, SessionEnded
+from security.limits import Limits
 from server.rest import RestSettings, rest_routes
 from server.session_values import SessionSettings
 from tests.fakes import MODEL, silence, speech
@@ -39,7 +40,7 @@ def folder(tmp_path, monkeypatch):
 
 
 class Scene(Joined):
-    folder: Path
+    folder = Path()
 
     def __init__(self, settings=SMALL, mode="answers", **limits):
         self.transcriber = FakeTranscriber(mode)
@@ -109,12 +110,12 @@ def test_a_stream_of_silence_is_one_event(scene):
 
 
 def test_a_stream_that_is_refused_before_its_first_words_has_a_status(scene):
-    response = scene.transcribe(stream="true", headers=bearer(session_audio_s=0))
+    response = scene.transcribe(stream="true", headers=bearer(limits=Limits(session_audio_s=0)))
     assert error(response) == (429, "quota_audio")
 
 
 def test_a_stream_that_is_refused_later_ends_with_an_error(scene):
-    response = scene.transcribe(TWICE, stream="true", headers=bearer(session_audio_s=3))
+    response = scene.transcribe(TWICE, stream="true", headers=bearer(limits=Limits(session_audio_s=3)))
     assert response.status_code == 200
     *deltas, last, _ = response.text.split("\n\n")
     assert deltas
@@ -139,7 +140,7 @@ def test_models_are_for_those_who_may_come_in(scene):
 
 
 def test_a_quota_is_429_and_no_reason_to_try_again(scene):
-    response = scene.recognize(headers=bearer(session_audio_s=1))
+    response = scene.recognize(headers=bearer(limits=Limits(session_audio_s=1)))
     assert (response.status_code, response.json()["status"]) == (429, "quota_audio")
     assert response.headers["x-should-retry"] == "false"
     assert scene.reasons == ["quota_audio"]
