@@ -28,12 +28,13 @@ from server.web_socket_protocol import BoundedWebSocket
 READ_BYTES = 16_384
 END_LIMIT_S = 0.5
 """For a refused peer to take the answer; the socket is let go of after it."""
-REFUSAL_HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"connection", b"close"),
-    (b"content-length", b"0"),
-    (b"x-content-type-options", b"nosniff"),
-]
+_REFUSAL = (
+    "HTTP/1.1 {status} {phrase}\r\n"
+    "cache-control: no-store\r\n"
+    "connection: close\r\n"
+    "content-length: 0\r\n"
+    "x-content-type-options: nosniff\r\n\r\n"
+)
 
 
 class _Conversation(h11.Connection):
@@ -222,19 +223,16 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         if answering is not None and not answering.response_complete:
             answering.disconnected = True
             answering.message_event.set()
-        answer = b""
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            reason = HTTPStatus(status).phrase.encode()
-            head = h11.Response(status_code=status, headers=REFUSAL_HEADERS, reason=reason)
-            answer = self.conn.send(head) + self.conn.send(h11.EndOfMessage())
-        self._end(answer)
+        is_answerable = self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}
+        phrase = HTTPStatus(status).phrase
+        self._end(_REFUSAL.format(status=int(status), phrase=phrase) if is_answerable else "")
 
-    def _end(self, answer: bytes = b"") -> None:
+    def _end(self, answer: str = "") -> None:
         """A peer that is still reading gets its time; the refusal itself is no reason to wait."""
         self._cancel_deadlines()
         is_reading = self.transport.get_write_buffer_size() > 0
         if answer:
-            self.transport.write(answer)
+            self.transport.write(answer.encode())
         self.transport.close()
         limit_s = self._settings.unread_limit_s if is_reading else END_LIMIT_S
         self.loop.call_later(limit_s, self.transport.abort)
