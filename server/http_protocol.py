@@ -94,6 +94,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         """For the head or, while one comes, for the body."""
         self._unread_deadline: asyncio.TimerHandle | None = None
+        self._n_unread = 0
         self._is_silent = True
         """Whether nothing of the next request has come."""
         self._n_received = 0
@@ -177,14 +178,25 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """See asyncio."""
         super().pause_writing()
-        limit_s = self._settings.unread_limit_s
-        self._unread_deadline = self.loop.call_later(limit_s, self.transport.abort)
+        self._check_reading_later()
 
     @override
     def resume_writing(self) -> None:
         """See asyncio."""
         super().resume_writing()
         _cancel(self._unread_deadline)
+
+    def _check_reading_later(self) -> None:
+        self._n_unread = self.transport.get_write_buffer_size()
+        limit_s = self._settings.unread_limit_s
+        self._unread_deadline = self.loop.call_later(limit_s, self._check_reading)
+
+    def _check_reading(self) -> None:
+        n_read = self._n_unread - self.transport.get_write_buffer_size()
+        if n_read < self._settings.least_bytes_per_s * self._settings.unread_limit_s:
+            self.transport.abort()
+        else:
+            self._check_reading_later()
 
     def _expect_head(self, since_s: float) -> None:
         at_s = since_s + self._settings.head_limit_s
@@ -208,7 +220,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     def _check_body(self) -> None:
         """That we let it wait is no fault of the peer's, but does not make its limit longer."""
         settings = self._settings
-        expected_bytes = settings.least_upload_bytes_per_s * settings.upload_check_s
+        expected_bytes = settings.least_bytes_per_s * settings.upload_check_s
         has_waited = self._was_paused or self.cycle.waiting_for_100_continue
         is_slow = self._n_received < expected_bytes and not has_waited
         is_long = self.loop.time() - self._body_since_s >= settings.upload_limit_s
