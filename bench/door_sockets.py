@@ -31,11 +31,9 @@ from server.config import Settings, load_settings
 N_EACH = 2000
 N_ATTACKERS = 100
 _TRICKLE_EVERY_S = 1.0
-_GOOD_CLIENT_EVERY_S = 0.1
-_SPARE_FILES = 500
+_GOOD_CLIENT_EVERY_S = 0.02
 _LIMIT_S = 30.0
 _ATTACK_S = 4.0
-_MOST_HEARD_BYTES = 1 << 16
 DATA_FOLDER = Path("build/bench/door")
 
 

@@ -11,6 +11,7 @@ nothing at all.
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 UNIX = "unix"
 """Names peers that come through a Unix socket and so have no address."""
@@ -48,6 +49,7 @@ def _is_port(text: str) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
 def _address(host: str) -> Address | None:
     try:
         address = ipaddress.ip_address(host)
@@ -70,7 +72,9 @@ class Networks:
     def __contains__(self, peer: str | None) -> bool:
         if peer is None:
             return self._has_unix
-        address = _address(peer.partition("%")[0])  # a peer's own address may name its interface
+        address = decode_address(
+            peer.partition("%")[0]
+        )  # a peer's own address may name its interface
         return address is not None and self._has(address)
 
     def _has(self, address: Address) -> bool:

@@ -28,12 +28,13 @@ from server.web_socket_protocol import BoundedWebSocket
 READ_BYTES = 16_384
 END_LIMIT_S = 0.5
 """For a refused peer to take the answer; the socket is let go of after it."""
-REFUSAL_HEADERS = [
-    (b"cache-control", b"no-store"),
-    (b"connection", b"close"),
-    (b"content-length", b"0"),
-    (b"x-content-type-options", b"nosniff"),
-]
+_REFUSAL = (
+    "HTTP/1.1 {status} {phrase}\r\n"
+    "cache-control: no-store\r\n"
+    "connection: close\r\n"
+    "content-length: 0\r\n"
+    "x-content-type-options: nosniff\r\n\r\n"
+)
 
 
 class _Conversation(h11.Connection):
@@ -93,6 +94,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         """For the head or, while one comes, for the body."""
         self._unread_deadline: asyncio.TimerHandle | None = None
+        self._n_unread = 0
         self._is_silent = True
         """Whether nothing of the next request has come."""
         self._n_received = 0
@@ -176,14 +178,25 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """See asyncio."""
         super().pause_writing()
-        limit_s = self._settings.unread_limit_s
-        self._unread_deadline = self.loop.call_later(limit_s, self.transport.abort)
+        self._check_reading_later()
 
     @override
     def resume_writing(self) -> None:
         """See asyncio."""
         super().resume_writing()
         _cancel(self._unread_deadline)
+
+    def _check_reading_later(self) -> None:
+        self._n_unread = self.transport.get_write_buffer_size()
+        limit_s = self._settings.unread_limit_s
+        self._unread_deadline = self.loop.call_later(limit_s, self._check_reading)
+
+    def _check_reading(self) -> None:
+        n_read = self._n_unread - self.transport.get_write_buffer_size()
+        if n_read < self._settings.least_bytes_per_s * self._settings.unread_limit_s:
+            self.transport.abort()
+        else:
+            self._check_reading_later()
 
     def _expect_head(self, since_s: float) -> None:
         at_s = since_s + self._settings.head_limit_s
@@ -207,7 +220,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     def _check_body(self) -> None:
         """That we let it wait is no fault of the peer's, but does not make its limit longer."""
         settings = self._settings
-        expected_bytes = settings.least_upload_bytes_per_s * settings.upload_check_s
+        expected_bytes = settings.least_bytes_per_s * settings.upload_check_s
         has_waited = self._was_paused or self.cycle.waiting_for_100_continue
         is_slow = self._n_received < expected_bytes and not has_waited
         is_long = self.loop.time() - self._body_since_s >= settings.upload_limit_s
@@ -222,19 +235,16 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         if answering is not None and not answering.response_complete:
             answering.disconnected = True
             answering.message_event.set()
-        answer = b""
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            reason = HTTPStatus(status).phrase.encode()
-            head = h11.Response(status_code=status, headers=REFUSAL_HEADERS, reason=reason)
-            answer = self.conn.send(head) + self.conn.send(h11.EndOfMessage())
-        self._end(answer)
+        is_answerable = self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}
+        phrase = HTTPStatus(status).phrase
+        self._end(_REFUSAL.format(status=int(status), phrase=phrase) if is_answerable else "")
 
-    def _end(self, answer: bytes = b"") -> None:
+    def _end(self, answer: str = "") -> None:
         """A peer that is still reading gets its time; the refusal itself is no reason to wait."""
         self._cancel_deadlines()
         is_reading = self.transport.get_write_buffer_size() > 0
         if answer:
-            self.transport.write(answer)
+            self.transport.write(answer.encode())
         self.transport.close()
         limit_s = self._settings.unread_limit_s if is_reading else END_LIMIT_S
         self.loop.call_later(limit_s, self.transport.abort)

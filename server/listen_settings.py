@@ -47,11 +47,12 @@ class ListenSettings:
     most_headers: int = 100
     upload_check_s: float = 5.0
     """How often it is asked whether an upload keeps its pace; it has this long to begin with."""
-    least_upload_bytes_per_s: int = 1024
+    least_bytes_per_s: int = 1024
+    """Of a body that a peer sends, and of an answer that it reads."""
     upload_limit_s: float = 600.0
     """From a request's headers to the last byte of its body."""
     unread_limit_s: float = 20.0
-    """How long a peer may take to read what is on its way to it."""
+    """How often it is asked whether a peer reads at that pace; and the time for the last of it."""
     close_limit_s: float = 10.0
     """How long a WebSocket's peer may take to answer a close."""
     access_log: bool = True

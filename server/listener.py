@@ -8,6 +8,7 @@ cost. On the way out sessions are ended with their last finals before sockets ar
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 import threading
@@ -30,6 +31,8 @@ from server.tls import Certificate
 _log = structlog.get_logger()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PORTS = {"http": 80, "https": 443}
+_OTHER_FILES = 256
+"""For the trail, the model and the runtime's own."""
 _ACCEPTED_AT_ONCE = 64
 """Before those that are here get their turn."""
 _ACCEPT_PAUSE_S = 0.2
@@ -81,7 +84,7 @@ class Listener(uvicorn.Server):
         self._drain = drain
         self._certificate = certificate
         uncounted = Networks((*settings.uncounted, *settings.trusted_proxies))
-        most = settings.most_connections
+        most = _room_for(settings.most_connections)
         self.crowd = Crowd(most, settings.connections_per_address, uncounted)
         self._tasks = asyncio.TaskGroup()
         self._accepting: list[asyncio.Task[None]] = []
@@ -178,6 +181,18 @@ class Listener(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _room_for(most_connections: int) -> int:
+    """As many, or as few as the system allows: a file descriptor is needed for each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most_connections + _OTHER_FILES
+    room = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < room:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
+    if room < wanted:
+        _log.warning("fewer connections than set: raise the limit of open files", room=room)
+    return max(room - _OTHER_FILES, 1)
 
 
 def _config(app: ASGIApp, settings: ListenSettings) -> uvicorn.Config:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 
@@ -179,3 +180,24 @@ def test_a_host_that_is_none_is_told(host):
     with pytest.raises(StartError) as fault:
         bind(ListenSettings(host=host, port=0))
     assert fault.value.exit_code == EXIT_PORT
+
+
+@pytest.fixture
+def file_limits():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda soft: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_there_are_descriptors_for_as_many_connections_as_are_set(file_limits):
+    file_limits(1000)
+    async with listening(most_connections=2000):
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 2000
+
+
+async def test_where_the_system_allows_fewer_connections_it_is_told():
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with capture_logs() as logs:
+        async with listening(most_connections=most) as here:
+            assert await is_answered(here)
+    assert [line["room"] for line in logs] == [most]
