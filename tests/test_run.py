@@ -1,5 +1,6 @@
 """The command line: what a person can mend is one line and an exit code."""
 
+import json
 import os
 import shutil
 import signal
@@ -209,3 +210,27 @@ def test_a_resealed_pack_has_a_new_key_and_the_old_one_is_refused(data, tmp_path
     old.rename(data / "models" / "tiny.en")
     complaint(run(data, "serve"), 3)
     assert "reason=older_version" in shown(data, "audit", "list")[-1]
+
+
+def test_a_fresh_installation_passes_the_doctor(data):
+    lines = shown(data, "doctor", "--full", EARWITNESS_LISTEN__PORT="0")
+    assert any("every byte is as it was sealed" in line for line in lines)
+    assert not any(line.startswith("bad") for line in lines)
+
+
+def test_the_doctor_says_all_that_is_broken(data):
+    (data / "keys" / "signing.pem").chmod(0o644)
+    os.truncate(a_sealed_file(data), 4_000_000)
+    (data / "audit.sqlite3").write_bytes(b"not a database" * 1000)
+    wrong = {
+        "EARWITNESS_LISTEN__HOST": "192.0.2.1",
+        "EARWITNESS_LISTEN__ORIGINS": "http://page.example",
+        "EARWITNESS_SESSION__IDLE_LIMIT_S": "0",
+    }
+    result = run(data, "doctor", "--json", **wrong)
+    assert (result.returncode, result.stderr) == (1, "")
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {finding["check"] for finding in found if finding["level"] == "bad"} == {
+        *("signing key", "pack", "trail", "exposure", "origins", "port", "time-outs")
+    }
+    assert all(finding["remedy"] for finding in found if finding["level"] != "ok")

@@ -64,6 +64,11 @@ def bad(check: str, text: str, remedy: str, about: str = "") -> Finding:
     return Finding(check, Level.BAD, text, remedy, about)
 
 
+def sentence_of(fault: Exception) -> str:
+    """An error of ours, whose text names a file and no secret."""
+    return str(fault).rstrip(".") + "."
+
+
 def exit_code_of(findings: Iterable[Finding]) -> int:
     """0, or `EXIT_BAD` if anything is bad."""
     return EXIT_BAD if any(finding.level is Level.BAD for finding in findings) else 0

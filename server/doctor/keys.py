@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from security.errors import KeyFileError
-from server.doctor.finding import Finding, bad, ok, warn
+from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 
 SIGNING_KEY_LIMIT_S = 365 * 86_400.0
 _WRITABLE, _OPEN = 0o022, 0o077
@@ -23,7 +23,7 @@ def check_key_file(check: str, path: Path, open_key: Callable[[Path], object]) -
         open_key(path)
     except KeyFileError as fault:
         remedy = "mend what it says, or bring the file back from its copy; never make it anew"
-        return bad(check, f"{fault}.", f"{remedy}.")
+        return bad(check, sentence_of(fault), f"{remedy}.")
     return ok(check, "the key is there and closed to others.", str(path))
 
 

@@ -12,7 +12,7 @@ from security.errors import KekError, KeyFileError, PackError, SealError
 from security.rotation import slots_of
 from security.weights import PackCard, inspect_pack, verify_pack
 from server.config import Settings
-from server.doctor.finding import Finding, bad, ok, warn
+from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 from server.engines import transformers_settings
 from server.packs import existing_pack, pack_trust, published_trust
 from server.start_error import StartError
@@ -28,7 +28,7 @@ def check_pack(settings: Settings, *, is_full: bool) -> tuple[Finding, PackCard 
         with pack_trust(settings) as trust:
             card = (verify_pack if is_full else inspect_pack)(existing_pack(settings), trust)
     except _FAULTS as fault:
-        return bad(check, f"{fault}.", _REFUSED, about), None
+        return bad(check, sentence_of(fault), _REFUSED, about), None
     text = "every byte is as it was sealed." if is_full else "it opens; --full reads all of it."
     return ok(check, text, about), card
 
@@ -39,7 +39,7 @@ def check_slots(settings: Settings) -> Finding:
     try:
         count = len(slots_of(existing_pack(settings), published_trust(settings)))
     except _FAULTS as fault:
-        return bad(check, f"{fault}.", _REFUSED, about)
+        return bad(check, sentence_of(fault), _REFUSED, about)
     if count == 1:
         remedy = "run.py keys add, with a key that is kept elsewhere."
         return warn(check, "one key opens it: if that is lost, so is the model.", remedy, about)

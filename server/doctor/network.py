@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 
 from security.errors import KeyFileError
-from server.doctor.finding import Finding, bad, ok, warn
+from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 
 EXPIRES_SOON = timedelta(days=30)
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -91,7 +91,7 @@ def check_issuer(
         try:
             open_file(Path(keys))
         except KeyFileError as fault:
-            return bad(check, f"{fault}.", "bring the issuer's keys back.", issuer)
+            return bad(check, sentence_of(fault), "bring the issuer's keys back.", issuer)
         return ok(check, "its keys are there.", issuer)
     if _is_plain(keys):
         text = "its keys are fetched in plain: whoever is on the way can be anybody."

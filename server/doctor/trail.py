@@ -14,7 +14,7 @@ from urllib.parse import quote
 from security.audit_lock import WriteLock
 from security.audit_schema import APPLICATION_ID, MIGRATIONS
 from security.errors import AuditError
-from server.doctor.finding import Finding, bad, ok, warn
+from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 
 LEAST_FREE_BYTES, FEW_FREE_BYTES = 100 << 20, 1 << 30
 FIXED_SQLITE = (3, 51, 3)
@@ -30,7 +30,7 @@ def check_trail(path: Path) -> tuple[Finding, int | None]:
     try:
         wrong, newest_ns = _look_at(path)
     except AuditError as fault:
-        return bad(check, f"{fault}.", "mend what it says.", about), None
+        return bad(check, sentence_of(fault), "mend what it says.", about), None
     except sqlite3.Error:
         wrong, newest_ns = "it is damaged or no audit trail.", None
     if wrong is not None:

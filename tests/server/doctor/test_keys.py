@@ -1,0 +1,122 @@
+"""Key files and folders, as they should be and as they are found."""
+
+import json
+import os
+
+import pytest
+
+from security.keys import create_key_file, create_signing_key, open_key_file
+from server.doctor.keys import (
+    SIGNING_KEY_LIMIT_S,
+    check_folder,
+    check_key_file,
+    check_publisher_key,
+    check_retired_keys,
+    check_signing_age,
+)
+
+WALL_S = 1_800_000_000.0
+
+
+@pytest.fixture
+def key(tmp_path):
+    create_key_file(tmp_path / "pack.key")
+    return tmp_path / "pack.key"
+
+
+def test_a_key_that_is_closed_to_others_is_well(key):
+    finding = check_key_file("pack key", key, open_key_file)
+    assert (finding.level, finding.about) == ("ok", str(key))
+
+
+def link(key):
+    key.rename(key.with_name("other"))
+    key.symlink_to("other")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        pytest.param(lambda key: key.unlink(), "cannot be opened", id="gone"),
+        pytest.param(lambda key: key.chmod(0o640), "chmod 600", id="readable for others"),
+        pytest.param(link, "must not be a link", id="a link"),
+        pytest.param(lambda key: key.write_text("s3cret"), "does not hold a key", id="no key"),
+    ],
+)
+def test_a_key_that_the_server_would_not_take_is_bad(key, harm, said):
+    harm(key)
+    finding = check_key_file("pack key", key, open_key_file)
+    assert finding.level == "bad"
+    assert said in finding.text
+    assert "s3cret" not in finding.line
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_secret", "level"),
+    [
+        (0o700, True, "ok"),
+        (0o755, False, "ok"),
+        (0o755, True, "warn"),
+        (0o775, False, "bad"),
+        (0o777, True, "bad"),
+    ],
+)
+def test_a_folder_is_as_open_as_its_content_allows(tmp_path, mode, is_secret, level):
+    tmp_path.chmod(mode)
+    assert check_folder(tmp_path, is_secret=is_secret, euid=os.geteuid()).level == level
+
+
+def test_a_folder_of_another_account_is_bad(tmp_path):
+    finding = check_folder(tmp_path, is_secret=False, euid=os.geteuid() + 1)
+    assert (finding.level, finding.text) == ("bad", "it belongs to another account.")
+
+
+def test_what_is_no_folder_or_not_there_is_bad(key):
+    assert check_folder(key, is_secret=False, euid=os.geteuid()).text == "it is no folder."
+    assert check_folder(key / "x", is_secret=False, euid=os.geteuid()).level == "bad"
+
+
+@pytest.mark.parametrize(("age_s", "level"), [(0, "ok"), (1, "warn")])
+def test_a_signing_key_of_over_a_year_is_due(key, age_s, level):
+    made_s = WALL_S - SIGNING_KEY_LIMIT_S - age_s
+    os.utime(key, (made_s, made_s))
+    assert check_signing_age(key, WALL_S).level == level
+
+
+def test_the_age_of_a_key_that_is_gone_is_not_known(tmp_path):
+    assert check_signing_age(tmp_path / "x", WALL_S).level == "warn"
+
+
+def test_a_publishers_private_key_belongs_elsewhere_once_others_reach_the_server(tmp_path):
+    path = tmp_path / "publisher.pem"
+    assert check_publisher_key(path, is_reachable=True).level == "ok"
+    create_signing_key(path)
+    assert check_publisher_key(path, is_reachable=False).level == "ok"
+    assert check_publisher_key(path, is_reachable=True).level == "warn"
+
+
+@pytest.mark.parametrize(
+    ("content", "level"),
+    [
+        pytest.param({"keys": []}, "ok", id="none"),
+        pytest.param({"keys": [{"exp": 1_800_000_001}]}, "ok", id="one to come to its end"),
+        pytest.param({"keys": [{"exp": 1}, {"exp": 1_800_000_001}]}, "ok", id="one that ended"),
+        pytest.param({"keys": [{"exp": 1}, {}]}, "warn", id="one without an end"),
+        pytest.param({"keys": [{"exp": "soon"}]}, "warn", id="one with no number"),
+        pytest.param({}, "bad", id="no list"),
+        pytest.param([], "bad", id="no object"),
+        pytest.param({"keys": [1]}, "bad", id="no keys"),
+        pytest.param({"keys": 1}, "bad", id="no list of keys"),
+    ],
+)
+def test_retired_keys_have_an_end(tmp_path, content, level):
+    path = tmp_path / "retired.jwks"
+    path.write_text(json.dumps(content))
+    assert check_retired_keys(path, WALL_S).level == level
+
+
+def test_no_retired_keys_are_well_and_an_unreadable_list_is_not(tmp_path):
+    assert check_retired_keys(tmp_path / "retired.jwks", WALL_S).level == "ok"
+    assert check_retired_keys(tmp_path, WALL_S).level == "bad"
+    (tmp_path / "retired.jwks").write_text("{")
+    assert check_retired_keys(tmp_path / "retired.jwks", WALL_S).level == "bad"
