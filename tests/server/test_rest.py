@@ -115,7 +115,9 @@ def test_a_stream_that_is_refused_before_its_first_words_has_a_status(scene):
 
 
 def test_a_stream_that_is_refused_later_ends_with_an_error(scene):
-    response = scene.transcribe(TWICE, stream="true", headers=bearer(limits=Limits(session_audio_s=3)))
+    response = scene.transcribe(
+        TWICE, stream="true", headers=bearer(limits=Limits(session_audio_s=3))
+    )
     assert response.status_code == 200
     *deltas, last, _ = response.text.split("\n\n")
     assert deltas
