@@ -102,12 +102,12 @@ async def _handshakes_ms(url: str, token: str, is_over: Callable[[], bool]) -> l
 
 def slowloris(n_each: int = N_EACH) -> dict[str, float]:
     """`slowloris_closed_s_max` and `good_client_ms_p99`, with what they stand on."""
-    settings = _settings()
+    settings = bench_settings()
     _raise_file_limit()
     spawning = multiprocessing.get_context("spawn")
     with server_process(settings) as (url, _pid), spawning.Pool(1) as pool:
         port = int(url.split(":")[2].split("/")[0])
-        token = _token(settings)
+        token = bench_token(settings)
         alone_s = time.monotonic() + 3.0
         alone_ms = asyncio.run(_handshakes_ms(url, token, lambda: time.monotonic() > alone_s))
         wasting = pool.apply_async(_waste_in_process, (port, n_each))
@@ -180,13 +180,13 @@ async def _attack_together(port: int, attack: tuple[bytes, list[bytes], bool]) -
 
 def memory_under_attack(names: Iterable[str] = ()) -> dict[str, float]:
     """`attackers_mib_NAME` for each kind: how much more memory the server came to hold."""
-    settings, figures = _settings(), {}
+    settings, figures = bench_settings(), {}
     chosen = list(names) or list(_attacks(""))
     for name in chosen:
         with server_process(settings) as (url, pid):
             port = int(url.split(":")[2].split("/")[0])
-            attack = _attacks(_token(settings))[name]
-            asyncio.run(_one_good_session(url, _token(settings)))
+            attack = _attacks(bench_token(settings))[name]
+            asyncio.run(_one_good_session(url, bench_token(settings)))
             before_mib = _peak_mib(pid)
             asyncio.run(_attack_together(port, attack))
             figures[f"attackers_mib_{name}"] = round(_peak_mib(pid) - before_mib, 1)
@@ -208,15 +208,17 @@ def _peak_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-def _settings() -> Settings:
+def bench_settings() -> Settings:
+    """Of a data folder of the bench's own, with the embedded model."""
     settings = load_settings(data_folder=DATA_FOLDER)
     seal_model(settings)
     return settings
 
 
-def _token(settings: Settings) -> str:
-    minting = subprocess.run(
-        [sys.executable, "run.py", "token", "mint", "--subject", "bench"],
+def bench_token(settings: Settings, *options: str) -> str:
+    """As an administrator makes one."""
+    minting = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "run.py", "token", "mint", "--subject", "bench", *options],
         check=True,
         capture_output=True,
         text=True,
