@@ -131,14 +131,14 @@ class Fuzzer(WebSocketClientProtocol):
 
         reactor.callLater(delay_s, act_if_open)
 
-    def continueLater(self, delay: float, fun: Any, tag: object = None) -> None:
-        self._later(delay, fun)
+    def continueLater(self, delay_s: float, fun: Any, tag: object = None) -> None:
+        self._later(delay_s, fun)
 
-    def killAfter(self, delay: float) -> None:
-        self._later(delay, self.failConnection)
+    def killAfter(self, delay_s: float) -> None:
+        self._later(delay_s, self.failConnection)
 
-    def closeAfter(self, delay: float) -> None:
-        self._later(delay, self.sendClose)
+    def closeAfter(self, delay_s: float) -> None:
+        self._later(delay_s, self.sendClose)
 
 
 def play(url: str, categories: list[str]) -> None:
