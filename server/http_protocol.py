@@ -187,6 +187,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         _cancel(self._unread_deadline)
 
     def _check_reading_later(self) -> None:
+        _cancel(self._unread_deadline)
         self._n_unread = self.transport.get_write_buffer_size()
         limit_s = self._settings.unread_limit_s
         self._unread_deadline = self.loop.call_later(limit_s, self._check_reading)
@@ -240,14 +241,16 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         self._end(_REFUSAL.format(status=int(status), phrase=phrase) if is_answerable else "")
 
     def _end(self, answer: str = "") -> None:
-        """A peer that is still reading gets its time; the refusal itself is no reason to wait."""
+        """A peer that is still reading goes on; the refusal itself is no reason to wait."""
         self._cancel_deadlines()
         is_reading = self.transport.get_write_buffer_size() > 0
         if answer:
             self.transport.write(answer.encode())
         self.transport.close()
-        limit_s = self._settings.unread_limit_s if is_reading else END_LIMIT_S
-        self.loop.call_later(limit_s, self.transport.abort)
+        if is_reading:
+            self._check_reading_later()
+        else:
+            self.loop.call_later(END_LIMIT_S, self.transport.abort)
 
     def _set_deadline(self, deadline: asyncio.TimerHandle | None) -> None:
         _cancel(self._deadline)

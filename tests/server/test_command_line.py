@@ -1,5 +1,7 @@
 """Faults of every kind in; one line and an exit code, or the fault itself, out."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
@@ -38,6 +40,12 @@ def test_the_command_line_wins_over_all_settings(monkeypatch):
     settings = read_settings(None, "mine", "::1", 2)
     assert (settings.model, settings.listen.host, settings.listen.port) == ("mine", "::1", 2)
     assert read_settings(None).model == "base"
+    settings = read_settings(None, tls_cert=Path("cert.pem"), tls_key=Path("key.pem"))
+    assert (settings.listen.tls_cert, settings.listen.tls_key, settings.listen.port) == (
+        Path("cert.pem"),
+        Path("key.pem"),
+        1,
+    )
 
 
 @pytest.mark.parametrize(

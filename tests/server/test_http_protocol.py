@@ -214,13 +214,13 @@ async def test_an_answer_that_is_not_read_is_given_up():
 
 
 async def test_an_answer_that_is_read_slowly_comes_to_its_end():
-    pace = {"unread_limit_s": SHORT_S, "head_limit_s": SHORT_S, "least_bytes_per_s": 100}
+    pace = {"unread_limit_s": 1.0, "head_limit_s": SHORT_S, "least_bytes_per_s": 100}
     async with listening(**pace) as here:
-        peer = await here.peer(read_bytes=4096)
+        peer = await here.peer(read_bytes=65_536)
         await peer.say(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await peer.hear(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         for _ in range(10):
-            await asyncio.sleep(SHORT_S / 3)
+            await asyncio.sleep(SHORT_S)
             await peer.reader.readexactly(500_000)
         assert len(await peer.rest()) == 5_000_000
 

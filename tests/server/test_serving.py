@@ -21,6 +21,7 @@ from server.wire import Ended, Final, Partial, decode_server_event
 from tests.e2e.conftest import copy_data
 from tests.e2e.test_stream import pcm_of
 from tests.fakes import START
+from tests.server.certificates import make_pair, trusting
 
 
 @pytest.fixture
@@ -112,12 +113,12 @@ async def test_the_page_may_come_from_each_name_of_this_machine_and_from_no_othe
         assert await status_of(settings, running, "http://localhost:1") == 403
 
 
-async def status_of(settings: Settings, running: Running, origin: str) -> int:
+async def status_of(settings: Settings, running: Running, origin: str, **given) -> int:
     headers = {"Authorization": f"Bearer {token_of(settings)}"}
     url = running.url.replace("http", "ws", 1) + "/v1/stream"
     try:
         async with websockets.connect(
-            url, additional_headers=headers, origin=origin, proxy=None
+            url, additional_headers=headers, origin=origin, proxy=None, **given
         ) as websocket:
             return websocket.response.status_code
     except InvalidStatus as refused:
@@ -167,3 +168,37 @@ async def test_a_trail_that_is_none_is_told(settings):
 async def test_a_host_that_is_none_is_told(settings, host):
     settings = load_settings(data_folder=settings.data_folder, listen={"port": 0, "host": host})
     assert (await start_fault(settings)).exit_code == EXIT_PORT
+
+
+async def test_with_a_certificate_the_page_and_the_stream_come_by_tls(settings, tmp_path):
+    cert_file, key_file = make_pair(tmp_path)
+    listen = {"port": 0, "tls_cert": cert_file, "tls_key": key_file}
+    settings = load_settings(data_folder=settings.data_folder, listen=listen)
+    async with asyncio.timeout(60), running_server(settings) as running:
+        assert running.url.startswith("https://127.0.0.1:")
+        tls = trusting(cert_file)
+        assert await status_of(settings, running, running.url, ssl=tls) == 101
+        assert await status_of(settings, running, "http" + running.url[5:], ssl=tls) == 403
+
+
+async def test_a_key_that_others_can_read_is_told(settings, tmp_path):
+    cert_file, key_file = make_pair(tmp_path)
+    key_file.chmod(0o644)
+    listen = {"port": 0, "tls_cert": cert_file, "tls_key": key_file}
+    settings = load_settings(data_folder=settings.data_folder, listen=listen)
+    fault = await start_fault(settings)
+    assert (fault.exit_code, "chmod 600" in str(fault)) == (EXIT_KEYS, True)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1/healthz?", "[::1"])
+async def test_the_name_by_which_it_was_called_decides_nothing(settings, host):
+    async with asyncio.timeout(60), running_server(settings) as running:
+        for path, status in (("/v1/whoami", b"403"), ("/", b"200"), ("/nothing/", b"404")):
+            reader, writer = await asyncio.open_connection(*running.url[7:].split(":"))
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
+            writer.write(f"{request}Connection: close\r\n\r\n".encode())
+            answer = await reader.read()
+            writer.close()
+            assert answer.split(b" ")[1] == status
+            assert b"location:" not in answer.lower()
+            assert host.encode() not in answer
