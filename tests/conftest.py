@@ -1,4 +1,4 @@
-"""Fixtures that many tests share, and the rule that CI skips nothing."""
+"""Fixtures that many tests share, and two rules: CI skips nothing, and no run leaves a secret."""
 
 import hashlib
 import os
@@ -12,10 +12,25 @@ from bench.recordings import audio_folder, open_recordings
 from server import provision
 from server.config import Settings, load_settings
 from server.embedded import RECORDINGS, Recording, fetch_recordings
+from tests.canaries import Canaries, told
 from tests.fakes import ManualClock
 
 ASSETS_FOLDER = Path(__file__).parent.parent / "build" / "test-assets"
 _MAY_BE_SKIPPED = {"gpu", "shared"}
+CANARIES = pytest.StashKey[Canaries]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What must lie nowhere at the end."""
+    config.stash[CANARIES] = Canaries()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def canaries(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Canaries:
+    """Looks at the end of the run into every folder of a test; a test may mark a secret."""
+    made = pytestconfig.stash[CANARIES]
+    made.watch(tmp_path_factory.getbasetemp())
+    return made
 
 
 @pytest.fixture
@@ -24,7 +39,7 @@ def manual_clock() -> ManualClock:
 
 
 @pytest.fixture(scope="session")
-def embedded_model_pack() -> Settings:
+def embedded_model_pack(canaries: Canaries) -> Settings:
     """Settings of a data folder with keys and the sealed embedded model; fetched and sealed once.
 
     Tests that write to the data folder copy it first.
@@ -32,6 +47,7 @@ def embedded_model_pack() -> Settings:
     settings = load_settings(data_folder=ASSETS_FOLDER / "data", listen={"port": 0})
     provision.make_keys(settings)
     provision.make_pack(settings, lambda text: None)
+    canaries.watch(settings.data_folder)
     return settings
 
 
@@ -71,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if is_skipped_in_ci(report) and not marks & _MAY_BE_SKIPPED:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped in CI: {report.longrepr}"
+    for section, text in report.sections if report.when == "teardown" else ():
+        item.config.stash[CANARIES].hear(f"{item.nodeid}, {section}", text)
     return report
 
 
@@ -87,3 +105,23 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 def is_skipped_in_ci(report: pytest.TestReport | pytest.CollectReport) -> bool:
     is_expected_failure = hasattr(report, "wasxfail")
     return bool(os.environ.get("EARWITNESS_CI")) and report.skipped and not is_expected_failure
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """A run that leaves a token, a key or a spoken word behind has failed, whatever its tests say.
+
+    Servers are closed by then, and their folders are still there.
+    """
+    leaks = session.config.stash[CANARIES].leaks()
+    if leaks:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        session.config.stash[CANARIES].report = told(leaks)
+    return (yield)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Says where."""
+    terminalreporter.write(config.stash[CANARIES].report, red=True)

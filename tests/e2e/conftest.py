@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from security.keys import open_signing_key
 from security.tokens import mint_token
 from server.config import Settings, load_settings
 from server.serving import Running, running_server
+from tests.canaries import Canaries
 
 
 @dataclass
@@ -25,6 +26,8 @@ class LiveServer:
     settings: Settings
     running: Running
     loop: asyncio.AbstractEventLoop
+    mark: Callable[[str], str] = str
+    """Is shown every token, and gives it back."""
 
     @property
     def page_url(self) -> str:
@@ -40,7 +43,7 @@ class LiveServer:
         policy = given.pop("policy", self.settings.token_policy)
         claims = {"subject": "alice", "lifetime_s": 600, **given}
         key = open_signing_key(self.settings.signing_key_file)
-        return mint_token(key, policy, scopes=scopes, wall_s=wall_s, **claims)
+        return self.mark(mint_token(key, policy, scopes=scopes, wall_s=wall_s, **claims))
 
     def trail(self, **query) -> list[AuditRecord]:
         reading = self.running.store.events(**query)
@@ -52,12 +55,15 @@ class LiveServer:
 
 @pytest.fixture(scope="session")
 def live_server(
-    embedded_model_pack: Settings, tmp_path_factory: pytest.TempPathFactory
+    embedded_model_pack: Settings,
+    tmp_path_factory: pytest.TempPathFactory,
+    canaries: Canaries,
 ) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("live") / "data"
     copy_data(embedded_model_pack, folder)
     listen = {"port": 0, "access_log": False}
     with serving(load_settings(data_folder=folder, listen=listen)) as server:
+        server.mark = canaries.mark_token
         yield server
 
 
