@@ -16,10 +16,14 @@ RESERVED_MS = 10_000
 _LOW_MS = RESERVED_MS // 2
 _NOTICES_PERCENT = (20, 5)
 """Of a budget left: when the client is told."""
+_NO_MARK = 1 << 62
 
 
 class Quota:
-    """Integer counters in bytes of the declared format; `receive_frame` is all that spends."""
+    """Integer counters in bytes of the declared format; `receive_frame` is all that spends.
+
+    Up to the next mark, which is most of the time, a frame costs an addition and a comparison.
+    """
 
     def __init__(self, limits: Limits, audio_format: AudioFormat) -> None:
         self._bytes_per_s = audio_format.frame_bytes * audio_format.sample_rate_hz
@@ -34,6 +38,10 @@ class Quota:
         self._reserved_bytes = 0
         self._has_day = limits.audio_s_per_day is not None
         self._is_asking = self._is_day_over = False
+        self._mark_bytes = 0
+        """From here on a frame has to be looked at."""
+        self.has_news = True
+        """Whether to ask for a notice, and for a wish."""
 
     @property
     def wants_audio(self) -> bool:
@@ -60,11 +68,15 @@ class Quota:
     def receive_frame(self, n_bytes: int) -> errors.Refusal | None:
         """Spend `n_bytes` of audio, or say which budget they do not fit into."""
         total_bytes = self.spent_bytes + n_bytes
+        if total_bytes < self._mark_bytes:
+            self.spent_bytes = total_bytes
+            return None
         if self._most_bytes is not None and total_bytes > self._most_bytes:
             return self._refusal
         if self._is_day_over and total_bytes > self._reserved_bytes:
             return errors.QUOTA_DAILY
         self.spent_bytes = total_bytes
+        self.has_news = True
         return None
 
     def take_notice(self) -> bool:
@@ -73,14 +85,16 @@ class Quota:
         while self._notices_bytes and self.spent_bytes >= self._notices_bytes[0]:
             del self._notices_bytes[0]
             is_due = True
+        self._set_mark()
         return is_due
 
     def take_wish_ms(self) -> int:
         """How much of the day to reserve now; 0 for nothing."""
-        is_low = self.unspent_ms < _LOW_MS
+        is_low = self.spent_bytes >= self._low_mark_bytes
         if not self._has_day or self._is_asking or self._is_day_over or not is_low:
             return 0
         self._is_asking = True
+        self._set_mark()
         return RESERVED_MS + max(0, -self.unspent_ms)
 
     def receive_reserved(self, wished_ms: int, got_ms: int) -> None:
@@ -88,6 +102,23 @@ class Quota:
         self._is_asking = False
         self._is_day_over = got_ms < wished_ms
         self._reserved_bytes += got_ms * self._bytes_per_s // 1000
+        self._set_mark()
+
+    @property
+    def _low_mark_bytes(self) -> int:
+        """Of what is reserved, so much should be left."""
+        return self._reserved_bytes - _LOW_MS * self._bytes_per_s // 1000
+
+    def _set_mark(self) -> None:
+        marks = [*self._notices_bytes[:1]]
+        if self._most_bytes is not None:
+            marks.append(self._most_bytes)
+        if self._is_day_over:
+            marks.append(self._reserved_bytes)
+        elif self._has_day and not self._is_asking:
+            marks.append(self._low_mark_bytes)
+        self._mark_bytes = min(marks, default=_NO_MARK)
+        self.has_news = False
 
     def _tighter(self) -> tuple[int | None, errors.Refusal]:
         audio_s = self._limits.session_audio_s

@@ -16,7 +16,6 @@ from security.audit import (
     RefreshRefused,
     SessionEnded,
     SessionRefreshed,
-    SessionStarted,
 )
 from server import errors, wire
 from server.audio import AudioFormat, Encoding, ms_from_samples
@@ -35,6 +34,7 @@ from server.session_values import (
     Send,
     SessionSettings,
     spans_of,
+    start_of,
 )
 from server.track import Reprioritise, Score, Track, TrackSettings, Transcribe
 
@@ -74,16 +74,7 @@ class Session:
         self._track: Track | None = None
         self._refusal: errors.Refusal | None = None
         self._reason = STOPPED
-        started = SessionStarted(
-            session_id=session_id,
-            subject=grant.subject,
-            issuer=grant.issuer,
-            token_id=grant.token_id,
-            peer_address=caller.address,
-            origin=caller.origin,
-            user_agent=caller.user_agent,
-            model=model.model_id,
-        )
+        started = start_of(session_id, model.model_id, grant, caller)
         self._actions: list[Action] = [Record(started)]
 
     @property
@@ -156,10 +147,8 @@ class Session:
         if refusal is not None:
             self._end(refusal, now_s)
             return
-        if self._quota.take_notice():
-            left = wire.Quota(self._quota.audio_ms_left, self._quota.bytes_left)
-            self._actions.append(Send(left))
-        self._reserve()
+        if self._quota.has_news:
+            self._tell_what_is_left()
         self._track.receive_audio(data)
         self._take_track_actions()
 
@@ -316,6 +305,12 @@ class Session:
             return wished
         of_model = granted & self._model.languages
         return next(iter(of_model)) if wished is None and len(of_model) == 1 else None
+
+    def _tell_what_is_left(self) -> None:
+        if self._quota.take_notice():
+            left = wire.Quota(self._quota.audio_ms_left, self._quota.bytes_left)
+            self._actions.append(Send(left))
+        self._reserve()
 
     def _reserve(self) -> None:
         wished_ms = self._quota.take_wish_ms()

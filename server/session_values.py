@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from security.audit import AuditEvent
+from security.audit import AuditEvent, SessionStarted
 from security.limits import Limits
 from server import wire
+from server.grant import Grant
 from server.lifetime import Spans
 from server.pace import PaceSettings
 from server.track import Reprioritise, Score, TrackSettings, Transcribe
@@ -74,6 +75,20 @@ class Reserve:
 
 
 Action = Score | Transcribe | Reprioritise | Send | Record | Reserve | Close
+
+
+def start_of(session_id: str, model: str, grant: Grant, caller: Caller) -> SessionStarted:
+    """The first row of a session."""
+    return SessionStarted(
+        session_id=session_id,
+        subject=grant.subject,
+        issuer=grant.issuer,
+        token_id=grant.token_id,
+        peer_address=caller.address,
+        origin=caller.origin,
+        user_agent=caller.user_agent,
+        model=model,
+    )
 
 
 def spans_of(settings: SessionSettings, limits: Limits) -> Spans:
