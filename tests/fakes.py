@@ -118,8 +118,7 @@ def message_of(frame: str) -> wire.SessionMessage | None:
         message = wire.decode_client_message(frame)
     except wire.WireError:
         return None
-    assert not isinstance(message, wire.Refresh)
-    return message
+    return None if isinstance(message, wire.Refresh) else message
 
 
 @dataclass

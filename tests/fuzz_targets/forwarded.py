@@ -5,6 +5,15 @@ import ipaddress
 from server.forwarded import Networks, read_forwarding
 
 TRUSTED = Networks(["10.0.0.0/8", "::1", "unix"])
+MAX_BYTES = 1_024
+SEEDS = [
+    b"\x00203.0.113.9",
+    b"\x00192.0.2.1, 10.0.0.2\n203.0.113.9:4711\nhttps",
+    b"\x01203.0.113.9",
+    b"\x02[2001:db8::1]:80, unknown, _hidden",
+    b"\x03https,http\nfor=x",
+    b"",
+]
 PEERS = ("10.0.0.1", "192.0.2.1", "::1", None)
 
 

@@ -4,14 +4,35 @@ Random text never gets past a signature, so most inputs are signed as they are: 
 it are then as open as to an issuer who has gone mad.
 """
 
-from security.errors import TokenError, TokenKeyError
-from security.token_keys import ALGORITHMS, KeySet, TokenKey, decode_jwks
+import json
+
+from security.errors import TokenError
+from security.token_keys import KeySet
 from security.tokens import TokenPolicy, TokenVerifier
-from tests.security.forge import AUDIENCE, ISSUERS, NOW_S, SECRET, forged, header, token_key
+from tests.security.forge import (
+    AUDIENCE,
+    ISSUERS,
+    NOW_S,
+    SECRET,
+    claims,
+    forged,
+    header,
+    signed,
+    token_key,
+)
 
 _POLICY = TokenPolicy(ISSUERS["HS256"], AUDIENCE, algorithm="HS256")
 _VERIFIER = TokenVerifier([(_POLICY, KeySet([token_key("HS256")]))])
 _SEPARATOR = b"\x00"
+_PAYLOAD = json.dumps(claims("HS256")).encode()
+MAX_BYTES = 9_000
+SEEDS = [
+    b"p" + _PAYLOAD,
+    b"h" + json.dumps(header("HS256")).encode() + _SEPARATOR + _PAYLOAD,
+    b"r" + signed().encode(),
+    b"r" + b"." * 100,
+    b"",
+]
 
 
 def fuzz_token(data: bytes) -> None:
@@ -26,19 +47,6 @@ def fuzz_token(data: bytes) -> None:
         _verify(forged(header("HS256"), rest, "HS256", SECRET))
 
 
-def fuzz_jwks(data: bytes) -> None:
-    """Whatever a document holds, what is made of it is a key of the algorithm, or nothing is."""
-    for algorithm in ALGORITHMS:
-        try:
-            keys = decode_jwks(data, algorithm)
-        except TokenKeyError:
-            continue
-        for key in keys.keys:
-            assert isinstance(key, TokenKey)
-            assert key.algorithm == algorithm != "HS256"
-            assert keys.find(key.key_id, float("-inf")) is key
-
-
 def _refused(token: str) -> None:
     """Nobody guesses a signature."""
     try:
@@ -51,11 +59,11 @@ def _refused(token: str) -> None:
 def _verify(token: str) -> None:
     """What is accepted keeps the rules that everything behind the door relies on."""
     try:
-        claims = _VERIFIER.verify(token, NOW_S)
+        said = _VERIFIER.verify(token, NOW_S)
     except TokenError:
         return
-    assert claims.issuer == _POLICY.issuer
-    assert 0 < len(claims.subject) <= 255
-    assert 0 < claims.expires_at_s - claims.issued_at_s <= _POLICY.max_lifetime_s
-    assert NOW_S - _POLICY.leeway_s < claims.expires_at_s
-    assert not {"\n", "\r", "\x1b", "\u202e"} & set(claims.subject + claims.token_id)
+    assert said.issuer == _POLICY.issuer
+    assert 0 < len(said.subject) <= 255
+    assert 0 < said.expires_at_s - said.issued_at_s <= _POLICY.max_lifetime_s
+    assert NOW_S - _POLICY.leeway_s < said.expires_at_s
+    assert not {"\n", "\r", "\x1b", "\u202e"} & set(said.subject + said.token_id)
