@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -27,7 +28,7 @@ from security.audit_store import AuditRecord, AuditStore
 from security.keys import open_signing_key
 from security.process import harden_process
 from security.tokens import mint_token
-from server import key_commands, pack_commands, provision
+from server import key_commands, pack_commands, provision, token_commands
 from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
 from server.config import Settings
 from server.doctor.command import doctor
@@ -40,16 +41,17 @@ from server.wire import ServerEvent
 EXIT_CLIENT = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-token_app = typer.Typer(no_args_is_help=True, help="Tokens for clients.")
 audit_app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
 app.add_typer(pack_commands.app, name="seal")
 app.add_typer(key_commands.app, name="keys")
-app.add_typer(token_app, name="token")
+app.add_typer(token_commands.app, name="token")
 app.add_typer(audit_app, name="audit")
 app.command()(doctor)
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on.")]
+TlsCert = Annotated[Path | None, typer.Option(help="Certificate in PEM; renewed when it changes.")]
+TlsKey = Annotated[Path | None, typer.Option(help="The certificate's key in PEM.")]
 
 
 @app.callback()
@@ -67,18 +69,20 @@ def begin() -> None:
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigFile = None,
     host: Host = None,
     port: Port = None,
     model: Model = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
     allow_older_model: Annotated[
         bool, typer.Option(help="Open a version older than one opened before; goes on record.")
     ] = False,
 ) -> None:
     """Run the server until it is told to stop."""
     with plain_errors({ClientError: EXIT_CLIENT}):
-        settings = read_settings(config, model, host, port)
+        settings = read_settings(config, model, host, port, tls_cert, tls_key)
         _prepare(settings)
 
         async def until_stopped() -> None:
@@ -99,38 +103,11 @@ def demo(
     """Set everything up, transcribe a recording live, then keep serving the microphone page."""
     with plain_errors({ClientError: EXIT_CLIENT}):
         settings = read_settings(config, model, port=port)
+        listen = replace(settings.listen, access_log=False)  # the terminal is for the captions
+        settings = settings.model_copy(update={"listen": listen})
         _prepare(settings)
         recording = provision.demo_recording(settings)
         asyncio.run(_demo(settings, recording, is_once=once))
-
-
-@token_app.command("mint")
-def token_mint(
-    subject: Annotated[str, typer.Option(help="Who it is for.")] = "developer",
-    lifetime_s: Annotated[int, typer.Option(min=1, help="How long it is good.")] = 900,
-    audio_s: Annotated[int | None, typer.Option(min=0, help="Audio one session may send.")] = None,
-    byte_limit: Annotated[
-        int | None, typer.Option("--bytes", min=0, help="Bytes one session may send.")
-    ] = None,
-    sessions: Annotated[int | None, typer.Option(min=0, help="Sessions at a time.")] = None,
-    config: ConfigFile = None,
-) -> None:
-    """Print a token, and nothing else."""
-    with plain_errors({ClientError: EXIT_CLIENT}):
-        settings = read_settings(config)
-        provision.make_keys(settings)
-        token = mint_token(
-            open_signing_key(settings.signing_key_file),
-            settings.token_policy,
-            subject=subject,
-            scopes={TRANSCRIBE_SCOPE},
-            lifetime_s=lifetime_s,
-            wall_s=_wall_s(),
-            session_audio_s=audio_s,
-            session_bytes=byte_limit,
-            concurrent_sessions=sessions,
-        )
-        print(token)
 
 
 @audit_app.command("list")

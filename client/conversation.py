@@ -158,6 +158,16 @@ def encode_start(start: wire.Start) -> str:
     return frame
 
 
+def encode_refresh(token: str) -> str:
+    """The frame that shows a newer token. Raises UnusableError, which does not repeat it."""
+    frame = wire.encode(wire.Refresh(token))
+    try:
+        wire.decode_client_message(frame)
+    except wire.WireError:
+        raise UnusableError("That is no token: it is too long.") from None
+    return frame
+
+
 def wrong_protocol() -> SessionError:
     """The error for a peer that says what `earwitness.v1` does not know."""
     return SessionError("wrong_protocol", f"The server does not speak {wire.PROTOCOL}.")

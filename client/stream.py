@@ -21,7 +21,7 @@ from typing import Literal, Self
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from client.conversation import ABNORMAL_CLOSE, Conversation, wrong_protocol
+from client.conversation import ABNORMAL_CLOSE, Conversation, encode_refresh, wrong_protocol
 from client.door import open_socket
 from client.errors import ClientError, ConnectionLostError, SessionError
 from client.sources import FileSource, PacedBlocks, Source
@@ -75,6 +75,14 @@ class Stream:
         """Say that the silence is meant; a server ends sessions that send nothing at all."""
         self._check_open()
         await self._send_frame(encode(KeepAlive()))
+
+    async def refresh(self, token: str) -> None:
+        """Show a newer token of the same subject, to go on beyond the end of the one before.
+
+        The answer is a `TokenRefreshed` or `RefreshRefused` among the events.
+        """
+        self._check_open()
+        await self._send_frame(encode_refresh(token))
 
     async def stop(self) -> None:
         """Say that there is no more audio; the last finals follow. Once is enough."""

@@ -92,6 +92,66 @@ class KeySlotsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenMinted:
+    """An administrator made a token."""
+
+    subject: str
+    issuer: str
+    token_id: str
+    scopes: str
+    """As in the token: names with a space between."""
+    lifetime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """A token, a subject's tokens so far, or all of a key count no more."""
+
+    issuer: str
+    reason: str
+    """What was revoked: `revoked_token`, `revoked_subject` or `revoked_key`."""
+    token_id: str | None = None
+    subject: str | None = None
+    key_id: str | None = None
+    """Names the key and is none."""
+    by: str | None = None
+    """The administrator who asked for it over the network; None: a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketIssued:
+    """Somebody was given a ticket in the place of a token."""
+
+    subject: str
+    issuer: str
+    token_id: str
+    peer_address: str
+    origin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEndedByAdministrator:
+    """An administrator has ended a session."""
+
+    session_id: str
+    subject: str
+    """Whose session it was."""
+    by: str
+    peer_address: str
+    """Of the administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyRotated:
+    """Tokens are signed with another key from now on."""
+
+    key_id: str
+    former_key_id: str
+    overlap_s: int
+    """How long tokens of the former key are still accepted."""
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeRefused:
     """Somebody was turned away at the door."""
 
@@ -121,6 +181,27 @@ class SessionStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionRefreshed:
+    """A session goes on by a newer token."""
+
+    session_id: str
+    subject: str
+    token_id: str
+    former_token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRefused:
+    """A session was given a token that will not do."""
+
+    session_id: str
+    subject: str
+    token_id: str
+    """By which it goes on."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """A session is over: what it took and why it ended."""
 
@@ -146,8 +227,15 @@ AuditEvent = (
     | OlderModelAllowed
     | PackSealed
     | KeySlotsChanged
+    | TokenMinted
+    | TokenRevoked
+    | SigningKeyRotated
+    | TicketIssued
+    | SessionEndedByAdministrator
     | HandshakeRefused
     | SessionStarted
+    | SessionRefreshed
+    | RefreshRefused
     | SessionEnded
 )
 
@@ -160,8 +248,15 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     OlderModelAllowed: "model.older_allowed",
     PackSealed: "pack.sealed",
     KeySlotsChanged: "keys.changed",
+    TokenMinted: "token.minted",
+    TokenRevoked: "token.revoked",
+    SigningKeyRotated: "keys.signing_rotated",
+    TicketIssued: "ticket.issued",
+    SessionEndedByAdministrator: "session.ended_by_administrator",
     HandshakeRefused: "handshake.refused",
     SessionStarted: "session.started",
+    SessionRefreshed: "session.refreshed",
+    RefreshRefused: "session.refresh_refused",
     SessionEnded: "session.ended",
 }
 """Stable, for queries and for whoever reads the file with other tools."""

@@ -40,6 +40,11 @@ _COLUMNS = "seq, at_utc_ns, event, session_id, subject, token_id, reason, detail
 _SELECT = f"SELECT {_COLUMNS} FROM events WHERE (?1 IS NULL OR event = ?1)"  # noqa: S608 (constants)
 _NEWEST = " ORDER BY seq DESC LIMIT ?2"
 _OF_SESSION = " AND session_id = ?3"
+_AUDIO_SINCE = """SELECT json_extract(started.detail, '$.issuer'), ended.subject,
+    sum(json_extract(ended.detail, '$.audio_ms'))
+    FROM events AS ended JOIN events AS started USING (session_id)
+    WHERE ended.event = 'session.ended' AND started.event = 'session.started'
+    AND ended.at_utc_ns >= ? GROUP BY 1, 2"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,15 @@ class AuditStore:
         except (sqlite3.Error, ValueError):
             raise AuditError(_NOT_READ) from None
         return [_record_of(row) for row in rows][::-1]
+
+    async def audio_ms_since(self, at_utc_ns: int) -> dict[tuple[str, str], int]:
+        """Audio of the sessions that ended since then, by issuer and subject."""
+        try:
+            async with self._turn:
+                rows = await self._connection.execute_fetchall(_AUDIO_SINCE, [at_utc_ns])
+        except (sqlite3.Error, ValueError):
+            raise AuditError(_NOT_READ) from None
+        return {(str(issuer), str(subject)): int(audio_ms) for issuer, subject, audio_ms in rows}
 
     async def close(self) -> None:
         """Write what waits, refuse what comes, and let go of the file; may be called again."""

@@ -6,6 +6,9 @@
     ├── PackError      a model pack will not open: constant text, exact `reason` for the trail
     ├── SealError      a model pack cannot be made: says why, to the operator who asked for it
     ├── TokenError     a token is not accepted: constant text, exact `reason` for the trail
+    │   └── UnknownKeyError   it names a key that its issuer is not known to have, yet
+    ├── TokenKeyError  a key, or a set of keys, that no token may be verified with: says why
+    ├── RevocationError       the list of what was revoked cannot be read or written
     └── AuditError     the audit trail cannot be opened, read or written: says what to do
 
 A pack under the wrong key and a pack with one bit turned look the same from outside, and so do a
@@ -79,6 +82,8 @@ class TokenReason(StrEnum):
     WRONG_AUDIENCE = "wrong_audience"
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED = "expired"
+    TOO_OLD = "too_old"
+    """Issued too long ago, though not expired."""
     LIFETIME_TOO_LONG = "lifetime_too_long"
 
 
@@ -90,6 +95,23 @@ class TokenError(SecurityError):
     def __init__(self, reason: TokenReason) -> None:
         super().__init__(self.TEXT)
         self.reason = reason
+
+
+class UnknownKeyError(TokenError):
+    """Its issuer may have published the key since: worth one look, and one more try."""
+
+    def __init__(self, issuer: str) -> None:
+        """`issuer`: as the settings name it, not the token."""
+        super().__init__(TokenReason.UNKNOWN_KEY)
+        self.issuer = issuer
+
+
+class TokenKeyError(SecurityError):
+    """A key that cannot verify tokens. The text is constant and holds nothing of the key."""
+
+
+class RevocationError(SecurityError):
+    """The revoked cannot be told from the rest. The text says what to do and names no one."""
 
 
 class AuditError(SecurityError):

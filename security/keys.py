@@ -107,16 +107,16 @@ def decode_hex(digits: memoryview) -> bytearray | None:
     return key
 
 
-def read_checked(path: Path, *, is_secret: bool) -> bytearray:
+def read_checked(path: Path, *, is_secret: bool, most_bytes: int = _MAX_FILE_BYTES) -> bytearray:
     """The content of a key file, if nobody else could read or change it. Raises KeyFileError."""
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
     except OSError as error:
         hint = "it must not be a link" if path.is_symlink() else error.strerror
         raise KeyFileError(f"{path} cannot be opened: {hint}") from None
-    buffer = bytearray(_MAX_FILE_BYTES)
+    buffer = bytearray(most_bytes)
     try:
-        _check(path, os.fstat(descriptor), is_secret=is_secret)
+        _check(path, os.fstat(descriptor), is_secret=is_secret, most_bytes=most_bytes)
         length = os.readv(descriptor, [buffer])
     except OSError as error:  # pragma: no cover - a disk that fails
         raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
@@ -138,7 +138,7 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         raise KeyFileError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
+def _check(path: Path, status: os.stat_result, *, is_secret: bool, most_bytes: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{path} is not a regular file")
     owners = {os.geteuid()} if is_secret else {os.geteuid(), 0}
@@ -148,5 +148,5 @@ def _check(path: Path, status: os.stat_result, *, is_secret: bool) -> None:
         raise KeyFileError(f"{path} is open to other accounts: chmod 600 {path}")
     if status.st_mode & 0o022:
         raise KeyFileError(f"{path} can be changed by other accounts: chmod 644 {path}")
-    if not 0 < status.st_size < _MAX_FILE_BYTES:
+    if not 0 < status.st_size < most_bytes:
         raise KeyFileError(f"{path} has the wrong length for a key file")

@@ -1,33 +1,39 @@
 """A token and the wall clock in; who is at the door and what they were granted out. And new
 tokens.
 
-A token is a JWT signed with Ed25519, of type `at+jwt` (RFC 9068). PyJWT checks signature, issuer
-and audience under an algorithm fixed here; around it stands what it lets pass by default: a token
-without an end, one of another type, a key named twice in its JSON, padding, and megabytes of text.
-One token has one spelling. Times are checked here against the clock handed in. Header fields
-beyond `alg`, `typ` and `kid` are refused: none of them (`crit`, `jku`, `jwk`) may choose how a
-token is checked. Claims that mean nothing here are ignored.
+A token is a JWT of type `at+jwt` (RFC 9068), signed by one of the issuers on a list, each with its
+one algorithm and its own keys. What the token says before it is verified chooses among them and
+nothing else. PyJWT compares the signature; around it stands what it would let pass: a token
+without an end, one of another type, a key named twice in its JSON, padding, short keys, and
+megabytes of text. One token has one spelling. Times are checked here against the clock handed in.
+Header fields beyond `alg`, `typ` and `kid` are refused: none of them (`crit`, `jku`, `jwk`) may
+choose how a token is checked. Claims that mean nothing here are ignored.
 
 Whatever is wrong raises TokenError with one text; its reason is for the trail.
 """
 
-import base64
-import hashlib
-import json
 import secrets
 import unicodedata
-from collections.abc import Set
-from dataclasses import dataclass
-from typing import Annotated, Never
+from collections.abc import Iterable, Set
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Protocol, Self
 
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from security.errors import TokenError, TokenReason
+from security.errors import TokenError, TokenReason, UnknownKeyError
+from security.limits import Limits
+from security.signed import decode_part, read_signed
+from security.token_keys import (
+    Algorithm,
+    KeySet,
+    TokenKey,
+    is_key_id,
+    key_id_of,
+    public_token_key,
+)
 
-_ALGORITHM = "EdDSA"
-_TYPE = "at+jwt"
 _HEADER_FIELDS = {"alg", "typ", "kid"}
 _LAST_SECOND = 253_402_300_799  # the year 9999 ends
 _MAX_LIMIT = (1 << 53) - 1  # JSON numbers beyond are not exact everywhere (RFC 8259, section 6)
@@ -37,12 +43,20 @@ _Second = Annotated[int, msgspec.Meta(ge=0, le=_LAST_SECOND)]
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Scopes = Annotated[str, msgspec.Meta(max_length=1024, pattern=rf"\A(?:{_SCOPE}(?: {_SCOPE})*)?\Z")]
 _Limit = Annotated[int, msgspec.Meta(ge=0, le=_MAX_LIMIT)] | msgspec.UnsetType
+_Names = Annotated[list[_Text], msgspec.Meta(max_length=100)] | msgspec.UnsetType
 
 
-class _Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     session_audio_s: _Limit = msgspec.UNSET
     session_bytes: _Limit = msgspec.UNSET
+    session_s: _Limit = msgspec.UNSET
+    idle_s: _Limit = msgspec.UNSET
+    pace_percent: _Limit = msgspec.UNSET
     concurrent_sessions: _Limit = msgspec.UNSET
+    audio_s_per_day: _Limit = msgspec.UNSET
+    starts_per_minute: _Limit = msgspec.UNSET
+    models: _Names = msgspec.UNSET
+    languages: _Names = msgspec.UNSET
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -54,7 +68,7 @@ class _Payload(msgspec.Struct, frozen=True):
     exp: _Second
     nbf: _Second | msgspec.UnsetType = msgspec.UNSET
     scope: _Scopes = ""
-    earwitness: _Limits = _Limits()
+    earwitness: _Extra = _Extra()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,114 +81,75 @@ class TokenPolicy:
     leeway_s: int = 30
     """How far two clocks may differ."""
     max_token_bytes: int = 8192
+    algorithm: Algorithm = "EdDSA"
+    typ: str = "at+jwt"
+    """The header's `typ`, exactly; issuers that know no access tokens write `JWT`."""
+    max_age_s: int | None = None
+    """How long ago it may have been issued, when it is shown; by default as long as it lives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a verified token says. A limit of None is not set by the token."""
+    """What a verified token says."""
 
     subject: str
     issuer: str
     token_id: str
+    key_id: str
+    """Of the key that verified it."""
     issued_at_s: int
     expires_at_s: int
     """Unix time, as in the token, without leeway."""
     scopes: frozenset[str]
-    session_audio_s: int | None
-    session_bytes: int | None
-    concurrent_sessions: int | None
+    models: frozenset[str] | None = None
+    """None: any."""
+    languages: frozenset[str] | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+class VerifyingKeys(Protocol):
+    """The keys of one issuer."""
+
+    def find(self, key_id: str | None, wall_s: float) -> TokenKey | None:
+        """The key of this name; for a token that names none, the only key there is."""
 
 
 class TokenVerifier:
-    """Checks tokens of one issuer's key."""
+    """Checks tokens of the issuers on a list."""
 
-    def __init__(
-        self, policy: TokenPolicy, verifying_key: Ed25519PublicKey, key_id: str | None = None
-    ) -> None:
-        """`key_id`: what a token's `kid` must be, if it has one; by default `key_id_of` the key."""
-        self._policy = policy
-        self._key = verifying_key
-        self._key_id = key_id or key_id_of(verifying_key)
+    def __init__(self, issuers: Iterable[tuple[TokenPolicy, VerifyingKeys]]) -> None:
+        self._issuers = {policy.issuer: (policy, keys) for policy, keys in issuers}
+        self._max_token_bytes = max(policy.max_token_bytes for policy, _ in self._issuers.values())
+
+    @classmethod
+    def of_one(
+        cls, policy: TokenPolicy, verifying_key: Ed25519PublicKey, key_id: str | None = None
+    ) -> Self:
+        """Of one issuer with one key; `key_id` is what a token's `kid` must be, if it has one."""
+        key = public_token_key("EdDSA", verifying_key, key_id)
+        return cls([(policy, KeySet([key]))])
 
     def verify(self, token: str, wall_s: float) -> Claims:
         """The claims of `token` at Unix time `wall_s`. Raises TokenError and nothing else."""
-        if len(token) > self._policy.max_token_bytes:
+        if len(token) > self._max_token_bytes:
             raise TokenError(TokenReason.TOO_LONG)
-        segments = token.split(".")
-        if len(segments) != 3:
-            raise TokenError(TokenReason.MALFORMED)
-        header, payload, _ = (_decode_segment(segment) for segment in segments)
-        self._check_header(_decode_object(header))
-        claims = _decode_object(payload)
-        self._check_signature(token)
-        return self._check_claims(claims, wall_s)
+        text = read_signed(token)
+        claims = decode_part(text.payload)
+        policy, keys = self._issuer_of(claims)
+        if len(token) > policy.max_token_bytes:
+            raise TokenError(TokenReason.TOO_LONG)
+        key = _key_for(text.header, policy, keys, wall_s)
+        text.check(key)
+        return _check_claims(claims, policy, key, wall_s)
 
-    def _check_header(self, header: dict[str, object]) -> None:
-        if header.get("alg") != _ALGORITHM:
-            raise TokenError(TokenReason.WRONG_ALGORITHM)
-        if header.get("typ") != _TYPE:
-            raise TokenError(TokenReason.WRONG_TYPE)
-        if header.keys() - _HEADER_FIELDS:
-            raise TokenError(TokenReason.MALFORMED)
-        if header.get("kid", self._key_id) != self._key_id:
-            raise TokenError(TokenReason.UNKNOWN_KEY)
-
-    def _check_signature(self, token: str) -> None:
-        try:
-            jwt.decode(
-                token,
-                self._key,
-                algorithms=[_ALGORITHM],
-                audience=self._policy.audience,
-                issuer=self._policy.issuer,
-                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
-            )
-        except jwt.InvalidSignatureError:
-            raise TokenError(TokenReason.BAD_SIGNATURE) from None
-        except jwt.InvalidIssuerError:
-            raise TokenError(TokenReason.WRONG_ISSUER) from None
-        except jwt.InvalidAudienceError:
-            raise TokenError(TokenReason.WRONG_AUDIENCE) from None
-        except jwt.PyJWTError:
-            raise TokenError(TokenReason.BAD_CLAIMS) from None
-
-    def _check_claims(self, claims: dict[str, object], wall_s: float) -> Claims:
-        try:
-            payload = msgspec.convert(claims, _Payload)
-        except msgspec.ValidationError:
-            raise TokenError(TokenReason.BAD_CLAIMS) from None
-        if not all(map(_is_clean, (payload.iss, payload.sub, payload.jti))):
+    def _issuer_of(self, claims: dict[str, object]) -> tuple[TokenPolicy, VerifyingKeys]:
+        """Whose policy and keys it has to be checked with; that it is theirs is not proven yet."""
+        if "iss" not in claims:
             raise TokenError(TokenReason.BAD_CLAIMS)
-        self._check_times(payload, wall_s)
-        limits = payload.earwitness
-        return Claims(
-            subject=payload.sub,
-            issuer=payload.iss,
-            token_id=payload.jti,
-            issued_at_s=payload.iat,
-            expires_at_s=payload.exp,
-            scopes=frozenset(payload.scope.split()),
-            session_audio_s=_or_none(limits.session_audio_s),
-            session_bytes=_or_none(limits.session_bytes),
-            concurrent_sessions=_or_none(limits.concurrent_sessions),
-        )
-
-    def _check_times(self, payload: _Payload, wall_s: float) -> None:
-        policy = self._policy
-        if payload.exp <= payload.iat:
-            raise TokenError(TokenReason.BAD_CLAIMS)
-        if payload.exp - payload.iat > policy.max_lifetime_s:
-            raise TokenError(TokenReason.LIFETIME_TOO_LONG)
-        starts_s = max(payload.iat, _or_none(payload.nbf) or 0)
-        if wall_s + policy.leeway_s < starts_s:
-            raise TokenError(TokenReason.NOT_YET_VALID)
-        if wall_s - policy.leeway_s >= payload.exp:
-            raise TokenError(TokenReason.EXPIRED)
-
-
-def key_id_of(key: Ed25519PublicKey) -> str:
-    """The `kid` of tokens signed with the private half of `key`."""
-    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
+        issuer = claims["iss"]
+        if not isinstance(issuer, str) or issuer not in self._issuers:
+            raise TokenError(TokenReason.WRONG_ISSUER)
+        return self._issuers[issuer]
 
 
 def mint_token(  # noqa: PLR0913 (keywords: what the token says)
@@ -186,15 +161,15 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     lifetime_s: int,
     wall_s: float,
     token_id: str | None = None,
-    session_audio_s: int | None = None,
-    session_bytes: int | None = None,
-    concurrent_sessions: int | None = None,
+    limits: Limits | None = None,
+    models: Set[str] | None = None,
+    languages: Set[str] | None = None,
 ) -> str:
     """A token issued at Unix time `wall_s`. Raises TokenError if `policy` would not accept it."""
-    limits = {
-        "session_audio_s": session_audio_s,
-        "session_bytes": session_bytes,
-        "concurrent_sessions": concurrent_sessions,
+    named = {"models": models, "languages": languages}
+    extra: dict[str, object] = {
+        **{name: limit for name, limit in asdict(limits or Limits()).items() if limit is not None},
+        **{name: sorted(names) for name, names in named.items() if names is not None},
     }
     claims = {
         "iss": policy.issuer,
@@ -204,55 +179,86 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
         "iat": int(wall_s),
         "exp": int(wall_s) + lifetime_s,
         "scope": " ".join(sorted(scopes)),
-        "earwitness": {name: limit for name, limit in limits.items() if limit is not None},
+        "earwitness": extra,
     }
     public = signing_key.public_key()
-    header = {"typ": _TYPE, "kid": key_id_of(public)}
-    token = jwt.encode(claims, signing_key, algorithm=_ALGORITHM, headers=header)
-    if TokenVerifier(policy, public).verify(token, wall_s).scopes != scopes:
+    header = {"typ": policy.typ, "kid": key_id_of(public)}
+    token = jwt.encode(claims, signing_key, algorithm="EdDSA", headers=header)
+    if TokenVerifier.of_one(policy, public).verify(token, wall_s).scopes != scopes:
         raise TokenError(TokenReason.BAD_CLAIMS)
     return token
 
 
-def _decode_segment(segment: str) -> bytes:
-    """The bytes of a segment, if it is their one spelling in base64url without padding."""
-    try:
-        decoded = base64.urlsafe_b64decode(segment.encode("ascii") + b"=" * (-len(segment) % 4))
-    except ValueError:
-        raise TokenError(TokenReason.MALFORMED) from None
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment.encode("ascii"):
+def _key_for(
+    header: dict[str, object], policy: TokenPolicy, keys: VerifyingKeys, wall_s: float
+) -> TokenKey:
+    if header.get("alg") != policy.algorithm:
+        raise TokenError(TokenReason.WRONG_ALGORITHM)
+    if header.get("typ") != policy.typ:
+        raise TokenError(TokenReason.WRONG_TYPE)
+    if header.keys() - _HEADER_FIELDS:
         raise TokenError(TokenReason.MALFORMED)
-    return decoded
+    key_id = header.get("kid") if "kid" in header else None
+    if "kid" in header and not (isinstance(key_id, str) and is_key_id(key_id)):
+        raise TokenError(TokenReason.UNKNOWN_KEY)  # no issuer has it: not worth a look
+    key = keys.find(key_id if isinstance(key_id, str) else None, wall_s)
+    if key is None:
+        raise UnknownKeyError(policy.issuer)
+    if key.algorithm != policy.algorithm:  # whatever the source of keys was told
+        raise TokenError(TokenReason.WRONG_ALGORITHM)
+    return key
 
 
-def _decode_object(encoded: bytes) -> dict[str, object]:
+def _check_claims(
+    claims: dict[str, object], policy: TokenPolicy, key: TokenKey, wall_s: float
+) -> Claims:
     try:
-        decoded = json.loads(
-            encoded.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-        )
-    except (ValueError, RecursionError):
-        raise TokenError(TokenReason.MALFORMED) from None
-    if not isinstance(decoded, dict):
-        raise TokenError(TokenReason.MALFORMED)
-    return decoded
+        payload = msgspec.convert(claims, _Payload)
+    except msgspec.ValidationError:
+        raise TokenError(TokenReason.BAD_CLAIMS) from None
+    extra = payload.earwitness
+    names = [*_list(extra.models), *_list(extra.languages)]
+    if not all(map(_is_clean, (payload.iss, payload.sub, payload.jti, *names))):
+        raise TokenError(TokenReason.BAD_CLAIMS)
+    audiences = [payload.aud] if isinstance(payload.aud, str) else payload.aud
+    if policy.audience not in audiences:
+        raise TokenError(TokenReason.WRONG_AUDIENCE)
+    _check_times(payload, policy, wall_s)
+    return Claims(
+        subject=payload.sub,
+        issuer=payload.iss,
+        token_id=payload.jti,
+        key_id=key.key_id,
+        issued_at_s=payload.iat,
+        expires_at_s=payload.exp,
+        scopes=frozenset(payload.scope.split()),
+        models=None if extra.models is msgspec.UNSET else frozenset(extra.models),
+        languages=None if extra.languages is msgspec.UNSET else frozenset(extra.languages),
+        limits=Limits(**{f.name: _or_none(getattr(extra, f.name)) for f in fields(Limits)}),
+    )
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        raise ValueError("a key is named twice")
-    return unique
-
-
-def _refuse_constant(name: str) -> Never:
-    raise ValueError("not a JSON number")
+def _check_times(payload: _Payload, policy: TokenPolicy, wall_s: float) -> None:
+    if payload.exp <= payload.iat:
+        raise TokenError(TokenReason.BAD_CLAIMS)
+    if payload.exp - payload.iat > policy.max_lifetime_s:
+        raise TokenError(TokenReason.LIFETIME_TOO_LONG)
+    starts_s = max(payload.iat, _or_none(payload.nbf) or 0)
+    if wall_s + policy.leeway_s < starts_s:
+        raise TokenError(TokenReason.NOT_YET_VALID)
+    if wall_s - policy.leeway_s >= payload.exp:
+        raise TokenError(TokenReason.EXPIRED)
+    if policy.max_age_s is not None and wall_s - policy.leeway_s > payload.iat + policy.max_age_s:
+        raise TokenError(TokenReason.TOO_OLD)
 
 
 def _is_clean(text: str) -> bool:
     """Whether no character is a control, format, surrogate, private or unassigned one."""
     return not any(unicodedata.category(character).startswith("C") for character in text)
+
+
+def _list(names: list[str] | msgspec.UnsetType) -> list[str]:
+    return [] if names is msgspec.UNSET else names
 
 
 def _or_none(limit: int | msgspec.UnsetType) -> int | None:

@@ -1,10 +1,17 @@
 """The way of the audio, a line a stage.
 
 connection   frames from one socket, and events back onto it
+rest         files over HTTP, and their words back: each a session, too
+form         a multipart body → its fields and its file
+upload       the bytes of a file as they come → memory that is wiped
+sound_file   the bytes of a file → blocks of PCM; mp3 reads one kind of them
+oneshot      a file, where a client would stand
 wire         text frames ↔ checked messages
 door         headers of a handshake → a grant, or a refusal
 grant        verified claims → what this connection may do
+subjects     a start → a place beside the subject's other sessions, or a refusal
 quota        bytes and audio time spent → still allowed, or which budget ran out
+pace         audio and the time → read on, read later, or too fast
 decode       bytes of a declared encoding → float32 samples
 resample     any rate → 16 kHz
 buffer       samples in at the end, spans out by their position
@@ -18,8 +25,12 @@ scheduler    the engine's threads, clock and futures around it
 engines      audio → words
 guards       is this hypothesis fit to be seen?
 hypotheses   successive hypotheses → stable words and a changing tail
+transcriptions   finals → OpenAI's answers; subtitles makes the cues
 
-audio, errors, recognition and config hold the values that every stage uses; live counts sessions;
-app joins HTTP to all this, serving opens what it needs and runs it, provision and embedded put it
-there, and `run.py` is the command line.
+audio, errors, languages, recognition, session_values and config hold the values that every stage
+uses; lifetime says when a session ends, live lists those that run, tickets and revoking say what
+opens the door and what no longer does; redis_subjects does what subjects does for several servers.
+listener, with its protocols, crowd, forwarded and tls, is the socket; reception lets people in,
+app, rest and admin are what they ask for. serving opens and joins all this, provision and embedded
+put there what it needs, and `run.py` is the command line.
 """

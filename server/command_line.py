@@ -23,6 +23,7 @@ from security.errors import (
     KekError,
     KeyFileError,
     PackError,
+    RevocationError,
     SealError,
     TokenError,
 )
@@ -32,6 +33,18 @@ from server.embedded import EmbeddedError
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_SETTINGS, StartError
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings.")]
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_MOST_DIGITS = 9
+
+
+def read_duration_s(text: str) -> int:
+    """Seconds of a duration such as 90s, 15m, 24h or 7d."""
+    digits, unit = text[:-1], text[-1:]
+    if unit not in _UNITS_S or not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+        raise typer.BadParameter("a number and a unit, such as 90s, 15m, 24h or 7d")
+    return int(digits) * _UNITS_S[unit]
+
+
 Model = Annotated[str | None, typer.Option(help="Name of a sealed pack, such as tiny.en or base.")]
 
 _EXIT_CODES: Mapping[type[Exception], int] = {
@@ -43,6 +56,7 @@ _EXIT_CODES: Mapping[type[Exception], int] = {
     KeyFileError: EXIT_KEYS,
     KekError: EXIT_KEYS,
     AuditError: EXIT_DATA,
+    RevocationError: EXIT_DATA,
     OSError: EXIT_DATA,
 }
 """What each fault that a person can mend exits with; `StartError` carries its own."""
@@ -53,9 +67,12 @@ def read_settings(
     model: str | None = None,
     host: str | None = None,
     port: int | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
 ) -> Settings:
     """The settings, with what the command line says over all else. Raises SettingsError."""
-    listen = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    given = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    listen = {name: value for name, value in given.items() if value is not None}
     overrides: dict[str, object] = {"listen": listen} if listen else {}
     if model is not None:
         overrides["model"] = model

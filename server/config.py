@@ -12,8 +12,7 @@ from math import isnan
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,47 +22,25 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 from typing_extensions import override
 
+from security.issuers import IssuerSettings
 from security.tokens import TokenPolicy
 from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
+from server.grant import GrantSettings
+from server.listed import Listed
+from server.listen_settings import ListenSettings, listen_faults
+from server.rest import RestSettings
 from server.scheduler import SchedulerSettings
-from server.session import SessionSettings
-
-
-def _read_list(value: object) -> object:
-    """In the environment a list is JSON, or one entry as it is."""
-    match value:
-        case "":
-            return ()
-        case str() if value.startswith("["):
-            return from_json(value)
-        case str():
-            return (value,)
-        case _:
-            return value
-
-
-Listed = BeforeValidator(_read_list)
+from server.session_values import SessionSettings
+from server.subject_settings import SubjectSettings, subject_faults
+from server.tickets import TicketSettings
 
 
 class SettingsError(Exception):
     """One or more settings are wrong; the text has a line for each, by key and rule, never by
     value.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class ListenSettings:
-    """Where the server is found and who may come."""
-
-    host: str = "127.0.0.1"
-    port: int = 8765
-    origins: Annotated[tuple[str, ...], Listed] = ()
-    """Origins of pages that may connect, besides the server's own."""
-    most_sessions: int = 64
-    most_frame_bytes: int = 262_144
-    """A longer WebSocket message closes the connection with 1009."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +74,13 @@ class Settings(BaseSettings):
     vad: str = "silero"
     listen: ListenSettings = ListenSettings()
     token_policy: TokenPolicy = TokenPolicy(issuer="earwitness", audience="earwitness")
+    """Of tokens that this server's own key signs."""
+    issuers: tuple[IssuerSettings, ...] = ()
+    """Others whose tokens are accepted: in the file a table each, in the environment JSON."""
+    grants: GrantSettings = GrantSettings()
+    tickets: TicketSettings = TicketSettings()
+    subjects: SubjectSettings = SubjectSettings()
+    rest: RestSettings = RestSettings()
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -108,15 +92,21 @@ class Settings(BaseSettings):
         faults = list(_unusable_numbers("", self))
         if self.vad not in DETECTORS:
             faults.append(f"vad: one of {', '.join(DETECTORS)}")
-        if not 0 <= self.listen.port <= 65_535:
-            faults.append("listen.port: 0 to 65535")
+        faults += listen_faults(self.listen)
         if self.connection.outbox_events == 0:  # a queue of no size has no end
             faults.append("connection.outbox_events: at least 1")
+        faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
+        faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
         faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def policies(self) -> tuple[TokenPolicy, ...]:
+        """Of all issuers, our own first."""
+        return (self.token_policy, *(other.policy for other in self.issuers))
 
     @property
     def keys_folder(self) -> Path:
@@ -153,6 +143,16 @@ class Settings(BaseSettings):
     def signing_key_file(self) -> Path:
         """Signs tokens; its public half lies beside it."""
         return self.keys_folder / "signing.pem"
+
+    @property
+    def retired_keys_file(self) -> Path:
+        """Public keys that signed tokens before, each with its end."""
+        return self.keys_folder / "retired-signing.jwks"
+
+    @property
+    def revocations_file(self) -> Path:
+        """Tokens, subjects and keys that count no more."""
+        return self.data_folder / "revocations.ndjson"
 
     @property
     def models_folder(self) -> Path:
@@ -211,6 +211,20 @@ def load_settings(file: Path | None = None, **overrides: object) -> Settings:
 
 def _line(place: tuple[int | str, ...], text: str) -> str:
     return f"{'.'.join(map(str, place)) or 'settings'}: {text.removeprefix('Value error, ')}"
+
+
+def _issuer_faults(local: TokenPolicy, others: tuple[IssuerSettings, ...]) -> list[str]:
+    faults = [
+        f"issuers.{index}.{fault}"
+        for index, settings in enumerate(others)
+        for fault in settings.faults()
+    ]
+    names = [local.issuer, *(settings.issuer for settings in others)]
+    if len(set(names)) < len(names):
+        faults.append("issuers: each once, and none like token_policy.issuer")
+    if local.algorithm != "EdDSA":
+        faults.append("token_policy.algorithm: EdDSA, which the signing key is made for")
+    return faults
 
 
 def _unusable_numbers(prefix: str, group: object) -> list[str]:

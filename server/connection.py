@@ -2,7 +2,8 @@
 
 One task group: a reader that stops reading while the session does not want audio, a ticker, a
 writer behind a bounded outbox, and in the middle the worker, which alone carries out the session's
-actions, in order, and hands it what the engine answers. When the session closes, all end.
+actions, in order, and hands it what the engine answers. When the session closes, all end. A newer
+token goes from the reader to the door, and only what it grants to the session.
 Whatever goes wrong in here is ours: the session is closed with 1011, without detail, and its end
 is still recorded.
 """
@@ -15,16 +16,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 from security.audit import AuditEvent
 from security.errors import AuditError
 from server import errors, wire
 from server.audio import WINDOW_SAMPLES
 from server.backlog import Key
+from server.errors import RefusedError
+from server.grant import Grant
 from server.recognition import Hypothesis, Samples, Urgency, Utterance
 from server.scheduler import EngineFailedError
-from server.session import Action, Close, Record, Send, Session
+from server.session import Session
+from server.session_values import Action, Close, Record, Reserve, Send
 from server.track import Reprioritise, Score, Transcribe
 from server.vad import SpeechDetector
 
@@ -46,6 +51,22 @@ class ConnectionSettings:
     """
 
 
+class Socket(Protocol):
+    """What a connection needs of its peer: starlette's accepted WebSocket, or what acts like it."""
+
+    async def receive(self) -> Message:
+        """The next message, as ASGI spells them: `websocket.receive` or `websocket.disconnect`."""
+        ...
+
+    async def send_text(self, data: str, /) -> None:
+        """Raises WebSocketDisconnect or RuntimeError when nobody is there."""
+        ...
+
+    async def close(self, code: int, /) -> None:
+        """The last call."""
+        ...
+
+
 class Transcriber(Protocol):
     """The scheduler, as a connection sees it."""
 
@@ -64,17 +85,28 @@ Recorder = Callable[[AuditEvent], Awaitable[object]]
 Clock = Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What one session asks of the rest of the server, besides the engine."""
+
+    record: Recorder
+    renew: Callable[[str], Awaitable[Grant]]
+    """What a newer token grants; raises RefusedError."""
+    reserve: Callable[[int], Awaitable[int]]
+    """So many milliseconds of what its subject has for a day; gives what there is."""
+
+
 class Connection:
     """Runs one accepted WebSocket to its end."""
 
     def __init__(  # noqa: PLR0913 - one argument for each thing outside the session
         self,
-        websocket: WebSocket,
+        websocket: Socket,
         session: Session,
         *,
         detector: SpeechDetector,
         transcriber: Transcriber,
-        record: Recorder,
+        desk: Desk,
         settings: ConnectionSettings,
         clock: Clock,
     ) -> None:
@@ -82,10 +114,13 @@ class Connection:
         self._session = session
         self._detector = detector
         self._transcriber = transcriber
-        self._record = record
+        self._desk = desk
         self._settings = settings
         self._clock = clock
         self._has_acts = asyncio.Event()
+        self._has_earlier_deadline = asyncio.Event()
+        self._wakes_s = 0.0
+        """When the ticker looks next."""
         self._may_read = asyncio.Event()
         self._outbox: asyncio.Queue[wire.ServerEvent] = asyncio.Queue(settings.outbox_events)
         self._todo: deque[Action] = deque()
@@ -95,6 +130,11 @@ class Connection:
         """Segment, revision and what came of the request."""
         self._is_peer_gone = False
         self._is_finished = False
+
+    @property
+    def grant(self) -> Grant:
+        """What its session lives by now."""
+        return self._session.grant
 
     async def run(self) -> None:
         """Until the session is closed and recorded; raises nothing but cancellation."""
@@ -138,9 +178,13 @@ class Connection:
                 await self._act(action)
             if self._session.wants_audio:
                 self._may_read.set()
+            if self._session.next_deadline_s < self._wakes_s:
+                self._has_earlier_deadline.set()
             await self._has_acts.wait()
 
-    async def _act(self, action: Score | Transcribe | Reprioritise | Send | Record) -> None:
+    async def _act(
+        self, action: Score | Transcribe | Reprioritise | Send | Record | Reserve
+    ) -> None:
         match action:
             case Score(samples):
                 await self._score(samples)
@@ -151,7 +195,18 @@ class Connection:
             case Send(event):
                 await self._outbox.put(event)
             case Record(event):
-                await self._record(event)
+                await self._desk.record(event)
+            case Reserve(audio_ms):
+                await self._reserve(audio_ms)
+
+    async def _reserve(self, audio_ms: int) -> None:
+        got_ms = await self._desk.reserve(audio_ms)
+        if audio_ms < 0:
+            return
+        if self._session.is_closed:  # meanwhile: it has counted up without these
+            await self._desk.reserve(-got_ms)
+        else:
+            self._session.receive_reserved(audio_ms, got_ms)
 
     async def _score(self, samples: Samples) -> None:
         """A window costs less than handing it to a thread would; many are done a few at a time."""
@@ -162,7 +217,7 @@ class Connection:
         self._has_acts.set()
 
     def _key(self, segment: int) -> Key:
-        return Key(self._session.subject, self._session.session_id, segment)
+        return Key(self._session.grant.who, self._session.session_id, segment)
 
     def _submit(self, request: Transcribe) -> None:
         key = self._key(request.segment)
@@ -195,7 +250,7 @@ class Connection:
                 case {"type": "websocket.receive", "bytes": bytes(data)}:
                     self._session.receive_audio(data, now_s)
                 case {"type": "websocket.receive", "text": str(frame)}:
-                    self._session.receive_text(frame, now_s)
+                    await self._receive_text(frame, now_s)
                 case _:
                     self._is_peer_gone = True
                     self._session.receive_gone(message.get("code"))
@@ -205,10 +260,34 @@ class Connection:
                 self._may_read.clear()
             self._has_acts.set()
 
+    async def _receive_text(self, frame: str, now_s: float) -> None:
+        try:
+            message = wire.decode_client_message(frame)
+        except wire.WireError:
+            self._session.receive_message(None, now_s)
+            return
+        if isinstance(message, wire.Refresh):
+            await self._refresh(message.token)
+        else:
+            self._session.receive_message(message, now_s)
+
+    async def _refresh(self, token: str) -> None:
+        try:
+            grant = await self._desk.renew(token)
+        except RefusedError as refused:
+            self._session.refuse_refresh(refused.refusal, refused.reason, self._clock())
+        else:
+            self._session.receive_grant(grant, self._clock())
+
     async def _tick(self) -> None:
         while not self._session.is_closed:
+            self._has_earlier_deadline.clear()
             rest_s = self._session.next_deadline_s - self._clock()
-            await asyncio.sleep(min(max(rest_s, 0.01), 1.0))
+            wait_s = min(max(rest_s, 0.01), 1.0)
+            self._wakes_s = self._clock() + wait_s
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._has_earlier_deadline.wait()
             self._session.tick(self._clock())
             self._has_acts.set()
 
@@ -230,9 +309,13 @@ class Connection:
                 self._outbox.task_done()
 
     async def _close(self, code: int) -> None:
-        """After everything in the outbox is on the wire, or the writer has found nobody there."""
+        """After everything in the outbox is on the wire, or the writer has found nobody there; by
+        the last moment of the token, nobody is waited for.
+        """
+        until_s = self._session.last_moment_s - self._clock()
+        limit_s = max(0.0, min(self._settings.write_limit_s, until_s))
         try:
-            async with asyncio.timeout(self._settings.write_limit_s):
+            async with asyncio.timeout(limit_s):
                 await self._outbox.join()
         except TimeoutError:
             return
@@ -244,10 +327,13 @@ class Connection:
         self._session.abort()
         self._todo += self._session.actions()
         for action in self._todo:
-            if isinstance(action, Record):
-                with contextlib.suppress(AuditError, TimeoutError):
-                    async with asyncio.timeout(_SETTLE_LIMIT_S):
-                        await self._record(action.event)
+            with contextlib.suppress(AuditError, TimeoutError):
+                async with asyncio.timeout(_SETTLE_LIMIT_S):
+                    match action:
+                        case Record(event):
+                            await self._desk.record(event)
+                        case Reserve(audio_ms) if audio_ms < 0:
+                            await self._desk.reserve(audio_ms)
         await self._close_socket(errors.INTERNAL.close_code, _SETTLE_LIMIT_S)
 
     async def _close_socket(self, code: int, limit_s: float) -> None:

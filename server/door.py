@@ -1,74 +1,126 @@
-"""The headers of a handshake in, credentials and then a grant out; what is refused is refused
-before accept.
+"""What a handshake or a request shows in, a grant out; what is refused is refused before accept.
 
 A program sends its token as `Authorization: Bearer`, a browser, which cannot set headers, as a
-second subprotocol, `bearer.<jwt>`; both at once, or one of them twice, is refused. Never in the
-address: addresses are logged. A page's `Origin` must be on the list, exactly; programs send none.
+second subprotocol, `bearer.<jwt>`. Who can do neither brings a ticket, as the subprotocol
+`ticket.<ticket>` or in the address: it is worth nothing once it has been used. A token never comes
+in the address: addresses are logged. Two credentials at once are refused. A page's `Origin` must be
+on the list, exactly; programs send none.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from security.errors import TokenError
-from security.tokens import TokenVerifier
+from security.tokens import Claims
 from server import errors
 from server.errors import RefusedError
-from server.grant import Grant, grant_from_claims
-from server.wire import BEARER_PREFIX, PROTOCOL
+from server.grant import TRANSCRIBE_SCOPE, Grant, GrantSettings, grant_from_claims
+from server.tickets import Tickets
+from server.wire import BEARER_PREFIX, PROTOCOL, TICKET_PREFIX
 
 _SCHEME = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """What somebody shows at the door."""
+
+    headers: Sequence[tuple[str, str]] = field(repr=False)
+    """Names in lower case."""
+    subprotocols: Sequence[str] = field(default=(), repr=False)
+    tickets: Sequence[str] = field(default=(), repr=False)
+    """In the address."""
+
+    @property
+    def origin(self) -> str | None:
+        """The first, if there is any; all have been checked by then."""
+        return next((value for name, value in self.headers if name == "origin"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A credential that is a JWT."""
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One that stands for a JWT shown before."""
+
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
     """Who may come in."""
 
-    verifier: TokenVerifier
+    verify: Callable[[str, float], Awaitable[Claims]]
+    """A token's claims at a Unix time; raises TokenError."""
     origins: frozenset[str]
     """Scheme, host and port of the pages that may connect, as browsers spell them."""
+    grants: GrantSettings
+    tickets: Tickets
+    is_revoked: Callable[[Grant], bool]
 
-    def admit(
-        self, headers: Sequence[tuple[str, str]], subprotocols: Sequence[str], wall_s: float
+    async def admit(
+        self, knock: Knock, *, wall_s: float, now_s: float, scope: str = TRANSCRIBE_SCOPE
     ) -> Grant:
-        """The grant of a handshake. Raises RefusedError, with the exact reason for the trail."""
-        self.check_origin(headers)
-        token = read_token(headers, subprotocols)
+        """Whoever has a good credential for it. Raises RefusedError, with the exact reason for the
+        trail.
+        """
+        self.check_origin(knock)
+        match read_credential(knock):
+            case Ticket(text):
+                grant = self.tickets.redeem(text, knock.origin, now_s)
+                return self._checked(grant, scope)
+            case Token(text):
+                return await self.grant(text, wall_s, scope)
+
+    async def grant(self, token: str, wall_s: float, scope: str = TRANSCRIBE_SCOPE) -> Grant:
+        """What a token grants. Raises RefusedError."""
         try:
-            claims = self.verifier.verify(token, wall_s)
+            claims = await self.verify(token, wall_s)
         except TokenError as error:
             raise RefusedError(errors.UNAUTHENTICATED, f"token_{error.reason}") from None
-        grant = grant_from_claims(claims, wall_s)
-        if grant is None:
-            raise RefusedError(errors.FORBIDDEN, "scope_missing")
-        return grant
+        return self._checked(grant_from_claims(claims, self.grants, wall_s), scope)
 
-    def check_origin(self, headers: Sequence[tuple[str, str]]) -> None:
+    def check_origin(self, knock: Knock) -> None:
         """Refuse pages that are not on the list."""
-        origins = [value for name, value in headers if name == "origin"]
+        origins = [value for name, value in knock.headers if name == "origin"]
         if any(origin not in self.origins for origin in origins):
             raise RefusedError(errors.ORIGIN_REFUSED)
 
+    def _checked(self, grant: Grant, scope: str) -> Grant:
+        if self.is_revoked(grant):
+            raise RefusedError(errors.REVOKED)
+        if scope not in grant.scopes:
+            raise RefusedError(errors.FORBIDDEN, "scope_missing")
+        return grant
 
-def read_token(headers: Sequence[tuple[str, str]], subprotocols: Sequence[str]) -> str:
-    """The one token of a handshake."""
-    values = [value for name, value in headers if name == "authorization"]
+
+def read_credential(knock: Knock) -> Token | Ticket:
+    """The one that was shown. Raises RefusedError."""
+    values = [value for name, value in knock.headers if name == "authorization"]
     bearers = [value[len(_SCHEME) :].strip() for value in values if _is_bearer(value)]
-    offered = [
-        protocol[len(BEARER_PREFIX) :]
-        for protocol in subprotocols
-        if protocol.startswith(BEARER_PREFIX)
+    shown: list[Token | Ticket] = [
+        *map(Token, [*bearers, *_after(BEARER_PREFIX, knock.subprotocols)]),
+        *map(Ticket, [*_after(TICKET_PREFIX, knock.subprotocols), *knock.tickets]),
     ]
-    tokens = bearers + offered
-    if len(values) != len(bearers) or len(tokens) > 1:
+    if len(values) != len(bearers) or len(shown) > 1:
         raise RefusedError(errors.UNAUTHENTICATED, "credentials_ambiguous")
-    if not tokens or not tokens[0]:
+    if not shown or not shown[0].text:
         raise RefusedError(errors.UNAUTHENTICATED, "token_missing")
-    return tokens[0]
+    return shown[0]
 
 
 def chosen_subprotocol(subprotocols: Sequence[str]) -> str | None:
-    """What to echo: the protocol if it was offered, never the token beside it."""
+    """What to echo: the protocol if it was offered, never the credential beside it."""
     return PROTOCOL if PROTOCOL in subprotocols else None
+
+
+def _after(prefix: str, subprotocols: Sequence[str]) -> list[str]:
+    return [offered[len(prefix) :] for offered in subprotocols if offered.startswith(prefix)]
 
 
 def _is_bearer(value: str) -> bool:

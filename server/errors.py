@@ -78,6 +78,12 @@ AUDIO_UNREADABLE = Refusal(
     "audio_unreadable", 4415, "The audio cannot be read. Send WAV, FLAC, OGG or MP3.", 415
 )
 BAD_REQUEST = Refusal("bad_request", 4400, "The request is not of the form that is expected here.")
+MODEL_UNKNOWN = Refusal(
+    "model_not_found",
+    4400,
+    "This model is not served. /v1/models names the one that is.",
+    404,
+)
 REQUEST_LATE = Refusal("request_late", 4408, "The request did not come in time.", 408, True)
 INTERNAL = Refusal("internal", 1011, "The server failed. Try again.", 500, True)
 SHUTTING_DOWN = Refusal(
@@ -107,6 +113,7 @@ ALL = (
     SESSION_TOO_LONG,
     AUDIO_UNREADABLE,
     BAD_REQUEST,
+    MODEL_UNKNOWN,
     REQUEST_LATE,
     INTERNAL,
     SHUTTING_DOWN,

@@ -1,36 +1,87 @@
-"""Verified claims in, what this connection may do out; the session sees this and never a token."""
+"""Verified claims and the settings in, what this connection may do out; the session sees this and
+never a token.
 
-from dataclasses import dataclass
+Where a token says nothing the settings' default holds, and nobody gets more than their ceiling.
+"""
 
+from dataclasses import dataclass, field, fields
+
+from security.limits import Limits
 from security.tokens import Claims
 
 TRANSCRIBE_SCOPE = "transcribe"
+ADMIN_SCOPE = "admin"
+AUDIT_SCOPE = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSettings:
+    """What tokens of any issuer get, whatever they say."""
+
+    default: Limits = field(default_factory=Limits)
+    """Where a token says nothing."""
+    most: Limits = field(default_factory=Limits)
+    """Ceilings; None: none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One connection's rights; None means no limit of its own."""
+    """One connection's rights."""
 
     subject: str
     issuer: str
     token_id: str
+    key_id: str
+    """Of the key that signed the token."""
+    issued_at_s: int
+    """Unix time."""
     expires_in_s: float
     """From the moment of the handshake."""
-    audio_ms: int | None
-    bytes: int | None
-    concurrent_sessions: int | None
+    scopes: frozenset[str]
+    limits: Limits
+    models: frozenset[str] | None = None
+    """None: any."""
+    languages: frozenset[str] | None = None
+
+    @property
+    def who(self) -> str:
+        """With whom it shares what a subject can do: the issuer and its name for the caller."""
+        return f"{self.issuer} {self.subject}"
 
 
-def grant_from_claims(claims: Claims, wall_s: float) -> Grant | None:
-    """What the claims allow at `wall_s`; None when transcribing is not among it."""
-    if TRANSCRIBE_SCOPE not in claims.scopes:
-        return None
+def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) -> Grant:
+    """What the claims allow at `wall_s`."""
     return Grant(
         subject=claims.subject,
         issuer=claims.issuer,
         token_id=claims.token_id,
+        key_id=claims.key_id,
+        issued_at_s=claims.issued_at_s,
         expires_in_s=claims.expires_at_s - wall_s,
-        audio_ms=None if claims.session_audio_s is None else claims.session_audio_s * 1000,
-        bytes=claims.session_bytes,
-        concurrent_sessions=claims.concurrent_sessions,
+        scopes=claims.scopes,
+        limits=least(settings.most, _or_default(claims.limits, settings.default)),
+        models=claims.models,
+        languages=claims.languages,
     )
+
+
+def least(one: Limits, other: Limits) -> Limits:
+    """What both allow."""
+    pairs = {
+        field.name: (getattr(one, field.name), getattr(other, field.name)) for field in _LIMITS
+    }
+    return Limits(**{name: _least(*pair) for name, pair in pairs.items()})
+
+
+def _or_default(limits: Limits, default: Limits) -> Limits:
+    said = {field.name: getattr(limits, field.name) for field in _LIMITS}
+    return Limits(
+        **{name: getattr(default, name) if value is None else value for name, value in said.items()}
+    )
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
+
+_LIMITS = fields(Limits)

@@ -8,6 +8,7 @@ text that compresses too well. Source of the compression bound: OpenAI Whisper `
 
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -129,18 +130,18 @@ def _lasting_s(words: tuple[Word, ...]) -> float:
 def without_loop(hypothesis: Hypothesis) -> Hypothesis:
     """Up to where it begins to say itself again."""
     text = without_repeats(hypothesis.text)
-    n_words = _words_in(hypothesis, text)
-    return replace(hypothesis, text=text, words=hypothesis.words[:n_words])
+    return replace(hypothesis, text=text, words=tuple(_words_in(hypothesis, text)))
 
 
-def _words_in(hypothesis: Hypothesis, text: str) -> int:
-    """How many of its words make up `text`, which it begins with."""
+def _words_in(hypothesis: Hypothesis, text: str) -> Iterator[Word]:
+    """Those that make up `text`, which it begins with; the last may be cut short."""
     n_characters = 0
-    for index, word in enumerate(hypothesis.words):
-        n_characters += len(word.text) + (not word.is_joined and n_characters > 0)
-        if n_characters > len(text):
-            return index
-    return len(hypothesis.words)
+    for word in hypothesis.words:
+        n_characters += not word.is_joined and n_characters > 0
+        if n_characters >= len(text):
+            return
+        yield replace(word, text=text[n_characters:][: len(word.text)])
+        n_characters += len(word.text)
 
 
 def _repeats_at_end(text: str) -> bool:

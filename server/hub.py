@@ -17,13 +17,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 from typing_extensions import Buffer, override
 
+from security.errors import SealError
 from server.model_folder import INDEX_NAME, needed_files
 
 CHUNK_BYTES = 16 << 20
 _OK, _PARTIAL = 200, 206
 
 
-class HubError(Exception):
+class HubError(SealError):
     """The hub gave nothing that can be sealed; the text says what to do."""
 
 

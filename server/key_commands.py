@@ -1,22 +1,26 @@
-"""`run.py keys …`: key sources in, packs that other keys open out; no weight is touched.
+"""`run.py keys …`: key sources in, packs that other keys open out; no weight is touched. And the
+keys that sign tokens.
 
 Each change is on record with the ids of the keys, which name them and are none.
 """
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from security.audit import KeySlotsChanged
+from security.audit import KeySlotsChanged, SigningKeyRotated
 from security.keks.uris import KINDS, open_kek
 from security.keys import create_key_file, create_signing_key
 from security.rotation import add_slot, drop_slot, rotate_slot, slots_of
+from security.signing_rotation import rotate_signing_key
 from server.command_line import (
     ConfigFile,
     Model,
     check_trail,
     plain_errors,
+    read_duration_s,
     read_settings,
     record,
     refusals_recorded,
@@ -113,3 +117,34 @@ def new_publisher(
     """Make the keys that packs are signed with: keep the private one off the server."""
     with plain_errors():
         create_signing_key(path)
+
+
+@app.command("new-signing")
+def new_signing(
+    path: Annotated[Path, typer.Argument(help="Where; the public half is made beside it.")],
+) -> None:
+    """Make the keys that tokens are signed with, for an issuer on another machine."""
+    with plain_errors():
+        create_signing_key(path)
+
+
+@app.command("rotate-signing")
+def rotate_signing(
+    overlap: Annotated[
+        str, typer.Option(help="How long tokens of the former key are still accepted.")
+    ] = "24h",
+    config: ConfigFile = None,
+) -> None:
+    """Sign tokens with a new key from now on. A server that runs goes on, and knows it at once."""
+    overlap_s = read_duration_s(overlap)
+    with plain_errors():
+        settings = read_settings(config)
+        check_trail(settings)
+        former, new = rotate_signing_key(
+            settings.signing_key_file,
+            settings.retired_keys_file,
+            overlap_s,
+            time.time(),  # noqa: TID251 - a command owns the wall clock
+        )
+        record(settings, SigningKeyRotated(new, former, overlap_s))
+        print(f"{new} signs from now on; tokens of {former} pass for {overlap}")

@@ -30,7 +30,8 @@ def engine_of(names: Iterable[str]) -> str:
         return whisper_ct2.ENGINE
     if "config.json" in known and any(name.endswith(_WEIGHTS) for name in known):
         return transformers_settings.ENGINE
-    raise SealError("the folder holds neither model.bin (CTranslate2) nor *.safetensors")
+    text = "the folder holds neither model.bin (CTranslate2) nor config.json with *.safetensors"
+    raise SealError(text)
 
 
 def needed_files(names: Iterable[str], index: bytes | None) -> set[str]:

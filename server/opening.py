@@ -25,7 +25,7 @@ from server.config import Settings
 from server.engines import transformers_settings, whisper_ct2
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperCt2
-from server.packs import pack_trust
+from server.packs import existing_pack, pack_trust
 from server.recognition import EngineSettingError, ModelError, Recognizer
 from server.start_error import (
     EXIT_DATA,
@@ -109,6 +109,7 @@ class _Opener:
     ) -> tuple[OpenedPack, "Mapping[str, Content]"]:
         """A pack, which `wiping` wipes, and its files, wherever they were opened to."""
         weights: list[WeightPlaces] = []
+        existing_pack(self._settings.model_copy(update={"model": name}))
         folder, trust = self._settings.models_folder / name, replace(self._trust, model_id=name)
 
         def prepare(card: PackCard) -> Places:

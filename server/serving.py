@@ -8,47 +8,43 @@ are `StartError`, one line that says what to do, with the exit code that the REA
 """
 
 import asyncio
-import logging
-import signal
 import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-
-import structlog
-import uvicorn
-from typing_extensions import override
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from security.audit import EngineRestarted, ServerStarted, ServerStopped
 from security.audit_store import AuditStore
-from security.errors import AuditError, KeyFileError
-from security.keys import open_verifying_key
-from security.tokens import TokenVerifier
-from server.app import Parts, build_app
+from security.errors import AuditError, KeyFileError, RevocationError
+from security.issuers import Issuers, open_issuers, open_local_issuer
+from server import errors
+from server.admin import Office, admin_routes
+from server.app import build_app
 from server.config import Settings
 from server.door import Door
 from server.engines import processor
+from server.listen_settings import ListenSettings
+from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
 from server.opening import Opening, open_engine
+from server.reception import Parts, Reception
 from server.recognition import ModelCard, Recognizer
+from server.rest import rest_routes
+from server.revoking import Revoking
 from server.scheduler import Scheduler
-from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_PORT, StartError
+from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
+from server.subjects import DAY_S, MemorySubjects, SubjectStore
+from server.tickets import Tickets
+from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
 
-_log = structlog.get_logger()
 WEB_FOLDER = Path(__file__).parent.parent / "web"
 _DRAIN_LIMIT_S = 20.0
-_LINGER_LIMIT_S = 20.0
-"""For a peer to read what was written before its session ended."""
-_MOST_UNREAD_BYTES = 1 << 20
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,84 +58,30 @@ class Running:
     """Waits for a signal to stop."""
 
 
-class _NotAPeersDoing(logging.Filter):
-    """Drops what uvicorn says whenever a peer is denied or sends what is no HTTP or no text.
+@dataclass(frozen=True, slots=True)
+class _Entrance:
+    """A bound port, and what connections to it are secured with."""
 
-    A denial and a session that was cut short are in the trail; nobody must be able to fill the log.
-    """
-
-    _TEXTS = (
-        "ASGI callable returned without completing handshake.",
-        "Invalid HTTP request received.",
-        "Invalid UTF-8 sequence received from client.",
-        "Unsupported upgrade request.",
-    )
-
-    @override
-    def filter(self, record: logging.LogRecord) -> bool:
-        return record.msg not in self._TEXTS
+    bound: socket.socket
+    certificate: Certificate | None
+    url: str
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Uvicorn's, without what a peer could make it hold by not reading, or by not being WebSocket.
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What recognises, and what it is."""
 
-    Pongs are written however many wait unread, a connection is kept until its peer has read the
-    last byte, and a handshake with a character that no header may hold is never answered.
-    """
-
-    @override
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.handshake_exc is not None and not self.handshake_initiated:
-            self.transport.write(_BAD_REQUEST)
-            self.transport.close()
-
-    @override
-    def handle_ping(self) -> None:
-        super().handle_ping()
-        if self.transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
-            self.transport.abort()
-
-    @override
-    async def run_asgi(self) -> None:
-        await super().run_asgi()
-        self.loop.call_later(_LINGER_LIMIT_S, self.transport.abort)
+    scheduler: Scheduler
+    card: ModelCard
 
 
-class _Server(uvicorn.Server):
-    """Ends sessions politely before uvicorn ends their sockets, and leaves the process alive."""
+@dataclass(slots=True)
+class _Subjects:
+    """Where subjects are counted, and what keeps that up."""
 
-    def __init__(self, config: uvicorn.Config, live: LiveSessions) -> None:
-        super().__init__(config)
-        self._live = live
-
-    @override
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """See uvicorn."""
-        if not await self._live.drain(_DRAIN_LIMIT_S):
-            _log.warning("some sessions did not end in time")
-        await super().shutdown(sockets)
-
-    @override
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        """Nothing: uvicorn would raise them again and end the process before the trail's last row;
-        see `stopped_by_signals`.
-        """
-        yield
-
-    @contextmanager
-    def stopped_by_signals(self) -> Iterator[None]:
-        """From before the start is recorded until after the stop is."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    store: SubjectStore
+    run: Callable[[], Coroutine[None, None, None]]
+    on_lost: Callable[[str], None] = lambda place_id: None
 
 
 @asynccontextmanager
@@ -147,8 +89,12 @@ async def running_server(
     settings: Settings, opening: Opening | None = None
 ) -> AsyncIterator[Running]:
     """Listen from entry to exit. Raises StartError on entry."""
-    verifier = _open_verifier(settings)
-    with _bind(settings.listen.host, settings.listen.port) as listener:
+    issuers = _open_issuers(settings)
+    certificate = _open_certificate(settings.listen)
+    with bind(settings.listen) as bound:
+        scheme = "https" if certificate else "http"
+        url = url_of(settings.listen.host, bound.getsockname()[1], scheme)
+        entrance = _Entrance(bound, certificate, url)
         async with (
             await _open_store(settings) as store,
         ):
@@ -163,56 +109,44 @@ async def running_server(
                 return await open_engine(settings, store, how)
 
             scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic)
-            async with _serving(
-                settings, verifier, listener, store, scheduler, engine.card
-            ) as running:
+            model = _Model(scheduler, engine.card)
+            async with (
+                _subjects(settings, store) as subjects,
+                _serving(settings, issuers, entrance, store, model, subjects) as running,
+            ):
                 yield running
 
 
 @asynccontextmanager
 async def _serving(
     settings: Settings,
-    verifier: TokenVerifier,
-    listener: socket.socket,
+    issuers: Issuers,
+    entrance: _Entrance,
     store: AuditStore,
-    scheduler: Scheduler,
-    model: ModelCard,
+    model: _Model,
+    subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    live = LiveSessions(settings.listen.most_sessions)
-    url = url_of(settings.listen.host, listener.getsockname()[1])
-    parts = Parts(
-        door=Door(verifier, frozenset({url, *settings.listen.origins, *_localhost(url)})),
-        live=live,
-        transcriber=scheduler,
-        is_engine_full=lambda: scheduler.is_full,
-        new_detector=_detector(settings.vad),
-        record=store.record,
-        model=model,
-        session_settings=settings.session,
-        connection_settings=settings.connection,
-        web_folder=WEB_FOLDER,
-        wall_clock=time.time,  # noqa: TID251 - the shell that owns the wall clock
-    )
-    logging.getLogger("uvicorn.error").addFilter(_NotAPeersDoing())
-    server = _Server(_uvicorn_config(parts, settings), live)
+    server, revoking = _listener(settings, issuers, entrance, store, model, subjects)
+    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run)
     with server.stopped_by_signals():
         await store.record(ServerStarted(version("earwitness")))
         lost: list[StartError] = []
         try:
             async with asyncio.TaskGroup() as tasks:
-                engine_task = tasks.create_task(scheduler.run())
-                serving = tasks.create_task(server.serve(sockets=[listener]))
+                beside = [tasks.create_task(work()) for work in works]
+                serving = tasks.create_task(server.serve(sockets=[entrance.bound]))
 
                 async def until_stopped() -> None:
                     await asyncio.wait([serving])
 
                 try:
-                    yield Running(url, store, until_stopped)
+                    yield Running(entrance.url, store, until_stopped)
                 finally:
                     server.should_exit = True
                     await asyncio.wait([serving])
-                    reason = "engine_lost" if engine_task.done() else "stopped"
-                    engine_task.cancel()
+                    reason = "engine_lost" if beside[0].done() else "stopped"
+                    for task in beside:
+                        task.cancel()
                     await store.record(ServerStopped(reason))
         except* StartError as group:  # the engine was to be opened again and could not
             lost += [error for error in group.exceptions if isinstance(error, StartError)]
@@ -220,27 +154,123 @@ async def _serving(
             raise lost[0]
 
 
-def _uvicorn_config(parts: Parts, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        build_app(parts),
-        http="h11",
-        h11_max_incomplete_event_size=16_384,
-        ws=BoundedWebSocket,
-        ws_max_size=settings.listen.most_frame_bytes,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,  # answers are not read while a socket is not: `idle_limit_s` serves
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
+def _listener(
+    settings: Settings,
+    issuers: Issuers,
+    entrance: _Entrance,
+    store: AuditStore,
+    model: _Model,
+    subjects: _Subjects,
+) -> tuple[Listener, Revoking]:
+    """The application, joined, and what serves it."""
+    live = LiveSessions(settings.listen.most_sessions, subjects.store)
+    subjects.on_lost = partial(_end_lost, live)
+    revoking = _open_revoking(settings, live)
+    door = _door(settings, issuers, entrance, revoking)
+    reception = Reception(_parts(settings, door, live, store, model, subjects))
+    office = Office(reception, live, revoking, settings.policies, store.record, _wall_clock)
+    routes = [*admin_routes(office), *rest_routes(reception, model.card, settings.rest)]
+    app = build_app(reception, live, WEB_FOLDER, routes)
+    drain = partial(live.drain, _DRAIN_LIMIT_S)
+    return Listener(app, settings.listen, drain, entrance.certificate), revoking
+
+
+def _door(settings: Settings, issuers: Issuers, entrance: _Entrance, revoking: Revoking) -> Door:
+    return Door(
+        issuers.verify,
+        _origins(settings, entrance.url),
+        settings.grants,
+        Tickets(settings.tickets),
+        revoking.is_revoked,
     )
 
 
-def _open_verifier(settings: Settings) -> TokenVerifier:
-    public = settings.signing_key_file.with_name(settings.signing_key_file.name + ".pub")
+def _parts(
+    settings: Settings,
+    door: Door,
+    live: LiveSessions,
+    store: AuditStore,
+    model: _Model,
+    subjects: _Subjects,
+) -> Parts:
+    return Parts(
+        door=door,
+        live=live,
+        subjects=subjects.store,
+        transcriber=model.scheduler,
+        is_engine_full=lambda: model.scheduler.is_full,
+        new_detector=_detector(settings.vad),
+        record=store.record,
+        model=model.card,
+        session_settings=settings.session,
+        connection_settings=settings.connection,
+        wall_clock=_wall_clock,
+    )
+
+
+def _end_lost(live: LiveSessions, session_id: str) -> None:
+    live.end(lambda each: each.session_id == session_id, errors.LEASE_LOST)
+
+
+@asynccontextmanager
+async def _subjects(settings: Settings, trail: AuditStore) -> AsyncIterator[_Subjects]:
+    """Raises StartError."""
+    if settings.subjects.redis_url is None:
+        spent_ms = await _spent_today_ms(trail)
+        yield _Subjects(MemorySubjects(time.monotonic, _wall_clock, spent_ms), _nothing)
+        return
+    if find_spec("redis") is None:
+        raise StartError("subjects.redis_url needs pip install '.[server,redis]'", EXIT_SETTINGS)
+    from server.redis_subjects import open_redis_subjects
+
+    subjects: list[_Subjects] = []
+    async with open_redis_subjects(
+        settings.subjects, lambda place_id: subjects[0].on_lost(place_id)
+    ) as store:
+        subjects.append(_Subjects(store, store.run))
+        yield subjects[0]
+
+
+async def _spent_today_ms(trail: AuditStore) -> dict[str, int]:
+    """By subject, from the trail: a restart gives nobody a new day. Raises StartError."""
+    midnight_s = int(_wall_clock() // DAY_S) * DAY_S
     try:
-        return TokenVerifier(settings.token_policy, open_verifying_key(public))
+        spent_ms = await trail.audio_ms_since(midnight_s * 1_000_000_000)
+    except AuditError as error:
+        raise StartError(str(error), EXIT_DATA) from None
+    return {f"{issuer} {subject}": audio_ms for (issuer, subject), audio_ms in spent_ms.items()}
+
+
+async def _nothing() -> None:
+    """There is nothing to renew in memory."""
+
+
+def _wall_clock() -> float:
+    return time.time()  # noqa: TID251 - the shell that owns the wall clock
+
+
+def _open_issuers(settings: Settings) -> Issuers:
+    try:
+        local = open_local_issuer(
+            settings.token_policy, settings.signing_key_file, settings.retired_keys_file
+        )
+        return open_issuers(local, settings.issuers, time.monotonic)
+    except KeyFileError as error:
+        raise StartError(str(error), EXIT_KEYS) from None
+
+
+def _open_revoking(settings: Settings, live: LiveSessions) -> Revoking:
+    try:
+        return Revoking(settings.revocations_file, live, _wall_clock())
+    except RevocationError as error:
+        raise StartError(str(error), EXIT_DATA) from None
+
+
+def _open_certificate(settings: ListenSettings) -> Certificate | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    try:
+        return Certificate(settings.tls_cert, settings.tls_key)
     except KeyFileError as error:
         raise StartError(str(error), EXIT_KEYS) from None
 
@@ -252,26 +282,10 @@ async def _open_store(settings: Settings) -> AuditStore:
         raise StartError(str(error), EXIT_DATA) from None
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=512)
-    except OSError as error:
-        text = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port."
-        raise StartError(text, EXIT_PORT) from None
-    except UnicodeError:
-        raise StartError("The --host is not the name of any machine.", EXIT_PORT) from None
-
-
-def url_of(host: str, port: int) -> str:
-    """As browsers spell it, which is also how they name the origin of its pages."""
-    name = f"[{host}]" if ":" in host else host
-    return f"http://{name.lower()}" + (f":{port}" if port != _HTTP_PORT else "")
-
-
-def _localhost(url: str) -> set[str]:
-    """A page opened under the other name of the same address."""
-    return {url.replace(address, "localhost") for address in ("127.0.0.1", "[::1]")}
+def _origins(settings: Settings, url: str) -> frozenset[str]:
+    """Those that the settings name, and our own, under the other name of the same address too."""
+    localhost = {url.replace(address, "localhost") for address in ("127.0.0.1", "[::1]")}
+    return frozenset({url, *localhost, *settings.listen.origins})
 
 
 def _detector(name: str) -> Callable[[], SpeechDetector]:

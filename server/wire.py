@@ -4,20 +4,25 @@ frames out.
 A session on the wire: `start` → `ready`, then binary frames of audio, and for every stretch of
 speech `speech_started`, `partial`…, `speech_ended`, `final`; `stop` → the last finals, `ended`,
 close 1000. Times are milliseconds from the first sample of the stream. Decoding is strict: an
-unknown type or field, a wrong type, a value out of range or a frame over `MAX_TEXT_BYTES` is
-refused with `WireError`, whose text is constant.
+unknown type or field, a wrong type, a value out of range or a frame over `MAX_TEXT_BYTES` (longer
+only for a token) is refused with `WireError`, whose text is constant.
 """
 
 from typing import Annotated, Literal
 
 import msgspec
+from typing_extensions import override
 
 PROTOCOL = "earwitness.v1"
 """The WebSocket subprotocol; the server echoes this one and never the `bearer.` entry beside it.
 """
 BEARER_PREFIX = "bearer."
 """`Sec-WebSocket-Protocol: earwitness.v1, bearer.<jwt>` is how a browser brings its token."""
+TICKET_PREFIX = "ticket."
+"""In the place of the bearer entry: a ticket of `POST /v1/tickets`."""
 MAX_TEXT_BYTES = 4096
+MAX_TOKEN_CHARS = 8192
+_MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64
 
 SampleRateHz = Literal[8_000, 16_000, 24_000, 44_100, 48_000]
 EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=3000)]
@@ -63,7 +68,21 @@ class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="t
     """No more audio: send what is left, then `ended`."""
 
 
-ClientMessage = Start | Flush | KeepAlive | Stop
+class Refresh(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="refresh"
+):
+    """A newer token of the same subject, to go on beyond the end of the one before."""
+
+    token: Annotated[str, msgspec.Meta(max_length=MAX_TOKEN_CHARS)]
+
+    @override
+    def __repr__(self) -> str:
+        return "Refresh(…)"
+
+
+SessionMessage = Start | Flush | KeepAlive | Stop
+"""What the session itself is told; a token is for the door."""
+ClientMessage = SessionMessage | Refresh
 
 
 # --- server to client ---
@@ -75,6 +94,10 @@ class Limits(msgspec.Struct, frozen=True):
     audio_ms: int | None
     bytes: int | None
     expires_in_s: int
+    session_s: int | None = None
+    """Wall time of this session."""
+    pace_percent: int | None = None
+    """How fast audio may come: 100 is as fast as it is spoken."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready"):
@@ -141,6 +164,32 @@ class Final(msgspec.Struct, frozen=True, tag_field="type", tag="final"):
     """Estimated: by the length of the words, where the engine cannot tell."""
 
 
+class Quota(msgspec.Struct, frozen=True, tag_field="type", tag="quota"):
+    """What is left, told when it becomes little; None is unlimited."""
+
+    audio_ms_left: int | None
+    bytes_left: int | None
+
+
+class TokenExpiring(msgspec.Struct, frozen=True, tag_field="type", tag="token_expiring"):
+    """The token ends soon: `refresh` with a newer one, or the session ends with it."""
+
+    expires_in_s: int
+
+
+class TokenRefreshed(msgspec.Struct, frozen=True, tag_field="type", tag="token_refreshed"):
+    """The answer to `refresh`: the session goes on by the newer token."""
+
+    expires_in_s: int
+
+
+class RefreshRefused(msgspec.Struct, frozen=True, tag_field="type", tag="refresh_refused"):
+    """The answer to `refresh` with a token that will not do; the session goes on by the old one."""
+
+    code: str
+    message: str
+
+
 class Usage(msgspec.Struct, frozen=True):
     """What the session took."""
 
@@ -166,7 +215,19 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
     is_retryable: bool
 
 
-ServerEvent = Ready | SpeechStarted | Partial | SpeechEnded | Final | Ended | ErrorEvent
+ServerEvent = (
+    Ready
+    | SpeechStarted
+    | Partial
+    | SpeechEnded
+    | Final
+    | Quota
+    | TokenExpiring
+    | TokenRefreshed
+    | RefreshRefused
+    | Ended
+    | ErrorEvent
+)
 
 _client_decoder = msgspec.json.Decoder(ClientMessage, strict=True)
 _server_decoder = msgspec.json.Decoder(ServerEvent)
@@ -175,12 +236,14 @@ _encoder = msgspec.json.Encoder()
 
 def decode_client_message(frame: str) -> ClientMessage:
     """Check one text frame from a client. Raises WireError, whose text never repeats the frame."""
-    if len(frame) > MAX_TEXT_BYTES:
+    if len(frame) > _MAX_REFRESH_BYTES:
         raise WireError("text frame too long")
     try:
         message: ClientMessage = _client_decoder.decode(frame)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise WireError("not a message of " + PROTOCOL) from None
+    if len(frame) > MAX_TEXT_BYTES and not isinstance(message, Refresh):
+        raise WireError("text frame too long")
     return message
 
 

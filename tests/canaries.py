@@ -27,6 +27,7 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{24,}(?:\r?\n[A-Za-z0-9+/_-]+)*")
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2}){24,}")
 _COMPRESSED = re.compile(rb"\x1f\x8b\x08|\x78[\x01\x5e\x9c\xda]|BZh[1-9]1AY&SY|\xfd7zXZ\0")
 _TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}(?:\.[\w-]*)?")
+_TOKEN_PART = re.compile(rb"[\w-]{12,}")
 _PEM = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[A-Za-z0-9+/=]{16}")
 _ED25519 = re.compile(rb"MC4CAQAwBQYDK2VwBCIEI[A-Za-z0-9+/]{20,}")
 _HEX_KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -105,7 +106,7 @@ class Canaries:
                     yield Leak(place, kind, form)
 
     def _kinds_in(self, text: bytes) -> Iterator[str]:
-        if _TOKEN.search(text) or any(part in text for part in self.token_parts):
+        if _TOKEN.search(text) or not self.token_parts.isdisjoint(_TOKEN_PART.findall(text)):
             yield "a token"
         if _PEM.search(text) or _ED25519.search(text):
             yield "a private key"

@@ -1,14 +1,25 @@
 """Stand-ins that are wrong in no way that matters: a clock that is set, ears that are scripted."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from security.limits import Limits
+from server import wire
 from server.audio import WINDOW_SAMPLES
 from server.grant import Grant
 from server.recognition import Hypothesis, ModelCard, Samples, Utterance, Word
-from server.session import Action, Caller, Close, Record, Send, Session, SessionSettings
+from server.session import Session
+from server.session_values import (
+    Action,
+    Caller,
+    Close,
+    Record,
+    Reserve,
+    Send,
+    SessionSettings,
+)
 from server.track import Score, Transcribe
 from server.wire import ServerEvent
 
@@ -18,10 +29,11 @@ GRANT = Grant(
     subject="alice",
     issuer="tests",
     token_id="t-1",  # noqa: S106 (an id, not a token)
+    key_id="k-1",
+    issued_at_s=0,
     expires_in_s=3600.0,
-    audio_ms=None,
-    bytes=None,
-    concurrent_sessions=None,
+    scopes=frozenset({"transcribe"}),
+    limits=Limits(),
 )
 LOUD = 0.5
 START = '{"type":"start","sample_rate_hz":16000}'
@@ -95,6 +107,20 @@ def new_session(
     return Session("s-1", MODEL, grant, CALLER, settings or SessionSettings(), clock())
 
 
+def limited(**limits: int) -> Grant:
+    """`GRANT` with limits."""
+    return replace(GRANT, limits=Limits(**limits))
+
+
+def message_of(frame: str) -> wire.SessionMessage | None:
+    """What a shell makes of a text frame."""
+    try:
+        message = wire.decode_client_message(frame)
+    except wire.WireError:
+        return None
+    return None if isinstance(message, wire.Refresh) else message
+
+
 @dataclass
 class Shell:
     """Carries out a session's actions at once and in order, and keeps what came out."""
@@ -110,10 +136,13 @@ class Shell:
     outputs: list[Action] = field(default_factory=list)
     close_code: int | None = None
     unscored: list[float] = field(default_factory=list)
+    day_ms: int | None = None
+    """What is left of the subject's day; None leaves wishes unanswered, in `wishes_ms`."""
+    wishes_ms: list[int] = field(default_factory=list)
     detector: FakeDetector = field(default_factory=FakeDetector)
 
     def text(self, frame: str) -> "Shell":
-        self.session.receive_text(frame, self.clock())
+        self.session.receive_message(message_of(frame), self.clock())
         return self.settle()
 
     def audio(self, data: bytes, frame_bytes: int = 640) -> "Shell":
@@ -161,6 +190,13 @@ class Shell:
                 self.events.append(event)
             case Record(event):
                 self.records.append(event)
+            case Reserve(audio_ms):
+                self.wishes_ms.append(audio_ms)
+                if self.day_ms is not None:
+                    got_ms = min(audio_ms, self.day_ms)
+                    self.day_ms -= got_ms
+                    if audio_ms > 0:
+                        self.session.receive_reserved(audio_ms, got_ms)
             case Close(code):
                 self.close_code = code
 

@@ -135,11 +135,12 @@ def test_what_a_test_wrote_is_looked_into(canaries, token):
     assert [leak.place for leak in canaries.leaks()] == ["test_it, standard error"]
 
 
-def test_links_are_not_followed_and_the_same_file_is_read_once(canaries, folder, token):
+def test_what_is_read_is_read_once_and_neither_links_nor_sealed_files_are(canaries, folder, token):
     for name in ("a", "b"):
         (folder / name).mkdir()
         (folder / name / "log").write_text(f"x {token}")
     (folder / "link").symlink_to(folder / "a" / "log")
+    (folder / "f000.seg").write_text(f"ciphertext, for all we know: {token}")
     assert [leak.place for leak in canaries.leaks()] == [str(folder / "a" / "log")]
 
 

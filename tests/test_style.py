@@ -11,6 +11,7 @@ TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "run"}
 MOST_LINES = 400
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
+    "bench/autobahn.py",  # a published test suite, and what it needs to run
     "bench/fuzz.py",  # a fuzzer's first inputs
     "bench/peers.py",  # a public model, for servers that cannot open packs, and their logs
     "bench/scoring.py",  # figures
@@ -18,6 +19,7 @@ WRITERS = {
     "security/audit_lock.py",  # an empty file, for turns
     "security/audit_schema.py",  # the trail
     "security/durable.py",  # keys, sealed files, manifests
+    "security/revocation_file.py",  # ids of what was revoked
     "server/embedded.py",  # a wheel, from a folder into the scratch folder
     "server/provision.py",  # the demo's own recording
 }

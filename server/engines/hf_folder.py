@@ -73,6 +73,8 @@ _OF_TOKENIZER = frozenset(
     }
 )
 """Besides the special tokens; among the others are names of files to read."""
+_MISFITS = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What transformers raises over a value that is none of its kind."""
 _TOKEN_SUFFIXES = ("_token", "_prefix_space")
 
 
@@ -94,6 +96,7 @@ def load_model(
     wanted = dtype or _dtype_of(tensors)
     stand_ins = {name: _stand_in(tensor, wanted) for name, tensor in tensors.items()}
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # a model that does not fit is refused here, in one line
     try:
         config = transformers.AutoConfig.for_model(**described)
         model, report = getattr(transformers, name).from_pretrained(
@@ -102,7 +105,9 @@ def load_model(
         if "generation_config.json" in files:
             generation = _read_json(files, "generation_config.json")
             model.generation_config = transformers.GenerationConfig.from_dict(generation)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, StrictDataclassError):
+    except RuntimeError:
+        raise ModelError("the checkpoint of the pack is not that of its configuration") from None
+    except (*_MISFITS, StrictDataclassError):
         raise ModelError("the configuration of the pack's model is not one of its kind") from None
     if report["missing_keys"] or report["unexpected_keys"] or report["mismatched_keys"]:
         raise ModelError("the checkpoint of the pack is not that of its configuration")
@@ -126,7 +131,7 @@ def load_tokenizer(files: Mapping[str, memoryview]) -> transformers.PreTrainedTo
         made: transformers.PreTrainedTokenizerFast = getattr(transformers, kind)(
             tokenizer_object=tokenizer, **given
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _MISFITS:
         raise ModelError("the tokenizer of the pack's model is damaged") from None
     return made
 
@@ -152,7 +157,7 @@ def load_processor(files: Mapping[str, memoryview]) -> transformers.ProcessorMix
         made: transformers.ProcessorMixin = getattr(transformers, name)(
             feature_extractor=extracting, tokenizer=tokenizer, **described, **template
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _MISFITS:
         raise ModelError("the processor of the pack's model is not one of its kind") from None
     return made
 

@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812 - its name everywhere
 import transformers
 
 from server.engines.step_graphs import StepGraphs
-from server.recognition import ModelError
+from server.recognition import EngineSettingError, ModelError
 
 _PLACES_STEP = 128
 """Of the places that a step looks at: few sizes make few graphs."""
@@ -74,7 +74,7 @@ class Decoder:
         most_places: int,
     ) -> None:
         """`ends`: tokens that end an answer. A place of a row takes 112 KiB for 1.7 billion
-        parameters. Raises ModelError.
+        parameters. Raises ModelError and EngineSettingError.
         """
         text = model.model.language_model
         _refuse_otherwise(text.config)
@@ -84,7 +84,11 @@ class Decoder:
         self._head_dim: int = text.config.head_dim
         weight = text.embed_tokens.weight
         shape = (len(text.layers), 2, most_rows, most_places, self._n_kv_heads, self._head_dim)
-        self._cache = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        try:
+            self._cache = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        except RuntimeError:  # of which running out of a GPU's memory is one
+            text = "transformers.most_rows, most_places: there is no room for a cache of so many"
+            raise EngineSettingError(text) from None
         self._given = torch.zeros((2, most_rows), dtype=torch.long, device=weight.device)
         """For the next step: each row's token, and its place."""
         places = torch.arange(most_places, device=weight.device)

@@ -96,19 +96,37 @@ class Conversation:
         """Without special tokens."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
 
-    def read(self, answer: Sequence[int]) -> Answer:
-        """An answer to a prompt without a forced language.
+    def read(
+        self, answer: Sequence[int], language: str | None = None, kept: Sequence[int] = ()
+    ) -> Answer:
+        """What an answer says; `language` and `kept` were put into its mouth.
 
-        One that names a language and stops before its text, or names none, says nothing.
+        Whatever comes before the last `<asr_text>` is no text, and what was kept is not either if
+        the answer begins anew. Where no language was forced, an answer that names one and stops
+        before its text says nothing.
         """
-        if self._begins not in answer:
-            text = self.text_of(answer).strip()
-            is_header = text.casefold().startswith("language")
-            return Answer("" if is_header else text, None, len(answer) if is_header else 0)
-        at = list(answer).index(self._begins)
-        named = self.text_of(answer[:at]).strip().removeprefix("language").strip()
-        text = self.text_of(answer[at + 1 :]).strip()
-        return Answer(text, _CODES.get(named.casefold()), at + 1)
+        first = self._first_of_text(answer)
+        text = self.text_of([*(kept if first == 0 else ()), *answer[first:]]).strip()
+        if language is not None:
+            return Answer(text, language, first)
+        if first == 0 and text.casefold().startswith("language"):
+            return Answer("", None, len(answer))
+        header = self.text_of(answer[:first]).rpartition("language")[2]
+        named = header.removesuffix(_ANSWER_BEGINS).strip()
+        return Answer(text, _CODES.get(named.casefold()), first)
+
+    def _first_of_text(self, answer: Sequence[int]) -> int:
+        """After the last mark, be it one token or, as no token of its own, spelt by several."""
+        marks = [index + 1 for index, token in enumerate(answer) if token == self._begins]
+        first = marks[-1] if marks else 0
+        if not self._spells_mark(answer[first:]):
+            return first
+        n = len(answer)
+        start = next(i for i in reversed(range(n)) if self._spells_mark(answer[i:]))
+        return next(i for i in range(start + 1, n + 1) if self._spells_mark(answer[start:i]))
+
+    def _spells_mark(self, tokens: Sequence[int]) -> bool:
+        return _ANSWER_BEGINS in self.text_of(tokens)
 
     def _tokens(self, text: str) -> list[int]:
         tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -117,5 +135,8 @@ class Conversation:
 
 def _render(processor: transformers.ProcessorMixin, context: str | None) -> str:
     silence = np.zeros(16_000, np.float32)
-    (text,) = processor.apply_transcription_request(silence, prompt=context, tokenize=False)
+    try:
+        (text,) = processor.apply_transcription_request(silence, prompt=context, tokenize=False)
+    except Exception:  # noqa: BLE001 - a template is a program, which raises what it likes
+        raise ModelError("the chat template of the pack is damaged or missing") from None
     return str(text)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 import transformers
 
+from server.audio import SAMPLE_RATE_HZ
 from server.engines.device_memory import DeviceMemory
 from server.engines.hf_folder import load_model, load_processor
 from server.engines.qwen3_features import LogMel
@@ -23,7 +25,7 @@ from server.engines.transformers_qwen3 import TransformersQwen3
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.transformers_whisper import TransformersWhisper
 from server.engines.whisper_vocabulary import open_vocabulary
-from server.recognition import EngineSettingError, ModelError, Recognizer
+from server.recognition import EngineSettingError, ModelError, Recognizer, Utterance
 
 _DTYPES = {"auto": None, "bfloat16": torch.bfloat16, "float32": torch.float32}
 _MULTILINGUAL_TOKENS = 51_865
@@ -78,7 +80,9 @@ def open_engine(
 ) -> Recognizer:
     """Raises ModelError and EngineSettingError."""
     with _room_on_device():
-        return _engine_for(model_id, files, settings, WordTimes(aligner))
+        engine = _engine_for(model_id, files, settings, WordTimes(aligner))
+        _try_out(engine)
+    return engine
 
 
 def _engine_for(
@@ -110,6 +114,17 @@ def _engine_for(
             settings,
         )
     raise ModelError("the pack's model does not transcribe")
+
+
+def _try_out(engine: Recognizer) -> None:
+    """Whatever is wrong with a model is said when it opens, and not to the first who speaks."""
+    silence = np.zeros(SAMPLE_RATE_HZ, np.float32)
+    try:
+        engine.transcribe([Utterance(silence, is_final=True)])
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - a configuration can be wrong in any way
+        raise ModelError("the pack's model opens, but cannot transcribe") from None
 
 
 @contextmanager

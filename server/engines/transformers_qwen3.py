@@ -19,7 +19,7 @@ from server.audio import SAMPLE_RATE_HZ
 from server.engines.qwen3_decoder import Decoded, Decoder
 from server.engines.qwen3_encoder import WindowEncoder
 from server.engines.qwen3_features import LogMel
-from server.engines.qwen3_prompt import LANGUAGES, Answer, Conversation
+from server.engines.qwen3_prompt import LANGUAGES, Conversation
 from server.engines.retries import Heard, Retries, transcribe
 from server.engines.transformers_aligner import WordTimes
 from server.engines.transformers_settings import TransformersSettings
@@ -126,7 +126,7 @@ class TransformersQwen3:
 
     def _read(self, utterance: Utterance, ask: _Ask, decoded: Decoded) -> Heard:
         """What was answered, and what to think of it; words have no times yet."""
-        answer = self._answer(ask, decoded.tokens)
+        answer = self._conversation.read(decoded.tokens, ask.language, ask.kept)
         said = decoded.tokens[answer.first :]
         log_probabilities = decoded.log_probabilities[answer.first :]
         hypothesis = Hypothesis(
@@ -145,12 +145,6 @@ class TransformersQwen3:
         n_tokens = len(ask.kept) + len(said)
         verdict = judge(hypothesis, n_tokens, utterance.samples.size, self._settings.guards)
         return hypothesis, verdict
-
-    def _answer(self, ask: _Ask, tokens: Sequence[int]) -> Answer:
-        if ask.language is None:
-            return self._conversation.read(tokens)
-        text = self._conversation.text_of([*ask.kept, *tokens])
-        return Answer(text.strip(), ask.language, 0)
 
 
 def _ends(config: Any) -> frozenset[int]:  # noqa: ANN401 - transformers'

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from server.guards import GuardSettings
 
@@ -25,16 +25,16 @@ class TransformersSettings:
     """Name of the pack of a forced aligner, which finds the times of words; without one they are
     estimated.
     """
-    most_rows: Annotated[int, Ge(1)] = 64
+    most_rows: Annotated[int, Ge(1), Le(1024)] = 64
     """Utterances that Qwen3-ASR decodes at the same time."""
-    most_places: Annotated[int, Ge(LEAST_PLACES)] = LEAST_PLACES
+    most_places: Annotated[int, Ge(LEAST_PLACES), Le(32_768)] = LEAST_PLACES
     """Of the cache of each: at 1.7 billion parameters a place is 112 KiB, and rows times places
     7 GB.
     """
-    most_windows: Annotated[int, Ge(1)] = 1024
+    most_windows: Annotated[int, Ge(1), Le(1_000_000)] = 1024
     """Windows of 8 s that were encoded and are remembered, 0.4 MiB each."""
-    unsure_tokens: Annotated[int, Ge(1)] = 5
+    unsure_tokens: Annotated[int, Ge(1), Le(100)] = 5
     """Of the caption before, at its end: decoded again with the next."""
-    final_beams: Annotated[int, Ge(1)] = 5
+    final_beams: Annotated[int, Ge(1), Le(20)] = 5
     """Whisper's, for finals."""
     guards: GuardSettings = field(default_factory=lambda: GuardSettings(most_tokens=300))

@@ -14,6 +14,8 @@ from server.recognition import Word
 
 _SPACELESS_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _REPLACEMENT = "�"
+_MOST_TOKENS_HELD = 8
+"""For the rest of a character; then it was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def join_pieces(
     for index, token in enumerate(tokens):
         held.append(token)
         text = decode(held)
-        if _REPLACEMENT in text and index + 1 < len(tokens):
+        is_partial = _REPLACEMENT in text and len(held) < _MOST_TOKENS_HELD
+        if is_partial and index + 1 < len(tokens):
             continue
         first = index + 1 - len(held)
         least = min(probabilities[first : index + 1])

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.conversation import MAX_AUDIO_FRAME_BYTES, MAX_UNREAD_EVENTS, Conversation
+from client.conversation import (
+    MAX_AUDIO_FRAME_BYTES,
+    MAX_UNREAD_EVENTS,
+    Conversation,
+    encode_refresh,
+)
 from client.errors import ConnectionLostError, SessionError, UnusableError
 from server import wire
 from tests.client.fake_server import READY, ended, final, partial
@@ -176,3 +181,10 @@ def test_what_the_server_wrote_is_cleaned_and_shortened():
     assert conversation.failure.code == "bad [2J"
     assert conversation.failure.message.startswith("a b c")
     assert len(conversation.failure.message) == 200
+
+
+def test_a_newer_token_is_shown_in_a_frame_of_its_own():
+    assert wire.decode_client_message(encode_refresh("a.b.c")) == wire.Refresh("a.b.c")
+    with pytest.raises(UnusableError) as unusable:
+        encode_refresh("a" * 9000)
+    assert "aaa" not in str(unusable.value)

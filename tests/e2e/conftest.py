@@ -61,7 +61,8 @@ def live_server(
 ) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("live") / "data"
     copy_data(embedded_model_pack, folder)
-    with serving(load_settings(data_folder=folder, listen={"port": 0})) as server:
+    listen = {"port": 0, "access_log": False}
+    with serving(load_settings(data_folder=folder, listen=listen)) as server:
         server.mark = canaries.mark_token
         yield server
 

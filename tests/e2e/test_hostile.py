@@ -9,6 +9,7 @@ import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from security.limits import Limits
 from server.wire import ErrorEvent, decode_server_event
 from tests.e2e.test_stream import converse, pcm_of, text_of, words_of
 from tests.fakes import speech
@@ -75,7 +76,10 @@ async def ended_with(websocket) -> tuple[str, int]:
         ),
         pytest.param(lambda s: s.token(scopes={"audit"}), 403, "scope_missing", id="no scope"),
         pytest.param(
-            lambda s: s.token(concurrent_sessions=0), 429, "too_many_sessions", id="no place"
+            lambda s: s.token(limits=Limits(concurrent_sessions=0)),
+            429,
+            "too_many_sessions",
+            id="no place",
         ),
     ],
 )
@@ -160,11 +164,11 @@ async def test_a_browser_brings_its_token_beside_the_protocol(live_server):
 
 
 @pytest.mark.parametrize(
-    ("claims", "code"),
-    [({"session_audio_s": 1}, "quota_audio"), ({"session_bytes": 40_000}, "quota_bytes")],
+    ("limits", "code"),
+    [(Limits(session_audio_s=1), "quota_audio"), (Limits(session_bytes=40_000), "quota_bytes")],
 )
-async def test_a_quota_that_runs_out_ends_only_its_own_session(live_server, beside, claims, code):
-    async with beside(), stranger(live_server, live_server.token(**claims)) as websocket:
+async def test_a_quota_that_runs_out_ends_only_its_own_session(live_server, beside, limits, code):
+    async with beside(), stranger(live_server, live_server.token(limits=limits)) as websocket:
         await websocket.send(START)
         for _ in range(30):
             await websocket.send(speech(100))

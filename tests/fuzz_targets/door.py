@@ -1,6 +1,6 @@
-"""The headers of a handshake: one token out of one of them, or our refusal."""
+"""The headers and the address of a handshake: one credential out of them, or our refusal."""
 
-from server.door import chosen_subprotocol, read_token
+from server.door import Knock, chosen_subprotocol, read_credential
 from server.errors import RefusedError
 from server.wire import PROTOCOL
 
@@ -11,6 +11,8 @@ SEEDS = [
     b"earwitness.v1\nauthorization: Basic YTpi\norigin: http://localhost",
     b"bearer.a, bearer.b\nauthorization: bearer a\nauthorization: BEARER b",
     b"\nauthorization: Bearer \t \xff\xa0",
+    b"earwitness.v1, ticket.AAAA\norigin: http://localhost",
+    b"\nticket: AAAA",
     b"",
 ]
 _REASONS = {"credentials_ambiguous", "token_missing"}
@@ -20,15 +22,16 @@ def fuzz_door(data: bytes) -> None:
     offer, *lines = data.decode("latin-1").split("\n")  # as ASGI servers decode headers
     offered = [name.strip() for name in offer.split(",")]
     headers = [(name.lower(), value.strip()) for name, _, value in _parts(lines)]
+    tickets = [value for name, value in headers if name == "ticket"]  # stand for the address
     assert chosen_subprotocol(offered) in {None, PROTOCOL}
     try:
-        token = read_token(headers, offered)
+        shown = read_credential(Knock(headers, offered, tickets)).text
     except RefusedError as refused:
         assert refused.reason in _REASONS
         return
-    carriers = [value for name, value in headers if name == "authorization" and token in value]
-    carriers += [name for name in offered if name.endswith(token) and name.startswith("bearer.")]
-    assert token
+    carriers = [v for name, v in headers if name in {"authorization", "ticket"} and shown in v]
+    carriers += [name for name in offered if name in {f"bearer.{shown}", f"ticket.{shown}"}]
+    assert shown
     assert carriers
 
 

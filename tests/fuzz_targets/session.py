@@ -4,11 +4,26 @@ Each step is a byte for what is done and a byte for how much; frames take their 
 follows.
 """
 
+from dataclasses import replace
+
 from security.audit import SessionEnded, SessionStarted
 from server import errors
-from server.session import Close, Record, Session
+from server.session import Session
+from server.session_values import Close, Record, Reserve
 from server.track import Score, Transcribe
-from tests.fakes import FLUSH, START, STOP, ManualClock, hear, new_session, silence, speech
+from tests.fakes import (
+    FLUSH,
+    GRANT,
+    START,
+    STOP,
+    ManualClock,
+    hear,
+    limited,
+    message_of,
+    new_session,
+    silence,
+    speech,
+)
 
 MAX_BYTES = 600
 _MOST_STEPS = 100  # an input of a few hundred bytes must not ask for minutes of audio
@@ -19,6 +34,7 @@ _TEXTS = (
     '{"type":"start","sample_rate_hz":48000,"language":"xx"}',
 )
 TEXT, SPOKEN, SILENT, RAW, SCORE, ANSWER, FAIL, TICK, FRAME, END = range(10)
+REFRESH, REFUSE, GIVE = range(10, 13)
 SEEDS = [
     bytes([TEXT, 0, SPOKEN, 100, SCORE, 255, ANSWER, 0, SILENT, 100, SCORE, 0, TEXT, 1, ANSWER, 0]),
     bytes([TEXT, 6, RAW, 5, 1, 2, 3, 4, 5, SPOKEN, 200, SCORE, 255, TEXT, 2, FAIL, 0, TICK, 255]),
@@ -26,6 +42,8 @@ SEEDS = [
     # a flush inside a window, with all before it to be dropped (found here)
     bytes([TEXT, 6, *[SPOKEN, 255] * 4, *[SCORE, 255] * 4, SILENT, 50])
     + bytes([TEXT, 2, SCORE, 75, SPOKEN, 64]),
+    bytes([TEXT, 0, GIVE, 255, SPOKEN, 200, REFRESH, 9, SCORE, 255, SPOKEN, 200, GIVE, 1]),
+    bytes([TEXT, 0, REFUSE, 0, REFUSE, 1, SPOKEN, 9, REFUSE, 2]),
     bytes([TEXT, 0, TEXT, 0]),
     bytes([RAW, 2, 0, 0]),
     bytes([FRAME, 15]) + b'{"type":"stop"}',
@@ -39,7 +57,9 @@ class _Peer:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.session: Session = new_session(self.clock)
+        limits = limited(audio_s_per_day=60, pace_percent=400, session_bytes=1 << 20)
+        self.session: Session = new_session(self.clock, limits)
+        self.wishes_ms: list[int] = []
         self.scores: list[Score] = []
         self.requests: list[Transcribe] = []
         self.records: list[object] = []
@@ -56,6 +76,8 @@ class _Peer:
                     self.requests.append(action)
                 case Record(event):
                     self.records.append(event)
+                case Reserve(audio_ms):
+                    self.wishes_ms += [audio_ms] if audio_ms > 0 else []
                 case Close():
                     self.closes += 1
 
@@ -63,7 +85,7 @@ class _Peer:
         session, now_s = self.session, self.clock()
         match step:
             case 0:
-                session.receive_text(_TEXTS[amount % len(_TEXTS)], now_s)
+                session.receive_message(message_of(_TEXTS[amount % len(_TEXTS)]), now_s)
             case 1:
                 session.receive_audio(speech(amount), now_s)
             case 2:
@@ -84,9 +106,17 @@ class _Peer:
                 self.clock.move(amount / 8)
                 session.tick(self.clock())
             case 8:
-                session.receive_text(_take(script, amount).decode("utf-8", "replace"), now_s)
+                frame = _take(script, amount).decode("utf-8", "replace")
+                session.receive_message(message_of(frame), now_s)
             case 9:
                 self.end(amount)
+            case 10:
+                newer = replace(GRANT, expires_in_s=amount * 60.0)
+                session.receive_grant(newer, now_s)
+            case 11:
+                session.refuse_refresh(errors.UNAUTHENTICATED, "token_expired", now_s)
+            case 12 if self.wishes_ms and not session.is_closed:
+                session.receive_reserved(self.wishes_ms.pop(0), amount * 40)
         self.drain()
 
     def end(self, how: int) -> None:
@@ -112,11 +142,14 @@ def fuzz_session(data: bytes) -> None:
     for _ in range(_MOST_STEPS):
         if len(script) < 2:
             break
-        step, amount = script.pop(0) % 10, script.pop(0)
+        step, amount = script.pop(0) % 13, script.pop(0)
         peer.act(step, amount, script)
     peer.session.receive_gone()
     peer.drain()
     assert peer.session.is_closed
     assert peer.closes == 1
-    assert [type(record) for record in peer.records] == [SessionStarted, SessionEnded]
+    assert [type(record) for record in peer.records[:: len(peer.records) - 1]] == [
+        SessionStarted,
+        SessionEnded,
+    ]
     assert peer.session.next_deadline_s == float("inf")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from security import audit_store
-from security.audit import ModelOpened, ServerStarted, SessionEnded
+from security.audit import ModelOpened, ServerStarted, SessionEnded, SessionStarted
 from security.audit_lock import WriteLock
 from security.audit_schema import open_connection
 from security.audit_store import AuditStore
@@ -67,6 +67,21 @@ async def test_a_recorded_event_reads_back(path):
     assert (event.session_id, event.subject, event.token_id) == ("s-1", "ward-7", "t-1")
     assert event.reason == "stopped"
     assert event.detail["audio_ms"] == 2
+
+
+async def test_audio_is_summed_by_issuer_and_subject_since_a_moment(path):
+    def started(session_id, issuer):
+        return SessionStarted(session_id, "ward-7", issuer, "t-1", "::1", None, None, "tiny.en")
+
+    async with await AuditStore.open(path, counting_clock()) as store:
+        for session_id, issuer in (("s-1", "a"), ("s-2", "a"), ("s-3", "b")):
+            await store.record(started(session_id, issuer))
+            await store.record(ended(session_id))
+        assert await store.audio_ms_since(0) == {("a", "ward-7"): 4, ("b", "ward-7"): 2}
+        assert await store.audio_ms_since(1_003) == {("a", "ward-7"): 2, ("b", "ward-7"): 2}
+        assert await store.audio_ms_since(2_000) == {}
+    with pytest.raises(AuditError, match="could not be read"):
+        await store.audio_ms_since(0)
 
 
 async def test_a_trail_that_does_not_open_leaves_no_file_open(path):

@@ -7,14 +7,22 @@ from security.errors import (
     KeyFileError,
     PackError,
     PackReason,
+    RevocationError,
     SealError,
     SecurityError,
     TokenError,
+    TokenKeyError,
     TokenReason,
+    UnknownKeyError,
 )
 
+LEAVES = [
+    *(KeyFileError, PackError, SealError, TokenError, AuditError),
+    *(RevocationError, TokenKeyError, UnknownKeyError),
+]
 
-@pytest.mark.parametrize("leaf", [KeyFileError, PackError, SealError, TokenError, AuditError])
+
+@pytest.mark.parametrize("leaf", LEAVES)
 def test_every_error_is_of_the_one_tree(leaf):
     assert issubclass(leaf, SecurityError)
 
@@ -24,7 +32,8 @@ def test_every_reason_for_a_closed_pack_reads_the_same():
 
 
 def test_every_reason_for_a_refused_token_reads_the_same():
-    assert len({str(TokenError(reason)) for reason in TokenReason}) == 1
+    texts = {str(TokenError(reason)) for reason in TokenReason}
+    assert texts == {str(UnknownKeyError("https://issuer.test"))}
 
 
 def test_the_reason_is_kept_for_the_trail():

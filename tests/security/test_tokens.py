@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+from dataclasses import replace
 
 import jwt
 import pytest
@@ -11,13 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from security.errors import TokenError, TokenReason
-from security.tokens import Claims, TokenPolicy, TokenVerifier, key_id_of, mint_token
+from security.limits import Limits
+from security.token_keys import KeySet, key_id_of, public_token_key
+from security.tokens import Claims, TokenPolicy, TokenVerifier, mint_token
+from tests.security.fuzzed import JSON
 
 NOW_S = 1_800_000_000
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 POLICY = TokenPolicy(issuer="https://issuer.test", audience="earwitness")
-VERIFIER = TokenVerifier(POLICY, KEY.public_key())
+VERIFIER = TokenVerifier.of_one(POLICY, KEY.public_key())
+ALL_LIMITS = Limits(
+    session_audio_s=60,
+    session_bytes=0,
+    session_s=120,
+    idle_s=30,
+    pace_percent=125,
+    concurrent_sessions=2,
+    audio_s_per_day=3600,
+    starts_per_minute=10,
+)
 HEADER = {"alg": "EdDSA", "typ": "at+jwt"}
 CLAIMS = {
     "iss": "https://issuer.test",
@@ -68,28 +82,29 @@ def test_a_minted_token_says_what_it_was_made_for():
     token = mint(
         scopes={"transcribe", "admin"},
         token_id="t-9",  # noqa: S106 (a name, not a secret)
-        session_audio_s=60,
-        session_bytes=0,
-        concurrent_sessions=2,
+        limits=ALL_LIMITS,
+        models={"tiny.en", "qwen3"},
+        languages=set(),
     )
     assert VERIFIER.verify(token, NOW_S) == Claims(
         subject="ward-7",
         issuer="https://issuer.test",
         token_id="t-9",  # noqa: S106
+        key_id=key_id_of(KEY.public_key()),
         issued_at_s=NOW_S,
         expires_at_s=NOW_S + 600,
         scopes=frozenset({"transcribe", "admin"}),
-        session_audio_s=60,
-        session_bytes=0,
-        concurrent_sessions=2,
+        models=frozenset({"tiny.en", "qwen3"}),
+        languages=frozenset(),
+        limits=ALL_LIMITS,
     )
 
 
 def test_limits_that_were_not_set_are_none():
     verified = VERIFIER.verify(mint(scopes=set()), NOW_S)
     assert verified.scopes == frozenset()
-    assert verified.session_audio_s is verified.session_bytes is None
-    assert verified.concurrent_sessions is None
+    assert verified.models is verified.languages is None
+    assert verified.limits == Limits()
 
 
 def test_two_minted_tokens_have_two_ids():
@@ -107,7 +122,8 @@ def test_two_minted_tokens_have_two_ids():
         {"subject": "a" * 256},
         {"scopes": {"two words"}},
         {"scopes": {""}},
-        {"session_audio_s": -1},
+        {"limits": Limits(session_audio_s=-1)},
+        {"models": {"a\nb"}},
         {"token_id": "t\x00"},
     ],
 )
@@ -129,7 +145,7 @@ def test_claims_that_mean_nothing_here_are_ignored():
 
 
 def test_the_key_may_be_named_as_the_issuer_names_it():
-    verifier = TokenVerifier(POLICY, KEY.public_key(), key_id="2026-11")
+    verifier = TokenVerifier.of_one(POLICY, KEY.public_key(), key_id="2026-11")
     assert verifier.verify(signed({**HEADER, "kid": "2026-11"}), NOW_S)
     assert refused(mint(), verifier=verifier) is TokenReason.UNKNOWN_KEY
 
@@ -162,6 +178,29 @@ def test_a_token_that_starts_later_is_refused_until_then():
     assert VERIFIER.verify(token, NOW_S + 100)
 
 
+def test_a_token_may_be_too_old_before_it_has_expired():
+    verifier = TokenVerifier.of_one(replace(POLICY, max_age_s=60), KEY.public_key())
+    assert verifier.verify(signed(), NOW_S + 90)
+    assert refused(signed(), NOW_S + 91, verifier) is TokenReason.TOO_OLD
+
+
+def test_an_issuer_may_have_another_type_and_a_shorter_limit():
+    other = TokenVerifier.of_one(replace(POLICY, typ="JWT"), KEY.public_key())
+    assert other.verify(signed({**HEADER, "typ": "JWT"}), NOW_S)
+    assert refused(signed(), verifier=other) is TokenReason.WRONG_TYPE
+    own = (replace(POLICY, max_token_bytes=100), KeySet())
+    both = TokenVerifier([own, (replace(POLICY, issuer="other"), KeySet())])
+    assert refused(signed(), verifier=both) is TokenReason.TOO_LONG
+
+
+def test_a_source_of_keys_is_not_believed_about_the_algorithm():
+    keys = KeySet([public_token_key("EdDSA", KEY.public_key())])
+    misled = TokenVerifier([(replace(POLICY, algorithm="ES256"), keys)])
+    assert (
+        refused(signed({**HEADER, "alg": "ES256"}), verifier=misled) is TokenReason.WRONG_ALGORITHM
+    )
+
+
 def test_expired_and_forged_differ_in_their_reason_alone():
     assert refused(signed(), NOW_S + 1000) is TokenReason.EXPIRED
     assert refused(signed(key=STRANGER), NOW_S + 1000) is TokenReason.BAD_SIGNATURE
@@ -179,8 +218,8 @@ def test_a_token_without_a_required_claim_is_refused(name):
         ({"iss": ["https://issuer.test"]}, TokenReason.WRONG_ISSUER),
         ({"aud": "earwitness2"}, TokenReason.WRONG_AUDIENCE),
         ({"aud": ["other"]}, TokenReason.WRONG_AUDIENCE),
-        ({"aud": {"earwitness": 1}}, TokenReason.WRONG_AUDIENCE),
-        ({"aud": []}, TokenReason.BAD_CLAIMS),
+        ({"aud": {"earwitness": 1}}, TokenReason.BAD_CLAIMS),
+        ({"aud": []}, TokenReason.WRONG_AUDIENCE),
         ({"exp": NOW_S + 3601}, TokenReason.LIFETIME_TOO_LONG),
         ({"exp": 1_000_000_000_000 - 1}, TokenReason.BAD_CLAIMS),
         ({"exp": 200_000_000_000}, TokenReason.LIFETIME_TOO_LONG),
@@ -215,6 +254,12 @@ def test_a_token_without_a_required_claim_is_refused(name):
         ({"earwitness": {"session_bytes": 1 << 53}}, TokenReason.BAD_CLAIMS),
         ({"earwitness": {"session_bytes": None}}, TokenReason.BAD_CLAIMS),
         ({"earwitness": {"sessions": 1}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"models": "tiny.en"}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"models": [""]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"models": ["m"] * 101}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"models": None}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"languages": [1]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"languages": ["e\x00n"]}}, TokenReason.BAD_CLAIMS),
     ],
 )
 def test_a_claim_out_of_bounds_is_refused(changes, reason):
@@ -361,15 +406,6 @@ def test_no_mutation_of_a_good_token_is_accepted(token):
 @given(st.text(CHARACTERS, max_size=60))
 def test_no_text_raises_anything_but_the_refusal(text):
     refused(text)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
 
 
 @settings(max_examples=300, deadline=None)

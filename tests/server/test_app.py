@@ -1,50 +1,31 @@
-"""HTTP around the sessions: refusals, the page, and who am I."""
+"""HTTP around the sessions: refusals, tickets, administrators, the page, and who am I."""
+
+import json
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from security.audit import HandshakeRefused
-from security.errors import AuditError
-from security.tokens import TokenPolicy, TokenVerifier, mint_token
-from server.app import SECURITY_HEADERS, Parts, build_app
-from server.connection import ConnectionSettings
-from server.door import Door
-from server.live import LiveSessions
-from server.session import SessionSettings
-from tests.fakes import MODEL, FakeDetector, speech
-from tests.server.test_connection import FakeTranscriber
-
-KEY = Ed25519PrivateKey.generate()
-POLICY = TokenPolicy(issuer="earwitness", audience="earwitness")
-NOW_S = 1_000_000.0
+from security.audit import (
+    HandshakeRefused,
+    SessionEndedByAdministrator,
+    TicketIssued,
+    TokenRevoked,
+)
+from security.limits import Limits
+from server.admin import admin_routes
+from server.app import SECURITY_HEADERS, build_app
+from tests.fakes import speech
+from tests.joined import Joined, bearer
 
 
-class Scene:
+class Scene(Joined):
     """The application with everything around it in the hand."""
 
-    def __init__(self, web_folder, most_sessions=10):
-        self.records, self.is_full, self.trail_fails = [], False, False
-        parts = Parts(
-            door=Door(TokenVerifier(POLICY, KEY.public_key()), frozenset({"http://testserver"})),
-            live=LiveSessions(most_sessions),
-            transcriber=FakeTranscriber(),
-            is_engine_full=lambda: self.is_full,
-            new_detector=FakeDetector,
-            record=self.record,
-            model=MODEL,
-            session_settings=SessionSettings(),
-            connection_settings=ConnectionSettings(),
-            web_folder=web_folder,
-            wall_clock=lambda: NOW_S,
-        )
-        self.client = TestClient(build_app(parts))
-
-    async def record(self, event):
-        if self.trail_fails:
-            raise AuditError("disk full")
-        self.records.append(event)
+    def __init__(self, folder, most_sessions=10):
+        super().__init__(folder, most_sessions)
+        app = build_app(self.reception, self.live, folder, admin_routes(self.office))
+        self.client = TestClient(app)
 
     def refusal(self, headers, subprotocols=None):
         with (
@@ -60,11 +41,6 @@ def scene(tmp_path):
     (tmp_path / "index.html").write_text("<title>Earwitness</title>")
     (tmp_path / "main.js").write_text("export {}")
     return Scene(tmp_path)
-
-
-def bearer(**claims):
-    given = {"subject": "alice", "scopes": {"transcribe"}, "lifetime_s": 600, "wall_s": NOW_S}
-    return {"authorization": f"Bearer {mint_token(KEY, POLICY, **{**given, **claims})}"}
 
 
 def test_no_token_is_401_and_says_how_to_bring_one(scene):
@@ -90,7 +66,7 @@ def test_a_full_server_is_503(tmp_path):
 
 
 def test_too_many_sessions_of_one_subject_are_429(scene):
-    headers = bearer(concurrent_sessions=1)
+    headers = bearer(limits=Limits(concurrent_sessions=1))
     with scene.client.websocket_connect("/v1/stream", headers=headers):
         assert scene.refusal(headers).status_code == 429
 
@@ -125,13 +101,15 @@ def test_whoami_tells_a_page_whether_its_token_is_good(scene):
 def test_whoami_tells_a_page_that_there_is_no_room_or_that_it_may_not_come(scene):
     elsewhere = {**bearer(), "origin": "https://evil.example"}
     assert scene.client.post("/v1/whoami", headers=elsewhere).json()["code"] == "origin_refused"
-    none_left = bearer(concurrent_sessions=0)
+    none_left = bearer(limits=Limits(concurrent_sessions=0))
     assert scene.client.post("/v1/whoami", headers=none_left).json()["code"] == "too_many_sessions"
     scene.is_full = True
     assert scene.client.post("/v1/whoami", headers=bearer()).json()["code"] == "overloaded"
 
 
-@pytest.mark.parametrize("path", ["/", "/main.js", "/healthz", "/v1/whoami", "/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/", "/main.js", "/healthz", "/v1/whoami", "/nothing", "/admin/sessions"]
+)
 def test_every_answer_carries_the_security_headers(scene, path):
     response = scene.client.get(path)
     for name, value in SECURITY_HEADERS.items():
@@ -162,3 +140,161 @@ def test_a_stream_is_found_at_its_address_alone(scene, path):
 def test_a_poisoned_host_header_opens_nothing(scene):
     response = scene.client.get("/v1/whoami", headers={"host": "x/healthz?"})
     assert response.status_code == 401
+
+
+# --- tickets ---
+
+
+def ticket_of(scene, headers=None, **body):
+    response = scene.client.post("/v1/tickets", headers=headers or bearer(), json=body)
+    assert (response.status_code, response.json()["expires_in_s"]) == (201, 60)
+    assert response.headers["cache-control"] == "no-store"
+    return response.json()["ticket"]
+
+
+@pytest.mark.parametrize("way", ["address", "subprotocol"])
+def test_a_ticket_opens_once_what_its_token_grants_and_no_more_than_was_asked_for(scene, way):
+    ticket = ticket_of(scene, bearer(limits=Limits(session_bytes=50)), session_audio_s=7)
+    path = f"/v1/stream?ticket={ticket}" if way == "address" else "/v1/stream"
+    offered = ["earwitness.v1", f"ticket.{ticket}"] if way == "subprotocol" else ["earwitness.v1"]
+    with scene.client.websocket_connect(path, offered) as peer:
+        assert peer.accepted_subprotocol == "earwitness.v1"
+        peer.send_text('{"type":"start","sample_rate_hz":16000}')
+        limits = peer.receive_json()["limits"]
+        assert (limits["audio_ms"], limits["bytes"]) == (7000, 50)
+    with pytest.raises(WebSocketDenialResponse), scene.client.websocket_connect(path, offered):
+        raise AssertionError("was let in twice")
+    reasons = [event.reason for event in scene.records if isinstance(event, HandshakeRefused)]
+    assert reasons == ["ticket_replayed"]
+    [issued] = [event for event in scene.records if isinstance(event, TicketIssued)]
+    assert issued.subject == "alice"
+    assert ticket not in repr(scene.records)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"[]", 400), (b'{"session_audio_s":"7"}', 400), (b'{"scopes":[]}', 400), (b"x" * 5000, 413)],
+)
+def test_a_body_that_asks_for_something_else_gets_no_ticket(scene, body, status):
+    response = scene.client.post("/v1/tickets", headers=bearer(), content=body)
+    assert response.status_code == status
+
+
+def test_without_a_token_there_is_no_ticket(scene):
+    assert scene.client.post("/v1/tickets").status_code == 401
+    assert isinstance(scene.records[-1], HandshakeRefused)
+
+
+# --- administrators ---
+
+
+def admin():
+    return bearer(subject="root", scopes={"admin"})
+
+
+def begin(peer):
+    peer.send_text('{"type":"start","sample_rate_hz":16000}')
+    assert peer.receive_json()["type"] == "ready"
+
+
+def test_an_administrator_sees_who_is_connected_and_nobody_else_does(scene):
+    with scene.client.websocket_connect("/v1/stream", headers=bearer()) as peer:
+        begin(peer)
+        [shown] = scene.client.get("/admin/sessions", headers=admin()).json()["sessions"]
+        assert (shown["subject"], shown["issuer"]) == ("alice", "earwitness")
+        assert shown["started_at"] == "1970-01-12T13:46:40+00:00"
+        assert scene.client.get("/admin/sessions", headers=bearer()).status_code == 403
+        assert scene.client.get("/admin/sessions").status_code == 401
+
+
+def test_an_administrator_ends_a_session_on_record(scene):
+    with scene.client.websocket_connect("/v1/stream", headers=bearer()) as peer:
+        begin(peer)
+        [shown] = scene.client.get("/admin/sessions", headers=admin()).json()["sessions"]
+        path = f"/admin/sessions/{shown['session_id']}"
+        assert scene.client.delete(path, headers=bearer()).status_code == 403
+        assert scene.client.delete(path, headers=admin()).json() == {"ended": 1}
+        assert peer.receive_json()["code"] == "ended_by_administrator"
+        peer.receive_json()
+        with pytest.raises(WebSocketDisconnect) as closed:
+            peer.receive_json()
+        assert closed.value.code == 4403
+    [ended] = [event for event in scene.records if isinstance(event, SessionEndedByAdministrator)]
+    assert (ended.by, ended.subject, ended.session_id) == ("root", "alice", shown["session_id"])
+    assert scene.client.delete(path, headers=admin()).status_code == 404
+
+
+@pytest.mark.parametrize("named", ["subject", "token_id", "key_id"])
+def test_what_is_revoked_ends_and_is_not_let_in_again(scene, named):
+    headers = bearer(token_id="t-7")  # noqa: S106 (an id)
+    with scene.client.websocket_connect("/v1/stream", headers=headers) as peer:
+        begin(peer)
+        [shown] = scene.client.get("/admin/sessions", headers=admin()).json()["sessions"]
+        body = {named: shown[named]}
+        assert scene.client.post("/admin/revocations", headers=admin(), json=body).json() == {
+            "ended": 1
+        }
+        assert peer.receive_json()["code"] == "revoked"
+    assert scene.refusal(headers).json()["code"] == "revoked"
+    [revoked] = [event for event in scene.records if isinstance(event, TokenRevoked)]
+    assert (getattr(revoked, named), revoked.by) == (shown[named], "root")
+
+
+def test_a_ticket_of_a_revoked_token_opens_nothing(scene):
+    ticket = ticket_of(scene)
+    scene.client.post("/admin/revocations", headers=admin(), json={"subject": "alice"})
+    assert scene.refusal({}, [f"ticket.{ticket}"]).json()["code"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"subject": "a", "token_id": "b"},
+        {"subject": ""},
+        {"subject": "a", "issuer": "unknown"},
+        {"what": "a"},
+    ],
+)
+def test_a_revocation_says_one_thing_of_a_known_issuer(scene, body):
+    response = scene.client.post("/admin/revocations", headers=admin(), json=body)
+    assert (response.status_code, response.json()["code"]) == (400, "bad_request")
+
+
+def test_a_revocation_that_cannot_be_written_is_not_promised(scene, tmp_path):
+    (tmp_path / "revocations.ndjson").mkdir()
+    response = scene.client.post("/admin/revocations", headers=admin(), json={"subject": "a"})
+    assert response.status_code == 500
+
+
+def test_a_model_that_was_not_granted_is_forbidden(scene):
+    assert scene.refusal(bearer(models={"other"})).status_code == 403
+    assert scene.records[-1].reason == "model_not_granted"
+
+
+def test_too_many_starts_in_a_minute_are_429_and_looking_in_is_no_start(scene):
+    headers = bearer(limits=Limits(starts_per_minute=2))
+    for _ in range(3):
+        assert scene.client.post("/v1/whoami", headers=headers).status_code == 200
+    for _ in range(2):
+        with scene.client.websocket_connect("/v1/stream", headers=headers):
+            pass
+    assert scene.refusal(headers).json()["code"] == "too_many_starts"
+
+
+# --- tokens that end ---
+
+
+def test_a_newer_token_lets_a_session_go_on(scene):
+    with scene.client.websocket_connect("/v1/stream", headers=bearer()) as peer:
+        begin(peer)
+        scene.wall_s += 100
+        newer = bearer(wall_s=scene.wall_s)["authorization"].removeprefix("Bearer ")
+        peer.send_text(json.dumps({"type": "refresh", "token": newer}))
+        assert peer.receive_json() == {"type": "token_refreshed", "expires_in_s": 600}
+        peer.send_text(json.dumps({"type": "refresh", "token": "x.y.z"}))
+        refused = peer.receive_json()
+        assert (refused["type"], refused["code"]) == ("refresh_refused", "unauthenticated")
+        peer.send_text('{"type":"stop"}')
+        assert peer.receive_json()["reason"] == "stopped"
+    assert newer not in repr(scene.records)

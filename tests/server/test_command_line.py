@@ -1,10 +1,12 @@
 """Faults of every kind in; one line and an exit code, or the fault itself, out."""
 
+from pathlib import Path
+
 import pytest
 import typer
 
 from security.errors import KekError, PackError, PackReason
-from server.command_line import plain_errors, progress_bar, read_settings
+from server.command_line import plain_errors, progress_bar, read_duration_s, read_settings
 from server.start_error import StartError
 
 
@@ -38,6 +40,19 @@ def test_the_command_line_wins_over_all_settings(monkeypatch):
     settings = read_settings(None, "mine", "::1", 2)
     assert (settings.model, settings.listen.host, settings.listen.port) == ("mine", "::1", 2)
     assert read_settings(None).model == "base"
+    settings = read_settings(None, tls_cert=Path("cert.pem"), tls_key=Path("key.pem"))
+    assert (settings.listen.tls_cert, settings.listen.tls_key, settings.listen.port) == (
+        Path("cert.pem"),
+        Path("key.pem"),
+        1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "duration_s"), [("0s", 0), ("90s", 90), ("15m", 900), ("7d", 604_800)]
+)
+def test_a_duration_is_a_number_and_a_unit(text, duration_s):
+    assert read_duration_s(text) == duration_s
 
 
 def test_progress_is_shown_on_terminals_only(capsys):

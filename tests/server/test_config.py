@@ -109,6 +109,45 @@ def test_the_clients_variables_are_not_the_servers(monkeypatch):
     assert load_settings().token_policy.issuer == "earwitness"
 
 
+OTHER = {"issuer": "https://id.test", "audience": "a", "algorithm": "ES256", "keys": "idp.pem"}
+
+
+def test_other_issuers_are_tables_of_the_file(tmp_path):
+    file = tmp_path / "earwitness.toml"
+    lines = [f"{name} = {value!r}" for name, value in OTHER.items()]
+    file.write_text("\n".join(["[[issuers]]", *lines, "max_age_s = 60", "ca_file = 'ca.pem'"]))
+    [issuer] = load_settings(file).issuers
+    assert (issuer.issuer, issuer.max_age_s, issuer.ca_file) == (
+        OTHER["issuer"],
+        60,
+        Path("ca.pem"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("others", "key"),
+    [
+        ([{**OTHER, "keys": "http://id.test/jwks"}], "issuers.0.keys"),
+        ([OTHER, {**OTHER, "issuer": "b", "leeway_s": -1}], "issuers.1.leeway_s"),
+        ([OTHER, OTHER], "issuers: each once"),
+        ([{**OTHER, "issuer": "earwitness"}], "issuers: each once"),
+        ([{**OTHER, "algorithm": "none"}], "issuers.0.algorithm"),
+        ([{**OTHER, "bogus": 1}], "issuers.0.bogus"),
+        ([{"issuer": "s3cret"}], "issuers.0.keys"),
+    ],
+)
+def test_an_issuer_that_is_wrong_is_told_by_its_place(others, key):
+    with pytest.raises(SettingsError, match=key) as wrong:
+        load_settings(issuers=others)
+    assert "s3cret" not in str(wrong.value)
+
+
+def test_our_own_tokens_have_the_algorithm_that_our_key_is_made_for(monkeypatch):
+    monkeypatch.setenv("EARWITNESS_TOKEN_POLICY__ALGORITHM", "RS256")
+    with pytest.raises(SettingsError, match=r"token_policy\.algorithm"):
+        load_settings()
+
+
 def test_a_group_that_is_no_group_is_told_by_its_name(monkeypatch):
     monkeypatch.setenv("EARWITNESS_LISTEN", "s3cret")
     with pytest.raises(SettingsError, match="listen") as wrong:

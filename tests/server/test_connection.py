@@ -5,18 +5,29 @@ import contextlib
 import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.websockets import WebSocketDisconnect
 
-from security.audit import SessionEnded, SessionStarted
+from security.audit import SessionEnded, SessionRefreshed, SessionStarted
 from security.errors import AuditError
 from server import errors
-from server.connection import Connection, ConnectionSettings
+from server.connection import Connection, ConnectionSettings, Desk
+from server.errors import RefusedError
+from server.pace import PaceSettings
 from server.recognition import NOTHING_HEARD
 from server.scheduler import EngineFailedError
-from server.session import SessionSettings
-from tests.fakes import FakeDetector, ManualClock, hear, new_session, silence, speech
+from server.session_values import SessionSettings
+from tests.fakes import (
+    GRANT,
+    FakeDetector,
+    ManualClock,
+    hear,
+    limited,
+    new_session,
+    silence,
+    speech,
+)
 
 START = '{"type":"start","sample_rate_hz":16000}'
 STOP = '{"type":"stop"}'
@@ -84,6 +95,10 @@ class FakeTranscriber:
         self.reprioritised.append((key, urgency))
 
 
+async def no_renewal(token):
+    raise RefusedError(errors.UNAUTHENTICATED, "token_expired")
+
+
 @dataclass
 class Scene:
     websocket: FakeWebSocket
@@ -93,6 +108,8 @@ class Scene:
     records: list
     order: list
     running: asyncio.Task
+    reserved_ms: list
+    may_reserve: asyncio.Event
 
     async def until(self, condition: Callable[[], bool]):
         while not condition():  # noqa: ASYNC110 (of things that know no events)
@@ -100,9 +117,19 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(mode="answers", detector=None, refuses_record=None, **limits):
+async def scene(
+    mode="answers",
+    detector=None,
+    refuses_record=None,
+    renew=None,
+    grant=GRANT,
+    write_limit_s=0.2,
+    **limits,
+):
     websocket, transcriber, clock = FakeWebSocket(), FakeTranscriber(mode), ManualClock()
-    records, order = [], []
+    records, order, reserved_ms = [], [], []
+    may_reserve = asyncio.Event()
+    may_reserve.set()
 
     async def record(event):
         await asyncio.sleep(0)
@@ -111,18 +138,33 @@ async def scene(mode="answers", detector=None, refuses_record=None, **limits):
         records.append(event)
         order.append((type(event).__name__, len(websocket.sent)))
 
+    async def reserve(audio_ms):
+        reserved_ms.append(audio_ms)
+        await may_reserve.wait()
+        return audio_ms
+
     connection = Connection(
         websocket,
-        new_session(clock, settings=SessionSettings(**limits)),
+        new_session(clock, grant, SessionSettings(**limits)),
         detector=detector or FakeDetector(),
         transcriber=transcriber,
-        record=record,
-        settings=ConnectionSettings(outbox_events=8, write_limit_s=0.2),
+        desk=Desk(record, renew or no_renewal, reserve),
+        settings=ConnectionSettings(outbox_events=8, write_limit_s=write_limit_s),
         clock=clock,
     )
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         running = tasks.create_task(connection.run())
-        yield Scene(websocket, transcriber, clock, connection, records, order, running)
+        yield Scene(
+            websocket,
+            transcriber,
+            clock,
+            connection,
+            records,
+            order,
+            running,
+            reserved_ms,
+            may_reserve,
+        )
         with contextlib.suppress(asyncio.CancelledError):
             await running
     assert asyncio.all_tasks() == {asyncio.current_task()}, "whoever starts a task ends it"
@@ -265,3 +307,78 @@ async def test_cancelling_a_connection_still_records_its_end():
         it.running.cancel()
     assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
     assert it.websocket.close_code == 1011
+
+
+# --- newer tokens, and the day ---
+
+
+def newer_token(**changes):
+    async def renew(token):
+        await asyncio.sleep(0)
+        assert token == "new"  # noqa: S105 (a stand-in)
+        return replace(GRANT, **{"expires_in_s": 7200.0, **changes})
+
+    return renew
+
+
+async def test_a_newer_token_goes_to_the_door_and_only_its_grant_to_the_session():
+    async with scene(renew=newer_token()) as it:
+        it.websocket.put(START, '{"type":"refresh","token":"new"}', STOP)
+    assert it.websocket.kinds() == ["ready", "token_refreshed", "ended"]
+    assert [type(record) for record in it.records][1] is SessionRefreshed
+
+
+async def test_a_token_that_the_door_refuses_is_told_and_the_session_goes_on():
+    async with scene() as it:
+        it.websocket.put(START, '{"type":"refresh","token":"bad"}', speech(1000), STOP)
+    assert it.websocket.kinds()[1] == "refresh_refused"
+    assert it.websocket.close_code == 1000
+    assert it.records[1].reason == "token_expired"
+
+
+async def test_refreshing_in_the_middle_of_a_sentence_loses_no_word():
+    async with scene(renew=newer_token()) as plain:
+        plain.websocket.put(START, speech(2000) + silence(900), STOP)
+    async with scene(renew=newer_token()) as it:
+        audio = speech(2000) + silence(900)
+        it.websocket.put(START, audio[:30_000], '{"type":"refresh","token":"new"}', audio[30_000:])
+        it.websocket.put(STOP)
+    finals = [[e for e in s.websocket.sent if e["type"] == "final"] for s in (plain, it)]
+    assert finals[0] == finals[1] != []
+
+
+async def test_what_was_reserved_of_the_day_and_not_used_is_given_back():
+    async with scene(grant=limited(audio_s_per_day=60)) as it:
+        it.websocket.put(START, silence(1000), STOP)
+    assert it.reserved_ms == [10_000, -9_000]
+
+
+async def test_a_reservation_that_comes_after_the_end_is_given_back_whole():
+    async with scene(grant=limited(audio_s_per_day=60)) as it:
+        it.may_reserve.clear()
+        it.websocket.put(START)
+        await it.until(lambda: it.reserved_ms == [10_000])
+        it.connection.refuse(errors.SHUTTING_DOWN)
+        it.may_reserve.set()
+    assert sum(it.reserved_ms) == 0
+
+
+async def test_after_the_last_moment_of_the_token_nobody_is_waited_for():
+    ending = replace(GRANT, expires_in_s=5.0)
+    async with scene(grant=ending, write_limit_s=60.0, expiry_leeway_s=0.0) as it:
+        it.websocket.may_send.clear()
+        it.websocket.put(START)
+        await it.until(lambda: it.websocket.n_received == 1)
+        it.clock.move(6.0)
+    assert it.records[-1].reason == "token_expired"
+
+
+async def test_who_is_held_back_is_read_again_when_it_is_time():
+    async with scene(grant=limited(pace_percent=100), pace=PaceSettings(burst_ms=100)) as it:
+        it.websocket.put(START, silence(200), silence(20), STOP)
+        await it.until(lambda: it.websocket.n_received == 2)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert it.websocket.n_received == 2
+        it.clock.move(0.2)
+    assert it.websocket.close_code == 1000

@@ -1,20 +1,42 @@
 """Headers to grants."""
 
+import asyncio
 import traceback
 from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from security.limits import Limits
 from security.tokens import TokenPolicy, TokenVerifier, mint_token
 from server import errors
-from server.door import Door, chosen_subprotocol, read_token
+from server.door import Door, Knock, chosen_subprotocol, read_credential
 from server.errors import RefusedError
+from server.grant import GrantSettings
+from server.tickets import Tickets, TicketSettings
+from tests.fakes import GRANT
 
 KEY = Ed25519PrivateKey.generate()
 POLICY = TokenPolicy(issuer="earwitness", audience="earwitness")
 NOW_S = 1_000_000.0
-DOOR = Door(TokenVerifier(POLICY, KEY.public_key()), frozenset({"https://ear.example"}))
+VERIFIER = TokenVerifier.of_one(POLICY, KEY.public_key())
+
+
+async def verify(brought, wall_s):
+    return VERIFIER.verify(brought, wall_s)
+
+
+def door(*origins, tickets=None, is_revoked=lambda grant: False):
+    return Door(
+        verify,
+        frozenset(origins or {"https://ear.example"}),
+        GrantSettings(most=Limits(session_audio_s=100)),
+        tickets or Tickets(TicketSettings()),
+        is_revoked,
+    )
+
+
+DOOR = door()
 
 
 def token(**claims) -> str:
@@ -22,24 +44,30 @@ def token(**claims) -> str:
     return mint_token(KEY, POLICY, **{**given, **claims})
 
 
-def refusal(headers=(), subprotocols=(), now_s=NOW_S) -> tuple[str, str]:
+def admit(headers=(), subprotocols=(), now_s=NOW_S, at=DOOR, tickets=(), **given):
+    knock = Knock(headers, subprotocols, tickets)
+    return asyncio.run(at.admit(knock, wall_s=now_s, now_s=now_s, **given))
+
+
+def refusal(headers=(), subprotocols=(), now_s=NOW_S, **given) -> tuple[str, str]:
     with pytest.raises(RefusedError) as refused:
-        DOOR.admit(headers, subprotocols, now_s)
+        admit(headers, subprotocols, now_s, **given)
     assert "eyJ" not in str(refused.value) + refused.value.reason
     return refused.value.refusal.code, refused.value.reason
 
 
 def test_a_token_in_the_header_opens():
-    grant = DOOR.admit([("authorization", f"Bearer {token(session_audio_s=5)}")], [], NOW_S + 100)
-    assert (grant.subject, grant.audio_ms, grant.expires_in_s) == ("alice", 5000, 500.0)
+    minted = token(limits=Limits(session_audio_s=5))
+    grant = admit([("authorization", f"Bearer {minted}")], [], NOW_S + 100)
+    assert (grant.subject, grant.limits.session_audio_s, grant.expires_in_s) == ("alice", 5, 500.0)
 
 
 def test_the_scheme_is_read_in_any_case():
-    assert DOOR.admit([("authorization", f"bEARER {token()}")], [], NOW_S).subject == "alice"
+    assert admit([("authorization", f"bEARER {token()}")], [], NOW_S).subject == "alice"
 
 
 def test_a_token_beside_the_subprotocol_opens():
-    assert DOOR.admit([], ["earwitness.v1", f"bearer.{token()}"], NOW_S).subject == "alice"
+    assert admit([], ["earwitness.v1", f"bearer.{token()}"], NOW_S).subject == "alice"
 
 
 def test_the_protocol_is_echoed_and_the_token_never():
@@ -62,11 +90,13 @@ def test_the_protocol_is_echoed_and_the_token_never():
         ),
         ([("authorization", "Bearer a")], ["bearer.a"], "credentials_ambiguous"),
         ([], ["bearer.a", "bearer.b"], "credentials_ambiguous"),
+        ([], ["bearer.a", "ticket.b"], "credentials_ambiguous"),
+        ([], ["ticket."], "token_missing"),
     ],
 )
 def test_credentials_are_one_token_or_none_at_all(headers, subprotocols, reason):
     with pytest.raises(RefusedError) as refused:
-        read_token(headers, subprotocols)
+        read_credential(Knock(headers, subprotocols))
     assert (refused.value.refusal, refused.value.reason) == (errors.UNAUTHENTICATED, reason)
 
 
@@ -92,7 +122,7 @@ def test_no_fault_repeats_the_token(fault):
     brought = good[:-8] if fault == "cut" else good
     headers = [("authorization", f"Bearer {brought}")] * (2 if fault == "twice" else 1)
     with pytest.raises(RefusedError) as refused:
-        DOOR.admit(headers, [], NOW_S + (700 if fault == "expired" else 0))
+        admit(headers, [], NOW_S + (700 if fault == "expired" else 0))
     told = "".join(traceback.format_exception(refused.value)) + repr(refused.value)
     context = refused.value.__context__
     told += "".join(traceback.format_exception(context)) + repr(context)
@@ -127,7 +157,7 @@ def test_an_origin_that_is_not_exactly_on_the_list_is_refused(origin):
 
 def test_an_origin_on_the_list_may_come():
     headers = [("origin", "https://ear.example"), ("authorization", f"Bearer {token()}")]
-    assert DOOR.admit(headers, [], NOW_S).subject == "alice"
+    assert admit(headers, [], NOW_S).subject == "alice"
 
 
 def test_of_two_origins_both_must_be_on_the_list():
@@ -137,4 +167,44 @@ def test_of_two_origins_both_must_be_on_the_list():
 
 def test_a_door_with_no_origins_lets_no_page_in():
     with pytest.raises(RefusedError):
-        replace(DOOR, origins=frozenset()).check_origin([("origin", "https://ear.example")])
+        replace(DOOR, origins=frozenset()).check_origin(Knock([("origin", "https://ear.example")]))
+
+
+def test_nobody_gets_more_than_the_settings_allow():
+    asked = token(limits=Limits(session_audio_s=5000, session_bytes=7))
+    grant = admit([("authorization", f"Bearer {asked}")])
+    assert grant.limits == Limits(session_audio_s=100, session_bytes=7)
+
+
+def test_another_scope_can_be_asked_for():
+    headers = [("authorization", f"Bearer {token(scopes={'audit'})}")]
+    assert admit(headers, scope="audit").subject == "alice"
+
+
+def test_what_was_revoked_is_refused_as_such():
+    revoked = door(is_revoked=lambda grant: grant.subject == "alice")
+    assert refusal([("authorization", f"Bearer {token()}")], at=revoked)[0] == "revoked"
+
+
+@pytest.mark.parametrize("way", ["subprotocol", "address"])
+def test_a_ticket_opens_in_either_place(way):
+    tickets = Tickets(TicketSettings())
+    ticket, _ = tickets.issue(GRANT, "https://ear.example", NOW_S)
+    shown = (
+        {"subprotocols": [f"ticket.{ticket}"]} if way == "subprotocol" else {"tickets": [ticket]}
+    )
+    at = door(tickets=tickets)
+    assert refusal(at=at, **shown)[1] == "ticket_of_other_origin"
+    headers = [("origin", "https://ear.example")]
+    assert admit(headers, at=at, **shown) == GRANT
+    assert refusal(headers, at=at, **shown)[1] == "ticket_replayed"
+
+
+def test_a_ticket_in_the_address_beside_a_token_is_one_too_many():
+    headers = [("authorization", f"Bearer {token()}")]
+    assert refusal(headers, tickets=["x"])[1] == "credentials_ambiguous"
+
+
+def test_what_is_shown_at_the_door_is_shown_to_nobody_else():
+    knock = Knock([("authorization", "Bearer secret")], ["bearer.secret"], ["secret"])
+    assert "secret" not in repr(knock) + repr(read_credential(Knock([], ["ticket.secret"])))

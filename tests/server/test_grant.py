@@ -1,21 +1,52 @@
-"""Claims to rights."""
+"""Claims and settings to rights."""
 
+from security.limits import Limits
 from security.tokens import Claims
-from server.grant import Grant, grant_from_claims
+from server.grant import Grant, GrantSettings, grant_from_claims, least
 
-CLAIMS = Claims("alice", "bank", "t-1", 100, 1000, frozenset({"transcribe"}), 60, 5000, 2)
+CLAIMS = Claims(
+    subject="alice",
+    issuer="bank",
+    token_id="t-1",  # noqa: S106 (an id, not a token)
+    key_id="k-1",
+    issued_at_s=100,
+    expires_at_s=1000,
+    scopes=frozenset({"transcribe"}),
+    models=frozenset({"tiny.en"}),
+    languages=None,
+    limits=Limits(session_audio_s=60, concurrent_sessions=9),
+)
 
 
 def test_claims_become_rights_that_run_from_now():
-    assert grant_from_claims(CLAIMS, 400.0) == Grant("alice", "bank", "t-1", 600.0, 60_000, 5000, 2)
+    assert grant_from_claims(CLAIMS, GrantSettings(), 400.0) == Grant(
+        subject="alice",
+        issuer="bank",
+        token_id="t-1",  # noqa: S106 (an id, not a token)
+        key_id="k-1",
+        issued_at_s=100,
+        expires_in_s=600.0,
+        scopes=frozenset({"transcribe"}),
+        limits=CLAIMS.limits,
+        models=frozenset({"tiny.en"}),
+        languages=None,
+    )
 
 
-def test_no_limit_in_the_claims_is_no_limit():
-    claims = Claims("alice", "bank", "t-1", 100, 1000, frozenset({"transcribe"}), None, None, None)
-    grant = grant_from_claims(claims, 400.0)
-    assert (grant.audio_ms, grant.bytes, grant.concurrent_sessions) == (None, None, None)
+def test_the_default_holds_where_a_token_says_nothing_and_the_ceiling_in_any_case():
+    settings = GrantSettings(
+        default=Limits(session_bytes=5, session_audio_s=1, starts_per_minute=50),
+        most=Limits(concurrent_sessions=2, starts_per_minute=6),
+    )
+    assert grant_from_claims(CLAIMS, settings, 0.0).limits == Limits(
+        session_audio_s=60, session_bytes=5, concurrent_sessions=2, starts_per_minute=6
+    )
 
 
-def test_without_the_scope_there_is_no_grant():
-    claims = Claims("alice", "bank", "t-1", 100, 1000, frozenset({"audit"}), None, None, None)
-    assert grant_from_claims(claims, 400.0) is None
+def test_zero_is_a_limit():
+    assert least(Limits(session_bytes=0), Limits(session_bytes=7)).session_bytes == 0
+
+
+def test_one_subject_of_two_issuers_is_two():
+    ours = grant_from_claims(CLAIMS, GrantSettings(), 0.0)
+    assert ours.who == "bank alice"

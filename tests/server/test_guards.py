@@ -163,3 +163,10 @@ def test_a_loop_takes_its_words_with_it():
     without = without_loop(heard)
     assert without.text == "We went out."
     assert without.words == heard.words[:3]
+
+
+def test_a_loop_that_begins_inside_a_word_leaves_the_beginning_of_the_word():
+    heard = timed(*[(word, SAID) for word in "so we.so we.so we.so we.so".split()])  # noqa: SIM905
+    without = without_loop(heard)
+    assert without.text == "so we."
+    assert [word.text for word in without.words] == ["so", "we."]

@@ -4,13 +4,15 @@ import asyncio
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from security.audit_store import AuditStore
+from security.key_files import read_retired
 from security.weights import open_pack
 from server.config import load_settings
 from server.key_commands import app
 from server.packs import make_pack_keys, pack_trust
-from server.provision import seal
+from server.provision import make_keys, seal
 from tests.server.commands import complaint, shown
 
 
@@ -165,3 +167,40 @@ def test_what_cannot_be_recorded_is_not_done(settings, monkeypatch, command):
     settings.audit_file.write_bytes(b"not a database" * 1000)
     complaint(app, *command.split(), exit_code=5)
     assert shown(app, "list") == before
+
+
+def test_signing_keys_are_made_in_two_files(settings, tmp_path):
+    shown(app, "new-signing", str(tmp_path / "signing.pem"))
+    assert (tmp_path / "signing.pem").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "signing.pem.pub").is_file()
+    assert "never overwritten" in complaint(
+        app, "new-signing", str(tmp_path / "signing.pem"), exit_code=4
+    )
+
+
+def test_the_signing_key_is_rotated_on_record(settings):
+    make_keys(settings)
+    [line] = shown(app, "rotate-signing", "--overlap", "2h")
+    [(event, detail)] = trail(settings)
+    assert event == "keys.signing_rotated"
+    assert detail["overlap_s"] == 7200
+    assert line.startswith(f"{detail['key_id']} signs")
+    assert detail["former_key_id"] in line
+    [retired] = read_retired(settings.retired_keys_file).keys
+    assert retired.key_id == detail["former_key_id"]
+
+
+@pytest.mark.parametrize("overlap", ["", "24", "h", "-1h", "1.5h", "1w", "1" * 10 + "s", "²h"])
+def test_an_overlap_that_is_no_duration_is_told(settings, overlap):
+    make_keys(settings)
+    result = CliRunner().invoke(app, ["rotate-signing", "--overlap", overlap])
+    assert result.exit_code == 2
+    assert not settings.retired_keys_file.exists()
+
+
+def test_a_rotation_of_the_signing_key_that_cannot_be_recorded_is_not_done(settings):
+    make_keys(settings)
+    before = settings.signing_key_file.read_bytes()
+    settings.audit_file.write_bytes(b"not a database" * 1000)
+    complaint(app, "rotate-signing", exit_code=5)
+    assert settings.signing_key_file.read_bytes() == before

@@ -1,81 +1,125 @@
 """Places, and who has how many."""
 
 import asyncio
-from dataclasses import replace
+import time
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from server import errors
 from server.errors import RefusedError
-from server.live import LiveSessions
-from tests.fakes import GRANT
+from server.live import LiveSession, LiveSessions
+from server.subjects import MemorySubjects
+from tests.fakes import CALLER, GRANT, limited
 
 
+@dataclass
 class FakeConnection:
-    def __init__(self):
-        self.refusals = []
+    grant: object = GRANT
+    refusals: list = field(default_factory=list)
 
     def refuse(self, refusal):
         self.refusals.append(refusal)
 
 
-def refusal_of(live, grant=GRANT):
-    with pytest.raises(RefusedError) as refused, live.place(grant):
-        raise AssertionError("there was a place")
+def living(session_id="s-1", grant=GRANT):
+    return LiveSession(session_id, CALLER, 0.0, FakeConnection(grant))
+
+
+def sessions(most=10):
+    return LiveSessions(most, MemorySubjects(time.monotonic, lambda: 0.0))
+
+
+async def refusal_of(live, grant=GRANT):
+    with pytest.raises(RefusedError) as refused:
+        async with live.place(grant, "s-9"):
+            raise AssertionError("there was a place")
     return refused.value.refusal
 
 
 async def test_a_subject_has_as_many_places_as_its_token_says():
-    live, grant = LiveSessions(10), replace(GRANT, concurrent_sessions=2)
-    with live.place(grant), live.place(grant):
-        assert refusal_of(live, grant) is errors.TOO_MANY_SESSIONS
-        with live.place(replace(grant, subject="bob")), live.place(replace(grant, issuer="other")):
+    live, grant = sessions(), limited(concurrent_sessions=2)
+    async with live.place(grant, "1"), live.place(grant, "2"):
+        assert await refusal_of(live, grant) is errors.TOO_MANY_SESSIONS
+        bob, other = replace(grant, subject="bob"), replace(grant, issuer="other")
+        async with live.place(bob, "3"), live.place(other, "4"):
             assert live.total == 4
-    with live.place(grant):
+    async with live.place(grant, "5"):
         assert live.total == 1
 
 
 async def test_the_server_has_as_many_places_as_its_settings_say():
-    live = LiveSessions(1)
-    with live.place(GRANT):
-        assert refusal_of(live) is errors.OVERLOADED
+    live = sessions(1)
+    async with live.place(GRANT, "1"):
+        assert await refusal_of(live) is errors.OVERLOADED
     assert live.total == 0
 
 
 async def test_a_place_is_given_back_when_its_session_fails():
-    live = LiveSessions(1)
-    with pytest.raises(ValueError, match="x"), live.place(GRANT):
-        raise ValueError("x")
-    assert live.total == 0
+    live, grant = sessions(1), limited(concurrent_sessions=1)
+    with pytest.raises(ValueError, match="x"):
+        async with live.place(grant, "1"):
+            raise ValueError("x")
+    async with live.place(grant, "2"):
+        assert live.total == 1
 
 
 async def test_a_token_for_no_session_gets_none():
-    assert refusal_of(LiveSessions(1), replace(GRANT, concurrent_sessions=0)).http_status == 429
+    live = sessions(1)
+    assert (await refusal_of(live, limited(concurrent_sessions=0))).http_status == 429
+    assert live.total == 0
+
+
+async def test_a_store_that_does_not_answer_holds_nobody_back_who_leaves():
+    class Silent:
+        async def take_place(self, who, place_id, limits):
+            pass
+
+        async def give_place(self, who, place_id):
+            await asyncio.sleep(3600)
+
+    live = LiveSessions(1, Silent())
+    async with asyncio.timeout(10):
+        async with live.place(GRANT, "1"):
+            pass
+    assert live.total == 0
+
+
+async def test_those_that_are_meant_are_ended_and_no_others():
+    live = sessions()
+    alice, bob = living("a"), living("b", replace(GRANT, subject="bob"))
+    with live.running(alice), live.running(bob):
+        assert [each.session_id for each in live.sessions] == ["a", "b"]
+        is_bob = lambda each: each.connection.grant.subject == "bob"  # noqa: E731
+        assert live.end(is_bob, errors.REVOKED) == 1
+    assert (alice.connection.refusals, bob.connection.refusals) == ([], [errors.REVOKED])
+    assert live.end(lambda each: True, errors.REVOKED) == 0
 
 
 async def test_draining_ends_all_and_lets_nobody_in():
-    live, connection = LiveSessions(10), FakeConnection()
-    with live.place(GRANT), live.running(connection):
-        assert not await live.drain(0.01)
-        assert connection.refusals == [errors.SHUTTING_DOWN]
-        assert refusal_of(live) is errors.SHUTTING_DOWN
+    live, session = sessions(), living()
+    async with live.place(GRANT, "1"):
+        with live.running(session):
+            assert not await live.drain(0.01)
+            assert session.connection.refusals == [errors.SHUTTING_DOWN]
+            assert await refusal_of(live) is errors.SHUTTING_DOWN
     assert await live.drain(0.01)
 
 
 async def test_one_that_was_still_at_the_door_when_draining_began_is_ended_too():
-    live, connection = LiveSessions(10), FakeConnection()
-    with live.place(GRANT):
+    live, session = sessions(), living()
+    async with live.place(GRANT, "1"):
         assert not await live.drain(0.01)
-        with live.running(connection):
-            assert connection.refusals == [errors.SHUTTING_DOWN]
+        with live.running(session):
+            assert session.connection.refusals == [errors.SHUTTING_DOWN]
 
 
 async def test_draining_waits_for_the_last_to_leave():
-    live = LiveSessions(10)
-    place = live.place(GRANT)
-    place.__enter__()
+    live = sessions()
+    place = live.place(GRANT, "1")
+    await place.__aenter__()
     async with asyncio.TaskGroup() as tasks:
         draining = tasks.create_task(live.drain(5.0))
         await asyncio.sleep(0)
-        place.__exit__(None, None, None)
+        await place.__aexit__(None, None, None)
     assert draining.result()

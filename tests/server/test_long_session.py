@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.recognition import Hypothesis, Utterance
-from server.session import SessionSettings
+from server.session_values import SessionSettings
 from server.vad import SileroDetector, SileroNetwork
 from server.wire import Final, Partial, ServerEvent
 from tests.fakes import Shell, new_shell, silence

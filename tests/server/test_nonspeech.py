@@ -3,7 +3,7 @@
 import pytest
 
 from bench.sound import RATE_HZ, load_samples, nonspeech
-from server.session import SessionSettings
+from server.session_values import SessionSettings
 from server.vad import SileroDetector, SileroNetwork
 from server.wire import Final, Partial
 from tests.fakes import new_shell

@@ -207,3 +207,15 @@ async def test_without_torch_it_is_said_what_to_install(qwen, qwen_store, monkey
     error = await refusal(qwen, qwen_store)
     assert error.exit_code == EXIT_SETTINGS
     assert "pip install" in str(error)
+
+
+async def test_a_model_that_cannot_transcribe_is_refused_when_it_opens(qwen, qwen_store, tmp_path):
+    from tests.hf_models import write_qwen3_asr
+
+    folder = write_qwen3_asr(tmp_path / "deaf")
+    described = folder / "processor_config.json"
+    described.write_text(described.read_text().replace('"feature_size": 128', '"feature_size": 80'))
+    sealed_folder(qwen, folder, "deaf")
+    deaf = load_settings(data_folder=qwen.data_folder, model="deaf")
+    assert "cannot transcribe" in str(await refusal(deaf, qwen_store))
+    assert await events(qwen_store) == [("model.refused", "not_a_model")]

@@ -182,3 +182,9 @@ def test_what_cannot_be_recorded_is_not_sealed(sealed, folder):
     assert shown(app, "inspect")[0].startswith("mine version 1")
     complaint(app, "folder", str(folder), "--name", "other", exit_code=5)
     assert not (sealed.models_folder / "other").exists()
+
+
+def test_a_hub_that_gives_nothing_is_one_line(settings):
+    pytest.importorskip("huggingface_hub")
+    assert "OWNER/NAME" in complaint(app, "hub", "what is this?", "--name", "x", exit_code=3)
+    assert not settings.pack_folder.exists()

@@ -1,47 +1,84 @@
 """Budgets of one connection."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
+from security.limits import Limits
 from server import errors
 from server.audio import AudioFormat, Encoding
-from server.quota import Quota
-from tests.fakes import GRANT
+from server.quota import RESERVED_MS, Quota
 
 FORMAT = AudioFormat(Encoding.PCM_S16LE, 16_000)
 
 
+def quota_of(rate_hz=16_000, **limits):
+    return Quota(Limits(**limits), AudioFormat(Encoding.PCM_S16LE, rate_hz))
+
+
 def test_no_limit_refuses_nothing():
-    quota = Quota(GRANT)
-    assert quota.receive_frame(10**12, FORMAT) is None
+    quota = quota_of()
+    assert quota.receive_frame(10**12) is None
+    assert (quota.bytes_left, quota.audio_ms_left, quota.unspent_ms) == (None, None, 0)
+    assert not quota.take_notice()
 
 
 def test_the_last_byte_is_allowed_and_the_next_is_not():
-    quota = Quota(replace(GRANT, bytes=100))
-    assert quota.receive_frame(100, FORMAT) is None
-    assert quota.receive_frame(1, FORMAT) is errors.QUOTA_BYTES
+    quota = quota_of(session_bytes=100)
+    assert quota.receive_frame(100) is None
+    assert quota.receive_frame(1) is errors.QUOTA_BYTES
+    assert quota.bytes_left == 0
 
 
 def test_audio_time_is_counted_from_bytes_and_rate():
-    quota = Quota(replace(GRANT, audio_ms=1000))
-    assert quota.receive_frame(32_000, FORMAT) is None
-    assert quota.receive_frame(2, FORMAT) is errors.QUOTA_AUDIO
+    quota = quota_of(session_audio_s=1)
+    assert quota.receive_frame(32_000) is None
+    assert quota.receive_frame(2) is errors.QUOTA_AUDIO
+    assert quota.audio_ms_left == 0
+
+
+def test_of_two_budgets_the_tighter_is_named():
+    assert quota_of(session_bytes=10, session_audio_s=1).receive_frame(40_000) is errors.QUOTA_BYTES
+    tighter = quota_of(session_bytes=33_000, session_audio_s=1)
+    assert tighter.receive_frame(40_000) is errors.QUOTA_AUDIO
+
+
+def test_a_notice_is_due_at_each_mark_once():
+    quota = quota_of(session_bytes=100)
+    due = []
+    for _ in range(100):
+        quota.receive_frame(1)
+        due.append(quota.take_notice())
+    assert [index + 1 for index, is_due in enumerate(due) if is_due] == [80, 95]
+
+
+def test_a_frame_that_passes_both_marks_is_one_notice():
+    quota = quota_of(session_bytes=100)
+    quota.receive_frame(96)
+    assert [quota.take_notice(), quota.take_notice()] == [True, False]
+
+
+def test_one_wish_at_a_time_and_none_after_the_last_of_the_day():
+    quota = quota_of(audio_s_per_day=60)
+    assert quota.take_wish_ms() == RESERVED_MS
+    assert quota.take_wish_ms() == 0
+    quota.receive_reserved(RESERVED_MS, RESERVED_MS - 1)
+    quota.receive_frame(8 * 32_000)
+    assert quota.take_wish_ms() == 0
 
 
 @given(
-    st.integers(0, 5000),
-    st.integers(0, 200),
-    st.lists(st.integers(0, 2000), max_size=20),
+    st.integers(0, 5000) | st.none(),
+    st.integers(0, 3) | st.none(),
+    st.lists(st.integers(0, 2000), max_size=200),
     st.sampled_from([8_000, 44_100, 48_000]),
 )
-def test_nothing_is_ever_spent_beyond_a_limit(n_bytes, audio_ms, frames, rate_hz):
-    quota = Quota(replace(GRANT, bytes=n_bytes, audio_ms=audio_ms))
-    audio_format = AudioFormat(Encoding.PCM_S16LE, rate_hz)
+def test_nothing_is_ever_spent_beyond_a_limit(n_bytes, audio_s, frames, rate_hz):
+    quota = quota_of(rate_hz, session_bytes=n_bytes, session_audio_s=audio_s)
     spent = 0
     for frame in frames:
-        fits = spent + frame <= n_bytes and (spent + frame) * 1000 <= audio_ms * rate_hz * 2
-        assert (quota.receive_frame(frame, audio_format) is None) == fits
+        fits = (n_bytes is None or spent + frame <= n_bytes) and (
+            audio_s is None or spent + frame <= audio_s * rate_hz * 2
+        )
+        assert (quota.receive_frame(frame) is None) == fits
         spent += frame if fits else 0
         assert quota.spent_bytes == spent

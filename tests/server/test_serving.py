@@ -7,10 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 
 import pytest
-import uvicorn
 import websockets
-from uvicorn.protocols.utils import ClientDisconnected
-from uvicorn.server import ServerState
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from security.audit_store import AuditStore
@@ -18,12 +15,13 @@ from security.keys import open_signing_key
 from security.tokens import mint_token
 from server.config import Settings, load_settings
 from server.provision import seal
-from server.serving import BoundedWebSocket, Running, running_server, url_of
+from server.serving import Running, running_server
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_PORT, StartError
 from server.wire import Ended, Final, Partial, decode_server_event
 from tests.e2e.conftest import copy_data
 from tests.e2e.test_stream import pcm_of
 from tests.fakes import START
+from tests.server.certificates import make_pair, trusting
 
 
 @pytest.fixture
@@ -115,63 +113,16 @@ async def test_the_page_may_come_from_each_name_of_this_machine_and_from_no_othe
         assert await status_of(settings, running, "http://localhost:1") == 403
 
 
-async def status_of(settings: Settings, running: Running, origin: str) -> int:
+async def status_of(settings: Settings, running: Running, origin: str, **given) -> int:
     headers = {"Authorization": f"Bearer {token_of(settings)}"}
     url = running.url.replace("http", "ws", 1) + "/v1/stream"
     try:
         async with websockets.connect(
-            url, additional_headers=headers, origin=origin, proxy=None
+            url, additional_headers=headers, origin=origin, proxy=None, **given
         ) as websocket:
             return websocket.response.status_code
     except InvalidStatus as refused:
         return refused.response.status_code
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "url"),
-    [
-        ("127.0.0.1", 8765, "http://127.0.0.1:8765"),
-        ("::1", 8765, "http://[::1]:8765"),
-        ("LocalHost", 80, "http://localhost"),
-    ],
-)
-def test_the_address_is_spelled_as_browsers_spell_an_origin(host, port, url):
-    assert url_of(host, port) == url
-
-
-class FakeLoop:
-    def __init__(self):
-        self.later = []
-
-    def call_later(self, delay_s, callback):
-        self.later.append((delay_s, callback))
-
-
-class FakeTransport:
-    def get_extra_info(self, name):
-        return None
-
-    def close(self):
-        """Waits until the peer has read everything, if it ever does."""
-
-    def abort(self):
-        raise AssertionError("called too early")
-
-
-async def test_a_peer_that_does_not_read_what_was_left_for_it_is_cut_off_in_the_end():
-    async def session_that_is_over(scope, receive, send):
-        raise ClientDisconnected
-
-    loop, transport = FakeLoop(), FakeTransport()
-    config = uvicorn.Config(session_that_is_over, log_config=None)
-    config.load()
-    protocol = BoundedWebSocket(config, ServerState(), {}, _loop=loop)
-    protocol.connection_made(transport)
-    protocol.scope = {"type": "websocket"}
-    await protocol.run_asgi()
-    [(delay_s, callback)] = loop.later
-    assert delay_s > 0
-    assert callback == transport.abort
 
 
 async def test_a_server_that_cannot_start_lets_go_of_its_port(settings):
@@ -217,3 +168,37 @@ async def test_a_trail_that_is_none_is_told(settings):
 async def test_a_host_that_is_none_is_told(settings, host):
     settings = load_settings(data_folder=settings.data_folder, listen={"port": 0, "host": host})
     assert (await start_fault(settings)).exit_code == EXIT_PORT
+
+
+async def test_with_a_certificate_the_page_and_the_stream_come_by_tls(settings, tmp_path):
+    cert_file, key_file = make_pair(tmp_path)
+    listen = {"port": 0, "tls_cert": cert_file, "tls_key": key_file}
+    settings = load_settings(data_folder=settings.data_folder, listen=listen)
+    async with asyncio.timeout(60), running_server(settings) as running:
+        assert running.url.startswith("https://127.0.0.1:")
+        tls = trusting(cert_file)
+        assert await status_of(settings, running, running.url, ssl=tls) == 101
+        assert await status_of(settings, running, "http" + running.url[5:], ssl=tls) == 403
+
+
+async def test_a_key_that_others_can_read_is_told(settings, tmp_path):
+    cert_file, key_file = make_pair(tmp_path)
+    key_file.chmod(0o644)
+    listen = {"port": 0, "tls_cert": cert_file, "tls_key": key_file}
+    settings = load_settings(data_folder=settings.data_folder, listen=listen)
+    fault = await start_fault(settings)
+    assert (fault.exit_code, "chmod 600" in str(fault)) == (EXIT_KEYS, True)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:1/healthz?", "[::1"])
+async def test_the_name_by_which_it_was_called_decides_nothing(settings, host):
+    async with asyncio.timeout(60), running_server(settings) as running:
+        for path, status in (("/v1/whoami", b"403"), ("/", b"200"), ("/nothing/", b"404")):
+            reader, writer = await asyncio.open_connection(*running.url[7:].split(":"))
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
+            writer.write(f"{request}Connection: close\r\n\r\n".encode())
+            answer = await reader.read()
+            writer.close()
+            assert answer.split(b" ")[1] == status
+            assert b"location:" not in answer.lower()
+            assert host.encode() not in answer

@@ -6,20 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from security.audit import SessionEnded, SessionStarted
+from security.audit import RefreshRefused, SessionEnded, SessionRefreshed, SessionStarted
+from security.limits import Limits
 from server import errors
 from server.recognition import Hypothesis, Urgency, Word
-from server.session import CLIENT_GONE, Record, Send, SessionSettings
+from server.session import CLIENT_GONE
+from server.session_values import Record, Reserve, Send, SessionSettings
 from server.track import Reprioritise
 from server.wire import (
     Ended,
     ErrorEvent,
     Final,
     Partial,
+    Quota,
     Ready,
     SpeechEnded,
     SpeechStarted,
+    TokenExpiring,
+    TokenRefreshed,
 )
+from server.wire import RefreshRefused as RefreshRefusedEvent
 from tests.fakes import (
     FLUSH,
     GRANT,
@@ -27,6 +33,8 @@ from tests.fakes import (
     STOP,
     ManualClock,
     hear,
+    limited,
+    message_of,
     new_session,
     new_shell,
     silence,
@@ -247,10 +255,11 @@ def test_frames_after_the_end_are_ignored():
 
 
 @pytest.mark.parametrize(
-    ("limit", "code"), [({"bytes": 32_000}, "quota_bytes"), ({"audio_ms": 1000}, "quota_audio")]
+    ("limit", "code"),
+    [({"session_bytes": 32_000}, "quota_bytes"), ({"session_audio_s": 1}, "quota_audio")],
 )
 def test_audio_over_the_budget_closes_the_connection_after_its_finals(limit, code):
-    shell = new_shell(grant=replace(GRANT, **limit)).audio(speech(3000))
+    shell = new_shell(grant=limited(**limit)).audio(speech(3000))
     assert len(shell.of(Final)) == 1
     [error] = shell.of(ErrorEvent)
     assert error.code == code
@@ -266,6 +275,9 @@ def test_audio_over_the_budget_closes_the_connection_after_its_finals(limit, cod
         (START, SessionSettings(), GRANT, 30.1, errors.IDLE),
         (START, SessionSettings(), replace(GRANT, expires_in_s=5.0), 5.1, errors.TOKEN_EXPIRED),
         (START, SessionSettings(session_limit_s=7.0), GRANT, 7.1, errors.SESSION_TOO_LONG),
+        (START, SessionSettings(), limited(session_s=7), 7.1, errors.SESSION_TOO_LONG),
+        (START, SessionSettings(), limited(idle_s=3), 3.1, errors.IDLE),
+        (START, SessionSettings(idle_limit_s=3), limited(idle_s=9), 3.1, errors.IDLE),
     ],
 )
 def test_a_limit_of_time_ends_the_session(start, limits, grant, wait_s, code):
@@ -403,7 +415,7 @@ def test_the_first_reason_to_end_stays_the_reason():
 
 def test_audio_is_not_wanted_while_too_much_waits_for_its_scores():
     session = new_session(clock := ManualClock())
-    session.receive_text(START, clock())
+    session.receive_message(message_of(START), clock())
     session.actions()
     n_frames = 0
     while session.wants_audio:
@@ -440,3 +452,185 @@ def test_a_peer_that_is_not_listened_to_is_not_idle():
     assert shell.close_code is None
     shell.tick(2.0)
     assert shell.of(ErrorEvent)[0].code == "idle"
+
+
+# --- what is left ---
+
+
+def test_little_left_of_a_budget_is_told_twice_and_then_no_more():
+    shell = new_shell(grant=limited(session_audio_s=10)).audio(silence(10_000))
+    left_ms = [event.audio_ms_left for event in shell.of(Quota)]
+    assert left_ms == [2000, 500]
+    assert shell.close_code is None
+
+
+def test_the_first_answer_says_what_there_is():
+    grant = limited(session_audio_s=10, session_bytes=99, session_s=60, pace_percent=150)
+    [ready] = new_shell(grant=grant).of(Ready)
+    limits = ready.limits
+    assert (limits.audio_ms, limits.bytes, limits.session_s) == (10_000, 99, 60)
+    assert limits.pace_percent == 150
+
+
+# --- a day, which the subject's sessions share ---
+
+
+def test_a_day_is_reserved_in_pieces_ahead_of_what_is_sent_and_the_rest_given_back():
+    shell = new_shell("", grant=limited(audio_s_per_day=60))
+    shell.day_ms = 60_000
+    shell.text(START).audio(silence(12_000)).text(STOP)
+    assert shell.close_code == 1000
+    assert shell.day_ms == 48_000
+    assert shell.wishes_ms == [10_000, 10_000, -8_000]
+
+
+def test_the_end_of_the_day_ends_the_session_with_its_finals_and_nothing_is_overspent():
+    shell = new_shell("", grant=limited(audio_s_per_day=60))
+    shell.day_ms = 13_000
+    shell.text(START).audio(speech(20_000))
+    assert shell.of(ErrorEvent)[0].code == "quota_daily"
+    assert len(shell.of(Final)) == len(shell.of(SpeechStarted)) == 1
+    assert shell.of(Ended)[0].usage.audio_ms == 13_000
+    assert shell.day_ms == 0
+
+
+def test_while_a_piece_of_the_day_is_asked_for_one_frame_more_is_heard_and_it_counts():
+    shell = new_shell(grant=limited(audio_s_per_day=60))
+    assert not shell.session.wants_audio
+    shell.audio(silence(500), frame_bytes=16_000)
+    assert shell.close_code is None
+    shell.session.receive_reserved(10_000, 300)
+    shell.settle()
+    assert shell.session.wants_audio
+    assert shell.audio(silence(20)).of(ErrorEvent)[0].code == "quota_daily"
+    assert not any(isinstance(output, Reserve) and output.audio_ms < 0 for output in shell.outputs)
+
+
+def test_without_a_limit_of_the_day_nothing_is_reserved():
+    assert new_shell().audio(silence(60_000)).wishes_ms == []
+
+
+# --- languages ---
+
+
+def test_a_language_that_was_not_granted_is_refused():
+    grant = replace(GRANT, languages=frozenset({"de"}))
+    assert new_shell(START[:-1] + ',"language":"en"}', grant=grant).close_code == 4403
+
+
+def test_who_may_have_one_language_only_gets_it_without_asking():
+    grant = replace(GRANT, languages=frozenset({"en", "xx"}))
+    [ready] = new_shell(grant=grant).of(Ready)
+    assert ready.language == "en"
+
+
+# --- tokens that end ---
+
+
+def test_the_end_of_the_token_is_told_once_before_it_comes():
+    shell = new_shell(grant=replace(GRANT, expires_in_s=100.0))
+    alive = '{"type":"keep_alive"}'
+    shell.tick(25).text(alive).tick(14).text(alive)
+    assert shell.of(TokenExpiring) == []
+    shell.tick(2).text(alive).tick(5)
+    assert shell.of(TokenExpiring) == [TokenExpiring(59)]
+
+
+def newer(**changes):
+    return replace(GRANT, **{"token_id": "t-2", "expires_in_s": 7200.0, **changes})
+
+
+def test_a_newer_token_lets_the_session_go_on_and_is_on_record():
+    shell = new_shell(grant=replace(GRANT, expires_in_s=20.0, limits=Limits(session_s=900)))
+    shell.session.receive_grant(newer(limits=Limits()), shell.clock())
+    shell.settle().tick(25)
+    assert shell.of(TokenRefreshed) == [TokenRefreshed(7200)]
+    assert shell.close_code is None
+    assert SessionRefreshed("s-1", "alice", "t-2", "t-1") in shell.records
+    assert shell.session.grant.limits == Limits(session_s=900), "what it began with"
+    assert shell.text(STOP).records[-1].token_id == newer().token_id
+
+
+@pytest.mark.parametrize(
+    ("grant", "reason"),
+    [
+        (newer(subject="bob"), "other_subject"),
+        (newer(issuer="other"), "other_subject"),
+        (newer(expires_in_s=3600.0), "not_later"),
+    ],
+)
+def test_a_token_that_is_not_a_newer_one_of_the_same_subject_changes_nothing(grant, reason):
+    shell = new_shell()
+    shell.session.receive_grant(grant, shell.clock())
+    shell.settle()
+    assert [event.code for event in shell.of(RefreshRefusedEvent)] == ["forbidden"]
+    assert RefreshRefused("s-1", "alice", "t-1", reason) in shell.records
+    assert shell.close_code is None
+
+
+def test_who_goes_on_trying_tokens_is_sent_away_with_the_last_finals():
+    shell = new_shell().audio(speech(1000))
+    for _ in range(3):
+        shell.session.refuse_refresh(errors.UNAUTHENTICATED, "token_expired", shell.clock())
+        shell.settle()
+    assert shell.close_code == 4401
+    assert len(shell.of(Final)) == 1
+
+
+def test_after_the_end_no_token_is_taken():
+    shell = new_shell(answers=False).audio(speech(1000)).text(STOP)
+    shell.session.receive_grant(newer(), shell.clock())
+    shell.session.refuse_refresh(errors.UNAUTHENTICATED, "token_expired", shell.clock())
+    assert shell.settle().of(TokenRefreshed) == shell.of(RefreshRefusedEvent) == []
+
+
+def test_the_last_finals_have_the_leeway_of_the_token_and_no_more():
+    shell = new_shell(grant=replace(GRANT, expires_in_s=20.0), answers=False).audio(speech(1000))
+    shell.tick(20.5)
+    assert shell.close_code is None
+    shell.tick(29.4)
+    assert shell.close_code is None
+    assert shell.session.last_moment_s == shell.clock() + 0.1
+    shell.tick(0.2)
+    assert shell.close_code == 1011
+
+
+# --- pace ---
+
+
+def seconds_of(shell, audio_s, pace, stall=None):
+    """Send as a peer does whom TCP holds back, `pace` times as fast as it is spoken."""
+    sent_ms = 0
+    while sent_ms < audio_s * 1000 and shell.close_code is None:
+        shell.tick(0.02 / pace)
+        if stall and stall[0] <= sent_ms:
+            shell.tick(stall[1])
+            for _ in range(int(stall[1] / 0.02)):
+                shell.audio(silence(20))
+                sent_ms += 20
+            stall = None
+        while not shell.session.wants_audio and shell.close_code is None:
+            shell.tick(max(0.001, shell.session.next_deadline_s - shell.clock()))
+        shell.audio(silence(20))
+        sent_ms += 20
+    return shell.clock() - 1000.0
+
+
+def test_ten_times_too_fast_is_read_slowly_and_then_sent_away():
+    shell = new_shell(grant=limited(pace_percent=125))
+    assert seconds_of(shell, 600, pace=10) <= 5.0
+    assert shell.of(ErrorEvent)[0].code == "too_fast"
+    assert shell.close_code == 4429
+
+
+def test_who_speaks_as_people_do_is_never_held_back_not_even_after_a_stall():
+    shell = new_shell(grant=limited(pace_percent=100))
+    seconds_of(shell, 120, pace=1.0, stall=(30_000, 3.0))
+    assert shell.close_code is None
+    assert shell.session.wants_audio
+
+
+def test_without_a_pace_nobody_is_held_back():
+    shell = new_shell()
+    seconds_of(shell, 120, pace=100)
+    assert shell.close_code is None

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from security.audit import SessionStarted
-from server.session import Record, Send
+from security.audit import SessionEnded, SessionStarted
+from server.session_values import Record, Reserve, Send
 from server.track import Score, Transcribe
 from server.wire import Final, Partial, SpeechEnded, SpeechStarted
 from tests.fakes import (
@@ -20,6 +20,8 @@ from tests.fakes import (
     ManualClock,
     Shell,
     hear,
+    limited,
+    message_of,
     new_session,
     new_shell,
     silence,
@@ -62,15 +64,22 @@ def test_splitting_the_same_bytes_anywhere_gives_the_same_actions(rate_hz, lengt
     assert outputs_of(split) == outputs_of(whole)
 
 
+MOST_FRAME_MS = 4500
+
+
 class Conversations(RuleBasedStateMachine):
     """A peer, an engine and a detector that do everything at any time, in any order."""
 
-    @initialize(bytes_limit=st.none() | st.integers(0, 400_000))
-    def begin(self, bytes_limit):
+    @initialize(
+        bytes_limit=st.none() | st.integers(0, 400_000), day_s=st.none() | st.integers(0, 12)
+    )
+    def begin(self, bytes_limit, day_s):
         self.clock = ManualClock()
-        grant = replace(GRANT, bytes=bytes_limit)
+        grant = limited(session_bytes=bytes_limit, audio_s_per_day=day_s)
         self.session = new_session(self.clock, grant)
         self.scores, self.requests = [], []
+        self.wishes_ms, self.day_s, self.day_ms = [], day_s, (day_s or 0) * 1000
+        self.reserved_ms = 0
         self.events, self.records, self.codes = [], [], []
         self.was_cut_off = False
         self.drain()
@@ -87,12 +96,38 @@ class Conversations(RuleBasedStateMachine):
                     self.events.append(event)
                 case Record(event):
                     self.records.append(event)
+                case Reserve(audio_ms):
+                    self.reserve(audio_ms)
                 case _:
                     self.codes.append(action.code)
 
+    def reserve(self, audio_ms):
+        if audio_ms > 0:
+            self.wishes_ms.append(audio_ms)
+        else:
+            self.day_ms -= audio_ms
+
+    @precondition(lambda self: self.wishes_ms)
+    @rule()
+    def answer_wish(self):
+        wished_ms = self.wishes_ms.pop(0)
+        got_ms = min(wished_ms, self.day_ms)
+        if self.session.is_closed:
+            return
+        self.day_ms -= got_ms
+        self.reserved_ms += got_ms
+        self.session.receive_reserved(wished_ms, got_ms)
+        self.drain()
+
+    @rule(expires_in_s=st.floats(0, 9000), subject=st.sampled_from(["alice", "alice", "mallory"]))
+    def refresh(self, expires_in_s, subject):
+        newer = replace(GRANT, subject=subject, expires_in_s=expires_in_s)
+        self.session.receive_grant(newer, self.clock())
+        self.drain()
+
     @rule(frame=st.sampled_from([START, STOP, FLUSH, FLUSH, '{"type":"keep_alive"}', "garbage"]))
     def send_text(self, frame):
-        self.session.receive_text(frame, self.clock())
+        self.session.receive_message(message_of(frame), self.clock())
         self.drain()
 
     @rule(speech_ms=st.integers(0, 3000), silence_ms=st.integers(0, 1500))
@@ -136,7 +171,21 @@ class Conversations(RuleBasedStateMachine):
     @invariant()
     def it_starts_once_and_ends_at_most_once(self):
         assert [type(record) for record in self.records[:1]] == [SessionStarted]
-        assert len(self.records) == 1 + len(self.codes)
+        ends = [record for record in self.records if isinstance(record, SessionEnded)]
+        assert len(ends) == len(self.codes) <= 1
+
+    @invariant()
+    def of_a_day_no_more_is_spent_than_there_is_and_one_frame(self):
+        ends = [record for record in self.records if isinstance(record, SessionEnded)]
+        if self.day_s is not None and ends:
+            assert ends[0].audio_ms <= self.day_s * 1000 + MOST_FRAME_MS
+
+    @invariant()
+    def what_was_reserved_and_not_spent_is_given_back(self):
+        ends = [record for record in self.records if isinstance(record, SessionEnded)]
+        if self.day_s is not None and ends:
+            spent_ms = min(ends[0].audio_ms, self.reserved_ms)
+            assert abs(self.day_s * 1000 - self.day_ms - spent_ms) <= 1
 
     @invariant()
     def every_segment_is_started_ended_and_settled_in_order(self):

@@ -15,6 +15,10 @@ EVENTS = [
     wire.Partial(0, 1, 0, 900, "the quick", " brown"),
     wire.SpeechEnded(0, 2000),
     wire.Final(0, 0, 2000, "Hi.", "en", 0.9, [wire.WordEvent("Hi.", 100, 400, 0.9)]),
+    wire.Quota(5, None),
+    wire.TokenExpiring(60),
+    wire.TokenRefreshed(900),
+    wire.RefreshRefused("forbidden", "No."),
     wire.ErrorEvent("idle", "Nothing was received.", is_retryable=False),
     wire.Ended("stopped", wire.Usage(1, 2, 3, 4)),
 ]
@@ -25,6 +29,7 @@ MESSAGES = [
     wire.Flush(),
     wire.KeepAlive(),
     wire.Stop(),
+    wire.Refresh("a" * 8192),
 ]
 
 
@@ -85,3 +90,14 @@ def test_messages_cannot_be_changed():
     with pytest.raises(AttributeError):
         wire.Stop().type = "start"
     assert msgspec.structs.asdict(wire.Stop()) == {}
+
+
+def test_only_a_token_may_be_long():
+    with pytest.raises(wire.WireError):
+        wire.decode_client_message('{"type":"refresh","token":"' + "a" * 8193 + '"}')
+    with pytest.raises(wire.WireError):
+        wire.decode_client_message('{"type":"stop"' + " " * 5000 + "}")
+
+
+def test_a_token_is_not_shown():
+    assert "secret" not in repr(wire.Refresh("secret"))

@@ -10,7 +10,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from server.engines.qwen3_decoder import Decoder  # noqa: E402
-from server.recognition import ModelError  # noqa: E402
+from server.recognition import EngineSettingError, ModelError  # noqa: E402
 from tests.hf_models import qwen3_asr_model  # noqa: E402
 
 ENDS = frozenset({2, 7, 9, 11, 13, 30, 55, 80, 120, 121, 199, 230, 301, 350})
@@ -137,3 +137,8 @@ def test_a_language_model_that_is_computed_otherwise_is_refused(name, value):
     setattr(model.model.language_model.config, name, value)
     with pytest.raises(ModelError):
         decoder(model)
+
+
+def test_a_cache_that_no_machine_has_room_for_is_a_setting_to_change(model):
+    with pytest.raises(EngineSettingError, match="most_rows"):
+        decoder(model, most_rows=1 << 40)

@@ -94,11 +94,34 @@ def test_what_is_kept_ends_in_a_whole_character(conversation):
         ("Language", "", None),
         ("the fox", "the fox", None),
         ("", "", None),
+        ("language German<asr_text>language English<asr_text>hello", "hello", "en"),
+        ("hello language German", "hello language German", None),
     ],
 )
 def test_the_language_never_gets_into_the_text(answer, text, language, conversation):
     read = conversation.read(tokens(answer))
     assert (read.text, read.language) == (text, language)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("the fox", "quick the fox"),
+        ("language German<asr_text>the fox", "the fox"),
+        ("a<asr_text>b<asr_text>the fox", "the fox"),
+        ("<asr_text>", ""),
+        ("", "quick"),
+    ],
+)
+@pytest.mark.parametrize("is_one_token", [True, False])
+def test_an_answer_that_begins_anew_keeps_nothing_of_what_was_put_into_its_mouth(
+    answer, text, is_one_token, conversation
+):
+    spell = tokens if is_one_token else conversation._plain.encode
+    said = spell(answer) if is_one_token else spell(answer, add_special_tokens=False).ids
+    read = conversation.read(said, "en", tokens("quick "))
+    assert (read.text, read.language) == (text, "en")
+    assert conversation.text_of(said[read.first :]).strip() in text
 
 
 def test_an_answer_says_where_its_text_begins(conversation):
@@ -114,6 +137,14 @@ def test_every_language_can_be_forced(conversation):
 
 def test_a_template_without_audio_is_refused():
     template = "{% for m in messages %}{{ m.role }}{{ m.content[0].text }}{% endfor %}"
+    with pytest.raises(ModelError, match="chat template"):
+        Conversation(qwen3_asr_processor(template), TOKENIZER.to_str().encode())
+
+
+@pytest.mark.parametrize(
+    "template", ["{% for", "", "{{ 1 // 0 }}", "{{ messages[7].role }}", "hello"]
+)
+def test_a_template_that_fails_is_refused_as_such(template):
     with pytest.raises(ModelError, match="chat template"):
         Conversation(qwen3_asr_processor(template), TOKENIZER.to_str().encode())
 

@@ -60,6 +60,14 @@ def test_a_character_that_is_never_finished_is_given_out_at_the_end():
     assert joined == [Piece("\ufffd", 0, 10, 0.9)]
 
 
+def test_a_byte_that_is_of_no_character_does_not_hold_up_the_words_after_it():
+    def decode(tokens):
+        return "".join("\ufffd" if token == 0 else " a" for token in tokens)
+
+    joined = join_pieces([0] + [1] * 12, range(14), [0.9] * 13, decode)
+    assert [piece.text for piece in joined] == ["\ufffd" + " a" * 7, *[" a"] * 5]
+
+
 # --- times that come from elsewhere ---
 
 

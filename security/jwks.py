@@ -1,0 +1,165 @@
+"""The address of an issuer's keys in; the keys it published last, kept fresh, out.
+
+An issuer rotates its keys and is sometimes down. So the keys are fetched every few minutes, an
+answer stays good for a day when no other comes, and a token that names an unknown key is worth one
+look at the address, not more than one in half a minute, whoever sends such tokens. All looks are
+made by `run`, so that a client who hangs up does not end the one that others wait for.
+
+The answer is a stranger's: no redirect, cookie or proxy of the environment, no compression, a cap
+on its length and on the time it takes. One that holds no usable key changes nothing.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+
+import httpx2
+import structlog
+
+from security.errors import TokenKeyError
+from security.token_keys import Algorithm, KeySet, TokenKey, decode_jwks
+
+_log = structlog.get_logger()
+REFRESH_S = 300.0
+RETRY_S = 30.0
+"""After a fetch that failed; also the least time between two for unknown keys."""
+STALE_S = 24 * 3600.0
+FETCH_LIMIT_S = 5.0
+MAX_BYTES = 256 * 1024
+_WAIT_LIMIT_S = 2 * FETCH_LIMIT_S
+_JITTER = 0.1
+_HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
+Fetch = Callable[[], Awaitable[bytes]]
+"""Raises TokenKeyError."""
+
+
+@dataclass(frozen=True, slots=True)
+class JwksAddress:
+    """Where to fetch, and by which way."""
+
+    url: str
+    """https, but on this machine."""
+    ca_file: Path | None = None
+    """Whom to trust for https instead of the system's authorities."""
+    proxy: str | None = None
+
+    async def fetch(self) -> bytes:
+        """The document. Raises TokenKeyError."""
+        try:
+            trust = await asyncio.to_thread(ssl.create_default_context, cafile=self.ca_file)
+            async with (
+                asyncio.timeout(FETCH_LIMIT_S),
+                httpx2.AsyncClient(
+                    verify=trust,
+                    proxy=self.proxy,
+                    trust_env=False,
+                    follow_redirects=False,
+                    timeout=FETCH_LIMIT_S,
+                ) as client,
+                client.stream("GET", self.url, headers=_HEADERS) as response,
+            ):
+                return await _body(response)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError):
+            raise TokenKeyError("the address of the keys cannot be reached") from None
+
+
+class JwksCache:
+    """The keys of one issuer who publishes them."""
+
+    def __init__(
+        self, issuer: str, algorithm: Algorithm, fetch: Fetch, clock: Clock, sleep: Sleep
+    ) -> None:
+        """`clock` is monotonic; `issuer` is for the log."""
+        self._issuer, self._algorithm, self._fetch = issuer, algorithm, fetch
+        self._clock, self._sleep = clock, sleep
+        self._keys = KeySet()
+        self._fetched_s = self._next_demand_s = float("-inf")
+        self._is_looking = self._is_failing = False
+        self._one_look = asyncio.Lock()
+        self._wanted, self._looked = asyncio.Event(), asyncio.Event()
+        self._random = SystemRandom()
+
+    @property
+    def age_s(self) -> float:
+        """Since the keys were fetched; infinite before the first time."""
+        return self._clock() - self._fetched_s
+
+    def find(self, key_id: str | None, wall_s: float) -> TokenKey | None:
+        """See `VerifyingKeys`."""
+        return self._keys.find(key_id, wall_s) if self.age_s <= STALE_S else None
+
+    async def run(self) -> None:
+        """Keep the keys fresh until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._refresh_regularly())
+            tasks.create_task(self._refresh_on_demand())
+
+    async def refresh_for_unknown_key(self) -> None:
+        """Returns when the keys are as fresh as they may be; at once if they were just fetched."""
+        if not self._is_looking and not self._wanted.is_set():
+            if self._clock() < self._next_demand_s:
+                return
+            self._next_demand_s = self._clock() + RETRY_S
+            self._wanted.set()
+        looked = self._looked
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_LIMIT_S):
+                await looked.wait()
+
+    async def refresh(self) -> None:
+        """Fetch the keys now. For a command; a server has `run` do it."""
+        async with self._one_look:
+            self._is_looking = True
+            try:
+                self._keys = decode_jwks(await self._fetch(), self._algorithm)
+                self._fetched_s = self._clock()
+                self._tell(None)
+            except TokenKeyError as fault:
+                self._tell(fault)
+            finally:
+                self._is_looking = False
+                looked, self._looked = self._looked, asyncio.Event()
+                looked.set()
+
+    async def _refresh_regularly(self) -> None:
+        while True:
+            await self.refresh()
+            pause_s = RETRY_S if self._is_failing else REFRESH_S
+            await self._sleep(pause_s * self._random.uniform(1 - _JITTER, 1 + _JITTER))
+
+    async def _refresh_on_demand(self) -> None:
+        while True:
+            await self._wanted.wait()
+            await self.refresh()
+            self._wanted.clear()
+
+    def _tell(self, fault: TokenKeyError | None) -> None:
+        """Once when it begins to fail, and once when it is well again."""
+        if fault is not None and not self._is_failing:
+            _log.warning(
+                "the keys of an issuer cannot be fetched; those at hand stay in use for a day",
+                issuer=self._issuer,
+                fault=str(fault),
+            )
+        if fault is None and self._is_failing:
+            _log.info("the keys of an issuer are fetched again", issuer=self._issuer)
+        self._is_failing = fault is not None
+
+
+async def _body(response: httpx2.Response) -> bytes:
+    if response.status_code != httpx2.codes.OK:  # a redirect included
+        raise TokenKeyError("the address of the keys does not answer with them")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise TokenKeyError("the keys come compressed, which was not asked for")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise TokenKeyError(f"the keys are longer than {MAX_BYTES} bytes")
+    return bytes(body)

@@ -1,0 +1,305 @@
+"""A file over HTTP in, its words out, in one answer or as they are heard: OpenAI's transcriptions,
+and a plain `/api/recognize`.
+
+The door is passed before the first byte of a body is read, and the file is heard as a session like
+any other; see `server.oneshot`. A body is held in memory, never in a file, for as long as its
+request lasts, and wiped; all bodies together have their limit, too. What is refused before the
+session leaves `enter` as `RefusedError`, so that whoever let the caller in can put it on record;
+what ends a session is on record with it. Nobody reads the rest of a refused body: the connection is
+closed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from server import errors, transcriptions
+from server.connection import Socket
+from server.errors import Refusal, RefusedError
+from server.form import FILE, Form, FormLimits, FormReader
+from server.grant import Grant
+from server.oneshot import OneShot
+from server.recognition import ModelCard
+from server.sound_file import SoundFile
+from server.transcriptions import FieldError, Options
+from server.upload import Upload
+from server.wire import Final
+
+_FORM_BYTES = 1 << 20
+"""What a form may be longer than its file."""
+_FORGET_LIMIT_S = 10.0
+
+Run = Callable[[Socket], Awaitable[None]]
+"""Runs a session with this peer to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestSettings:
+    """How much may be uploaded."""
+
+    most_upload_bytes: int = 26_214_400
+    most_held_bytes: int = 268_435_456
+    """Of all uploads that are held at the same time."""
+    upload_limit_s: float = 300.0
+    """For a body to arrive."""
+    most_audio_s: int = 14_400
+    """In one file, whatever a small one unpacks to."""
+
+
+class OneShots(Protocol):
+    """The door, as seen from here."""
+
+    async def admit(self, request: Request, /) -> Grant:
+        """Who it is. Raises RefusedError."""
+        ...
+
+    def enter(self, request: Request, /) -> AbstractAsyncContextManager[Run]:
+        """Takes a place for as long as the request lasts. Raises RefusedError."""
+        ...
+
+
+class _Reader(Protocol):
+    def receive(self, chunk: bytes) -> None: ...
+
+    def finish(self) -> Form: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """How a request is read and answered."""
+
+    new_reader: Callable[[Request, Upload], _Reader]
+    options: Callable[[Form], Options]
+    answer: Callable[[Options, Sequence[Final], int], tuple[bytes, str]]
+    refusal: Callable[[Refusal, str | None], tuple[bytes, int]]
+
+
+def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -> list[Route]:
+    """What HTTP clients ask for."""
+    openai = _Dialect(
+        new_reader=lambda request, upload: FormReader(
+            request.headers.get("content-type", ""),
+            transcriptions.KNOWN_FIELDS,
+            upload,
+            FormLimits(),
+        ),
+        options=lambda form: transcriptions.options_from_fields(form.fields, model),
+        answer=transcriptions.answer,
+        refusal=lambda refusal, field: (
+            transcriptions.error_body(refusal, field),
+            transcriptions.error_status(refusal),
+        ),
+    )
+    plain = _Dialect(
+        new_reader=lambda _request, upload: _RawBody(upload),
+        options=lambda _form: _PLAIN,
+        answer=lambda _options, finals, _audio_ms: (
+            _status(transcriptions.joined_text(finals), "ok"),
+            "application/json",
+        ),
+        refusal=lambda refusal, _field: (_status("", refusal.code), refusal.http_status),
+    )
+    held = _Held(settings.most_held_bytes)
+
+    async def models(request: Request) -> Response:
+        try:
+            await one_shots.admit(request)
+            return Response(transcriptions.models_body(model), media_type="application/json")
+        except RefusedError as refused:
+            return _refused(openai, refused.refusal)
+
+    return [
+        Route(path, _Endpoint(one_shots, settings, held, dialect), methods=["POST"])
+        for path, dialect in (("/v1/audio/transcriptions", openai), ("/api/recognize", plain))
+    ] + [Route("/v1/models", models)]
+
+
+_PLAIN = Options("json", None, None, has_words=False, has_segments=False, is_streamed=False)
+
+
+class _Endpoint:
+    """One address that takes files."""
+
+    def __init__(
+        self, one_shots: OneShots, settings: RestSettings, held: "_Held", dialect: _Dialect
+    ) -> None:
+        self._one_shots = one_shots
+        self._settings = settings
+        self._held = held
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            async with self._one_shots.enter(request) as run:
+                most_bytes = self._most_bytes(request)
+                with self._held.taken(most_bytes):
+                    upload = Upload(min(most_bytes, self._settings.most_upload_bytes))
+                    response = await self._respond(request, upload, run, send)
+        except RefusedError as refused:
+            field = refused.field if isinstance(refused, FieldError) else None
+            response = _refused(self._dialect, refused.refusal, field)
+        except ClientDisconnect:
+            return
+        if response is not None:
+            await response(scope, receive, send)
+
+    async def _respond(
+        self, request: Request, upload: Upload, run: Run, send: Send
+    ) -> Response | None:
+        """None when all has been said, or nobody is there to hear it."""
+        sound = None
+        try:
+            reader = self._dialect.new_reader(request, upload)
+            await self._receive(request, reader)
+            form = reader.finish()
+            options = self._dialect.options(form)
+            if not form.has_file:
+                raise FieldError(FILE, "file is missing.")
+            sound = await asyncio.to_thread(SoundFile, upload.view, self._settings.most_audio_s)
+            stream = _EventStream(send) if options.is_streamed else None
+            on_final = stream.send_final if stream else _keep_quiet
+            shot = OneShot(sound, options.language, options.context, on_final)
+            await _run(run, shot, request)
+        finally:
+            await _forget(sound, upload)
+        if shot.is_gone:
+            return None
+        if stream is not None and (stream.is_open or shot.refusal is None):
+            await stream.end(shot)
+            return None
+        if shot.refusal is not None:
+            return _refused(self._dialect, shot.refusal)
+        body, media_type = self._dialect.answer(options, shot.finals, shot.audio_ms)
+        return Response(body, media_type=media_type)
+
+    def _most_bytes(self, request: Request) -> int:
+        """What the body can come to. Raises RefusedError when that is said, and too much."""
+        most_bytes = self._settings.most_upload_bytes + _FORM_BYTES
+        said = request.headers.get("content-length", "")
+        length_bytes = int(said) if said.isdecimal() and len(said) < len(str(1 << 64)) else None
+        if said and (length_bytes is None or length_bytes > most_bytes):
+            raise RefusedError(errors.MESSAGE_TOO_BIG, "upload_too_big")
+        return most_bytes if length_bytes is None else length_bytes
+
+    async def _receive(self, request: Request, reader: _Reader) -> None:
+        n_bytes = 0
+        try:
+            async with (
+                asyncio.timeout(self._settings.upload_limit_s),
+                contextlib.aclosing(request.stream()) as chunks,
+            ):
+                async for chunk in chunks:
+                    n_bytes += len(chunk)
+                    if n_bytes > self._settings.most_upload_bytes + _FORM_BYTES:
+                        raise RefusedError(errors.MESSAGE_TOO_BIG, "upload_too_big")
+                    reader.receive(chunk)
+        except TimeoutError:
+            raise RefusedError(errors.REQUEST_LATE, "upload_late") from None
+
+
+class _RawBody:
+    """A body that is the file."""
+
+    def __init__(self, upload: Upload) -> None:
+        self.receive: Callable[[bytes], None] = upload.append
+
+    def finish(self) -> Form:
+        return Form({}, has_file=True)
+
+
+class _Held:
+    """Counts the bytes that uploads may come to, in the event loop only."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left_bytes = most_bytes
+
+    @contextlib.contextmanager
+    def taken(self, n_bytes: int) -> Iterator[None]:
+        """Raises RefusedError when so much is not left."""
+        if n_bytes > self._left_bytes:
+            raise RefusedError(errors.OVERLOADED, "uploads_full")
+        self._left_bytes -= n_bytes
+        try:
+            yield
+        finally:
+            self._left_bytes += n_bytes
+
+
+class _EventStream:
+    """Server-sent events, from the first words on: until then a refusal has a status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_open = False
+
+    async def send_final(self, final: Final) -> None:
+        text = transcriptions.delta(final, is_first=not self.is_open)
+        await self._write(transcriptions.delta_event(text), has_more=True)
+
+    async def end(self, shot: OneShot) -> None:
+        refusal = shot.refusal
+        last = (
+            transcriptions.error_event(refusal)
+            if refusal is not None
+            else transcriptions.done_event(shot.finals)
+        )
+        await self._write(last, has_more=False)
+
+    async def _write(self, event: bytes, *, has_more: bool) -> None:
+        if not self.is_open:
+            self.is_open = True
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.body", "body": event, "more_body": has_more})
+
+
+async def _run(run: Run, shot: OneShot, request: Request) -> None:
+    """Until the session has ended, which it does when the client leaves."""
+
+    async def watch() -> None:
+        await request.receive()  # the body is read: nothing follows but the end
+        shot.vanish()
+
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(watch())
+        await run(shot)
+        watching.cancel()
+
+
+async def _forget(sound: SoundFile | None, upload: Upload) -> None:
+    def forget() -> None:
+        if sound is not None:
+            sound.close()
+        upload.wipe()
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_FORGET_LIMIT_S):
+            await asyncio.to_thread(forget)
+
+
+async def _keep_quiet(_final: Final) -> None:
+    """Nothing is said before the end."""
+
+
+def _refused(dialect: _Dialect, refusal: Refusal, field: str | None = None) -> Response:
+    body, status = dialect.refusal(refusal, field)
+    headers = {"connection": "close", "x-should-retry": str(refusal.is_retryable).lower()}
+    if refusal.http_status == errors.UNAUTHENTICATED.http_status:
+        headers["www-authenticate"] = "Bearer"
+    if refusal.is_retryable:
+        headers["retry-after"] = "5"
+    return Response(body, status, headers, media_type="application/json")
+
+
+def _status(text: str, status: str) -> bytes:
+    return msgspec.json.encode({"text": text, "status": status})

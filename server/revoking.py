@@ -1,0 +1,96 @@
+"""What administrators take back in, from commands and requests alike; its sessions ended out.
+
+A revocation is in the file before it counts, and every server that reads the file ends the sessions
+that live by what was revoked, within a fraction of a second.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from security.audit import TokenRevoked
+from security.errors import RevocationError
+from security.revocation_file import RevocationFile, append_revocation
+from security.revocations import (
+    Revocation,
+    RevocationReason,
+    RevokedKey,
+    RevokedSubject,
+    RevokedToken,
+)
+from security.tokens import TokenPolicy
+from server import errors
+from server.grant import Grant
+from server.live import LiveSessions
+
+_log = structlog.get_logger()
+POLL_S = 0.25
+
+
+class Revoking:
+    """Of one server."""
+
+    def __init__(self, path: Path, live: LiveSessions, wall_s: float) -> None:
+        """Raises RevocationError."""
+        self._path = path
+        self._live = live
+        self._file = RevocationFile(path, wall_s)
+
+    def is_revoked(self, grant: Grant) -> bool:
+        """Whether what was granted counts no more."""
+        return self._file.current.is_revoked(grant) is not None
+
+    async def revoke(self, revocation: Revocation) -> int:
+        """When it returns, it counts; says how many sessions end by it. Raises RevocationError."""
+        await asyncio.to_thread(append_revocation, self._path, revocation)
+        return self._look()
+
+    async def run(self) -> None:
+        """Look at the file until it is cancelled."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            self._look()
+
+    def _look(self) -> int:
+        try:
+            if not self._file.poll():
+                return 0
+        except RevocationError:
+            _log.error("the list of revocations cannot be read; what is known of it counts")
+        return self._live.end(lambda each: self.is_revoked(each.connection.grant), errors.REVOKED)
+
+
+def revocation_of(
+    policy: TokenPolicy,
+    wall_s: float,
+    *,
+    token_id: str | None = None,
+    subject: str | None = None,
+    key_id: str | None = None,
+) -> Revocation:
+    """By the one thing that is known of it; it is kept until no such token can live any more."""
+    now_s = int(wall_s)
+    until_s = now_s + policy.max_lifetime_s + 2 * policy.leeway_s
+    if token_id is not None:
+        return RevokedToken(policy.issuer, token_id, until_s)
+    if subject is not None:
+        return RevokedSubject(policy.issuer, subject, now_s, until_s)
+    return RevokedKey(policy.issuer, key_id or "")
+
+
+def policy_of(policies: Iterable[TokenPolicy], issuer: str | None) -> TokenPolicy | None:
+    """That of an issuer; by default the first."""
+    return next((each for each in policies if issuer in {None, each.issuer}), None)
+
+
+def event_of(revocation: Revocation, by: str | None = None) -> TokenRevoked:
+    """Its row of the trail; `by`: the administrator, where it was asked for over the network."""
+    match revocation:
+        case RevokedToken(issuer, token_id):
+            return TokenRevoked(issuer, RevocationReason.TOKEN, token_id=token_id, by=by)
+        case RevokedSubject(issuer, subject):
+            return TokenRevoked(issuer, RevocationReason.SUBJECT, subject=subject, by=by)
+        case RevokedKey(issuer, key_id):
+            return TokenRevoked(issuer, RevocationReason.KEY, key_id=key_id, by=by)

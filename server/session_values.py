@@ -1,0 +1,107 @@
+"""What a session is told when it begins, and what it wants done: the values around the core."""
+
+from dataclasses import dataclass, field
+
+from security.audit import AuditEvent, SessionStarted
+from security.limits import Limits
+from server import wire
+from server.grant import Grant
+from server.lifetime import Spans
+from server.pace import PaceSettings
+from server.track import Reprioritise, Score, TrackSettings, Transcribe
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How long and how much one session may be."""
+
+    start_limit_s: float = 10.0
+    """From the handshake to the `start` message."""
+    idle_limit_s: float = 30.0
+    """Without a frame of any kind."""
+    session_limit_s: float = 4 * 3600.0
+    drain_limit_s: float = 60.0
+    """From the end of the audio to the last final; then the server gives up on itself."""
+    expiry_warning_s: float = 60.0
+    """Before the token ends."""
+    expiry_leeway_s: float = 30.0
+    """After it, for the last finals."""
+    most_unscored_ms: int = 2_000
+    """Audio waiting for its scores before the socket is no longer read."""
+    most_unfinished_ms: int = 60_000
+    """Speech waiting for its finals before the socket is no longer read."""
+    pace: PaceSettings = field(default_factory=PaceSettings)
+    """Where a token limits how fast audio may come."""
+    track: TrackSettings = field(default_factory=TrackSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the handshake showed of the peer, for the trail; strangers chose these strings."""
+
+    address: str
+    origin: str | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Wanted: this event on the wire."""
+
+    event: wire.ServerEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Wanted: this event durable in the trail before the next action."""
+
+    event: AuditEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Wanted: the WebSocket closed. The last action there is."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Wanted: so much of what the subject has for a day; answered with `receive_reserved`. Below
+    zero it is given back, and there is no answer.
+    """
+
+    audio_ms: int
+
+
+Action = Score | Transcribe | Reprioritise | Send | Record | Reserve | Close
+
+
+def start_of(session_id: str, model: str, grant: Grant, caller: Caller) -> SessionStarted:
+    """The first row of a session."""
+    return SessionStarted(
+        session_id=session_id,
+        subject=grant.subject,
+        issuer=grant.issuer,
+        token_id=grant.token_id,
+        peer_address=caller.address,
+        origin=caller.origin,
+        user_agent=caller.user_agent,
+        model=model,
+    )
+
+
+def spans_of(settings: SessionSettings, limits: Limits) -> Spans:
+    """How long a session may be in each of its phases."""
+    return Spans(
+        start_limit_s=settings.start_limit_s,
+        idle_limit_s=_least(settings.idle_limit_s, limits.idle_s),
+        session_limit_s=_least(settings.session_limit_s, limits.session_s),
+        drain_limit_s=settings.drain_limit_s,
+        expiry_warning_s=settings.expiry_warning_s,
+        expiry_leeway_s=settings.expiry_leeway_s,
+    )
+
+
+def _least(setting_s: float, granted_s: int | None) -> float:
+    return setting_s if granted_s is None else min(setting_s, granted_s)

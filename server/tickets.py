@@ -1,0 +1,102 @@
+"""Grants in, tickets out, and each grant again for its ticket, once.
+
+A ticket is for who can set no header: a page, a telephone system. It is 128 random bits, good for a
+minute at most and for one use, and bound to the origin that asked for it. Only its hash is kept,
+used ones until they would have ended, so that a second use is known for what it is. How many there
+are has a bound, for one subject and for all. Knows no clock but the one handed in.
+"""
+
+import hashlib
+import secrets
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from annotated_types import Ge, Le
+
+from server import errors
+from server.errors import RefusedError
+from server.grant import Grant
+
+_TICKET_BYTES = 16
+_TICKET_CHARS = 22
+
+
+@dataclass(frozen=True, slots=True)
+class TicketSettings:
+    """How long and how many."""
+
+    lifetime_s: Annotated[int, Ge(1), Le(60)] = 60
+    most_of_subject: Annotated[int, Ge(1)] = 100
+    """That are not used yet and not over."""
+    most: Annotated[int, Ge(1)] = 10_000
+    """Used ones too, until they are over."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    grant: Grant
+    origin: str | None
+    issued_s: float
+    ends_s: float
+    is_used: bool = False
+
+
+class Tickets:
+    """Those of one process; used from the event loop only."""
+
+    def __init__(self, settings: TicketSettings) -> None:
+        self._settings = settings
+        self._kept: dict[bytes, _Kept] = {}
+        """By hash, oldest first."""
+        self._open_of: Counter[str] = Counter()
+
+    def issue(self, grant: Grant, origin: str | None, now_s: float) -> tuple[str, int]:
+        """A ticket, and its seconds. Raises RefusedError when there are too many."""
+        self._forget(now_s)
+        if len(self._kept) >= self._settings.most:
+            raise RefusedError(errors.OVERLOADED, "tickets_full")
+        if self._open_of[grant.who] >= self._settings.most_of_subject:
+            raise RefusedError(errors.TOO_MANY_STARTS, "too_many_tickets")
+        ticket = secrets.token_urlsafe(_TICKET_BYTES)
+        lifetime_s = self._settings.lifetime_s
+        self._kept[_name(ticket)] = _Kept(grant, origin, now_s, now_s + lifetime_s)
+        self._open_of[grant.who] += 1
+        return ticket, lifetime_s
+
+    def redeem(self, ticket: str, origin: str | None, now_s: float) -> Grant:
+        """What its token granted, as of now. Raises RefusedError, with the reason for the trail."""
+        kept = self._kept.get(_name(ticket)) if len(ticket) == _TICKET_CHARS else None
+        if kept is None:
+            raise RefusedError(errors.UNAUTHENTICATED, "ticket_unknown")
+        if kept.is_used:
+            raise RefusedError(errors.UNAUTHENTICATED, "ticket_replayed")
+        if now_s >= kept.ends_s:
+            raise RefusedError(errors.UNAUTHENTICATED, "ticket_expired")
+        if kept.origin is not None and origin != kept.origin:
+            raise RefusedError(errors.UNAUTHENTICATED, "ticket_of_other_origin")
+        kept.is_used = True
+        self._close(kept)
+        return replace(kept.grant, expires_in_s=kept.grant.expires_in_s - (now_s - kept.issued_s))
+
+    def _forget(self, now_s: float) -> None:
+        """All live as long: the oldest are over first. Expired ones stay for a while, to be told
+        from those that never were.
+        """
+        kept_s = 2 * self._settings.lifetime_s
+        for name in list(self._kept):
+            kept = self._kept[name]
+            if now_s < kept.issued_s + kept_s:
+                return
+            del self._kept[name]
+            if not kept.is_used:
+                self._close(kept)
+
+    def _close(self, kept: _Kept) -> None:
+        self._open_of[kept.grant.who] -= 1
+        if not self._open_of[kept.grant.who]:
+            del self._open_of[kept.grant.who]
+
+
+def _name(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,230 @@
+"""`run.py token …`: what a token shall say in, the token out; a token in, what it says, or its end.
+
+Making a token and revoking one are on record, with ids and never with the token. A token is read
+from a file or from standard input: on a command line, everybody on the machine would see it.
+"""
+
+import asyncio
+import secrets
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from security.audit import TokenMinted, clean
+from security.errors import TokenError
+from security.issuers import Issuers, open_issuers, open_local_issuer
+from security.keys import open_signing_key
+from security.limits import Limits
+from security.revocation_file import RevocationFile, append_revocation
+from security.revocations import Revocation, RevokedToken
+from security.signed import decode_part, read_signed
+from security.tokens import Claims, TokenPolicy, mint_token
+from server import provision
+from server.command_line import (
+    ConfigFile,
+    check_trail,
+    plain_errors,
+    read_settings,
+    record,
+)
+from server.config import Settings
+from server.grant import TRANSCRIBE_SCOPE
+from server.revoking import event_of, policy_of, revocation_of
+from server.start_error import EXIT_SETTINGS, StartError
+
+EXIT_REFUSED = 1
+"""Of `inspect`, when the server would not accept the token."""
+_MOST_INPUT_BYTES = 1 << 16
+_TIMES = {"iat", "nbf", "exp"}
+_SHOWN = ("iss", "sub", "aud", "jti", "iat", "nbf", "exp", "scope", "earwitness")
+app = typer.Typer(no_args_is_help=True, help="Tokens for clients.")
+TokenFile = Annotated[Path, typer.Option(help="A file that holds the token; - is standard input.")]
+
+
+@app.command("mint")
+def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
+    subject: Annotated[str, typer.Option(help="Who it is for.")] = "developer",
+    lifetime_s: Annotated[int, typer.Option(min=1, help="How long it is good.")] = 900,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="transcribe (the default), admin, audit; may be repeated."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="A model it allows, instead of any; may be repeated.")
+    ] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="A language, instead of any; may be repeated.")
+    ] = None,
+    audio_s: Annotated[
+        int | None, typer.Option("--audio-s", min=0, help="Audio one session may send.")
+    ] = None,
+    byte_limit: Annotated[
+        int | None, typer.Option("--bytes", min=0, help="Bytes one session may send.")
+    ] = None,
+    session_s: Annotated[
+        int | None, typer.Option("--session-s", min=0, help="How long one may last.")
+    ] = None,
+    idle_s: Annotated[
+        int | None, typer.Option("--idle-s", min=0, help="How long one may say nothing.")
+    ] = None,
+    pace: Annotated[
+        int | None, typer.Option("--pace", min=0, help="How fast, in percent of real time.")
+    ] = None,
+    sessions: Annotated[
+        int | None, typer.Option("--sessions", min=0, help="Sessions at a time.")
+    ] = None,
+    day_audio_s: Annotated[
+        int | None, typer.Option("--day-audio-s", min=0, help="Audio a day, in all.")
+    ] = None,
+    starts: Annotated[
+        int | None, typer.Option("--starts", min=0, help="Sessions begun a minute.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print a token, and nothing else."""
+    limits = Limits(audio_s, byte_limit, session_s, idle_s, pace, sessions, day_audio_s, starts)
+    with plain_errors():
+        settings = read_settings(config)
+        provision.make_keys(settings)
+        scopes, token_id = set(scope or [TRANSCRIBE_SCOPE]), secrets.token_hex(16)
+        token = mint_token(
+            open_signing_key(settings.signing_key_file),
+            settings.token_policy,
+            subject=subject,
+            scopes=scopes,
+            lifetime_s=lifetime_s,
+            wall_s=_wall_s(),
+            token_id=token_id,
+            limits=limits,
+            models=set(model) if model else None,
+            languages=set(language) if language else None,
+        )
+        who = (subject, settings.token_policy.issuer, token_id)
+        record(settings, TokenMinted(*who, " ".join(sorted(scopes)), lifetime_s))
+        print(token)
+
+
+@app.command("inspect")
+def inspect(token_file: TokenFile = Path("-"), config: ConfigFile = None) -> None:
+    """Say what a token holds, and whether this server would accept it; 1 if it would not."""
+    with plain_errors():
+        settings = read_settings(config)
+        token = _read_token(token_file)
+        for line in _told(token):
+            print(line)
+        reason = asyncio.run(_refusal_of(settings, token))
+        print(f"accepted: {'yes' if reason is None else f'no, {reason}'}")
+    if reason is not None:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+@app.command("revoke")
+def revoke(
+    token_file: Annotated[
+        Path | None, typer.Option(help="The token in this file; - is standard input.")
+    ] = None,
+    token_id: Annotated[str | None, typer.Option(help="The token of this id.")] = None,
+    subject: Annotated[str | None, typer.Option(help="All that it was issued until now.")] = None,
+    key_id: Annotated[str | None, typer.Option(help="All that this key signs, for good.")] = None,
+    issuer: Annotated[str | None, typer.Option(help="Whose; by default, our own.")] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Let a token, a subject's tokens so far or a key count no more; ends their sessions, too."""
+    with plain_errors():
+        settings = read_settings(config)
+        if sum(given is not None for given in (token_file, token_id, subject, key_id)) != 1:
+            text = "Say what to revoke: one of --token-file, --token-id, --subject, --key-id."
+            raise StartError(text, EXIT_SETTINGS)
+        if token_file is not None:
+            revocation: Revocation = asyncio.run(_of_token(settings, _read_token(token_file)))
+        else:
+            revocation = revocation_of(
+                _policy_of(settings, issuer),
+                _wall_s(),
+                token_id=token_id,
+                subject=subject,
+                key_id=key_id,
+            )
+        check_trail(settings)
+        append_revocation(settings.revocations_file, revocation)
+        record(settings, event_of(revocation))
+        print("It counts no more; a server that runs knows it within a second.")
+
+
+async def _of_token(settings: Settings, token: str) -> Revocation:
+    """Only what is really ours to revoke: a forged one could name another's id."""
+    claims = await _verify(_open_issuers(settings), token)
+    leeway_s = _policy_of(settings, claims.issuer).leeway_s
+    return RevokedToken(claims.issuer, claims.token_id, claims.expires_at_s + leeway_s)
+
+
+async def _refusal_of(settings: Settings, token: str) -> str | None:
+    """Why the server would refuse it, as the trail would say."""
+    try:
+        claims = await _verify(_open_issuers(settings), token)
+    except TokenError as error:
+        return f"token_{error.reason}"
+    revoked = RevocationFile(settings.revocations_file, _wall_s()).current
+    return revoked.is_revoked(claims)
+
+
+async def _verify(issuers: Issuers, token: str) -> Claims:
+    await issuers.refresh()
+    return issuers.verifier.verify(token, _wall_s())
+
+
+def _told(token: str) -> list[str]:
+    """What it says, true or not, without what would let somebody use it."""
+    try:
+        text = read_signed(token)
+        claims = decode_part(text.payload)
+    except TokenError:
+        return ["not a token"]
+    header = text.header
+    lines = [f"{name}: {_shown(header[name])}" for name in ("alg", "typ", "kid") if name in header]
+    for name in (name for name in _SHOWN if name in claims):
+        at = _time(claims[name]) if name in _TIMES else ""
+        lines.append(f"{name}: {_shown(claims[name])}{at}")
+    if others := len(claims.keys() - set(_SHOWN)):
+        lines.append(f"claims that mean nothing here: {others}")
+    return lines
+
+
+def _shown(value: object) -> str:
+    """A stranger's words, made harmless for a terminal."""
+    return clean(str(value))
+
+
+def _time(value: object) -> str:
+    try:
+        return f" ({datetime.fromtimestamp(int(str(value)), UTC):%Y-%m-%d %H:%M:%S}Z)"
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def _read_token(path: Path) -> str:
+    with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
+        return file.read(_MOST_INPUT_BYTES).decode("ascii", "replace").strip()
+
+
+def _policy_of(settings: Settings, issuer: str | None) -> TokenPolicy:
+    """Raises StartError for one that is not on the list."""
+    found = policy_of(settings.policies, issuer)
+    if found is None:
+        raise StartError("The settings name no such issuer: see --issuer.", EXIT_SETTINGS)
+    return found
+
+
+def _open_issuers(settings: Settings) -> Issuers:
+    local = open_local_issuer(
+        settings.token_policy, settings.signing_key_file, settings.retired_keys_file
+    )
+    return open_issuers(local, settings.issuers, time.monotonic)
+
+
+def _wall_s() -> float:
+    return time.time()  # noqa: TID251 - a command owns the wall clock

@@ -1,0 +1,182 @@
+"""Bytes of one WebSocket in, messages to the application and frames out, all of it bounded.
+
+Uvicorn's protocol on websockets' core, without what a peer could make it hold or do: what was
+received is turned into messages a piece at a time, and only while the application takes them;
+nothing is looked at before the handshake is answered; pongs are written however many wait unread,
+but not to a flood of pings; a message has so many fragments and no more. A connection is kept until
+its peer has read the last byte, but not for ever, and what is no handshake is answered without
+repeating a word of it. A close in the middle of a fragmented message is a close like any other:
+control frames may come between fragments (RFC 6455, 5.4), and websockets calls it a fault.
+"""
+
+from http import HTTPStatus
+
+import uvicorn
+from typing_extensions import override
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+
+from server.crowd import Place
+from server.listen_settings import ListenSettings
+
+MOST_FRAGMENTS = 4096
+MOST_PINGS = 64
+"""And pongs, at once; one more comes to it every `_PING_EVERY_S`."""
+_PING_EVERY_S = 0.1
+_PIECE_BYTES = 1024
+_MOST_UNREAD_BYTES = 1 << 17
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class _Conversation(ServerProtocol):
+    """Websockets' own, with the two changes that the docstring above names."""
+
+    @override
+    def recv_frame(self, frame: Frame) -> None:
+        """See websockets."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+    @override
+    def reject(self, status: HTTPStatus | int, text: str) -> Response:
+        """See websockets, whose text names the header that it did not like, and its value."""
+        response = super().reject(status, "")
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """One connection, from its handshake on."""
+
+    def __init__(
+        self,
+        place: Place,
+        settings: ListenSettings,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, object],
+    ) -> None:
+        super().__init__(config, server_state, app_state)
+        self._place = place
+        self._settings = settings
+        self.close_timeout = settings.close_limit_s
+        self.conn = _Conversation(max_size=config.ws_max_size, logger=self.logger)
+        self._unseen = bytearray()
+        """Received, and not yet looked at."""
+        self._n_pings_left: float = MOST_PINGS
+        self._pinged_at_s = self.loop.time()
+        self._n_fragments = 0
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        super().connection_lost(exc)
+        self._place.leave()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._unseen += data
+        self._look()
+
+    @override
+    def handle_connect(self, event: Request) -> None:
+        """See uvicorn."""
+        super().handle_connect(event)
+        self.transport.pause_reading()
+
+    @override
+    async def receive(self) -> ASGIReceiveEvent:
+        """See uvicorn."""
+        message = await super().receive()
+        self._look()
+        return message
+
+    @override
+    async def send(self, message: ASGISendEvent) -> None:
+        """See uvicorn."""
+        await super().send(message)
+        if self.handshake_complete and not self.read_paused:
+            self.transport.resume_reading()
+            self._look()
+
+    @override
+    def handle_parser_exception(self) -> None:
+        """See uvicorn, which takes it for granted that a close could be sent."""
+        if self.conn.close_sent is None:
+            self.transport.abort()
+            return
+        super().handle_parser_exception()
+
+    @override
+    def handle_text(self, event: Frame) -> None:
+        """See uvicorn."""
+        self._n_fragments = 1
+        super().handle_text(event)
+
+    @override
+    def handle_bytes(self, event: Frame) -> None:
+        """See uvicorn."""
+        self._n_fragments = 1
+        super().handle_bytes(event)
+
+    @override
+    def handle_cont(self, event: Frame) -> None:
+        """See uvicorn."""
+        self._n_fragments += 1
+        if self._n_fragments > MOST_FRAGMENTS:
+            self._fail(CloseCode.MESSAGE_TOO_BIG)
+        else:
+            super().handle_cont(event)
+
+    @override
+    def handle_ping(self) -> None:
+        """See uvicorn."""
+        super().handle_ping()
+        self._count_ping()
+        if self.transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
+            self.transport.abort()
+
+    @override
+    def handle_pong(self, event: Frame) -> None:
+        """See uvicorn: we send no pings, so every one is unasked for."""
+        self._count_ping()
+
+    @override
+    async def run_asgi(self) -> None:
+        """See uvicorn."""
+        await super().run_asgi()
+        self.loop.call_later(self._settings.unread_limit_s, self.transport.abort)
+
+    def _look(self) -> None:
+        """No further than the application has come."""
+        while self._unseen and self._may_look():
+            piece = bytes(self._unseen[:_PIECE_BYTES])
+            del self._unseen[:_PIECE_BYTES]
+            super().data_received(piece)
+            if self.conn.handshake_exc is not None and not self.handshake_initiated:
+                self.transport.write(_BAD_REQUEST)
+                self.transport.close()
+
+    def _may_look(self) -> bool:
+        is_answered = self.handshake_complete or not self.handshake_initiated
+        return is_answered and not self.read_paused and not self.transport.is_closing()
+
+    def _count_ping(self) -> None:
+        now_s = self.loop.time()
+        earned = (now_s - self._pinged_at_s) / _PING_EVERY_S
+        self._n_pings_left = min(self._n_pings_left + earned, MOST_PINGS) - 1
+        self._pinged_at_s = now_s
+        if self._n_pings_left < 0:
+            self._fail(CloseCode.POLICY_VIOLATION)
+
+    def _fail(self, code: CloseCode) -> None:
+        if not self.transport.is_closing():
+            self.conn.fail(code)
+            self.handle_parser_exception()

@@ -1,0 +1,144 @@
+"""One use, one minute, one origin."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from server import errors
+from server.errors import RefusedError
+from server.tickets import Tickets, TicketSettings
+from tests.fakes import GRANT, limited
+
+
+def refusal(tickets, ticket, origin=None, now_s=0.0):
+    with pytest.raises(RefusedError) as refused:
+        tickets.redeem(ticket, origin, now_s)
+    assert refused.value.refusal is errors.UNAUTHENTICATED
+    assert ticket not in refused.value.reason or not ticket
+    return refused.value.reason
+
+
+@pytest.fixture
+def tickets():
+    return Tickets(TicketSettings())
+
+
+def test_a_ticket_gives_what_its_token_granted_for_as_long_as_that_lasts(tickets):
+    grant = limited(session_audio_s=5)
+    ticket, lifetime_s = tickets.issue(grant, None, 100.0)
+    assert lifetime_s == 60
+    assert tickets.redeem(ticket, None, 110.0) == replace(grant, expires_in_s=3590.0)
+
+
+def test_a_second_use_is_a_replay_and_stays_one(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0)
+    tickets.redeem(ticket, None, 1.0)
+    assert refusal(tickets, ticket, now_s=1.0) == "ticket_replayed"
+    assert refusal(tickets, ticket, now_s=59.0) == "ticket_replayed"
+
+
+def test_of_a_thousand_uses_one_is_let_in(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0)
+    let_in = 0
+    for _ in range(1000):
+        try:
+            tickets.redeem(ticket, None, 1.0)
+            let_in += 1
+        except RefusedError:
+            pass
+    assert let_in == 1
+
+
+def test_after_a_minute_it_is_worth_nothing(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0)
+    assert refusal(tickets, ticket, now_s=60.0) == "ticket_expired"
+
+
+@pytest.mark.parametrize("ticket", ["", "x", "x" * 22, "é" * 22, "\ud800" * 22, "x" * 100_000])
+def test_what_was_never_issued_is_not_known(tickets, ticket):
+    tickets.issue(GRANT, None, 0.0)
+    assert refusal(tickets, ticket) == "ticket_unknown"
+
+
+def test_a_page_that_asked_is_the_only_one_that_may_use_it(tickets):
+    ticket, _ = tickets.issue(GRANT, "https://a.example", 0.0)
+    assert refusal(tickets, ticket, "https://b.example") == "ticket_of_other_origin"
+    assert refusal(tickets, ticket, None) == "ticket_of_other_origin"
+    assert tickets.redeem(ticket, "https://a.example", 0.0) == GRANT
+
+
+def test_a_program_may_ask_for_a_page(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0)
+    assert tickets.redeem(ticket, "https://a.example", 0.0) == GRANT
+
+
+def test_a_subject_has_so_many_at_a_time():
+    tickets = Tickets(TicketSettings(most_of_subject=2))
+    first, _ = tickets.issue(GRANT, None, 0.0)
+    tickets.issue(GRANT, None, 30.0)
+    with pytest.raises(RefusedError) as refused:
+        tickets.issue(GRANT, None, 31.0)
+    assert refused.value.refusal is errors.TOO_MANY_STARTS
+    tickets.issue(replace(GRANT, subject="bob"), None, 31.0)
+    tickets.redeem(first, None, 31.0)
+    tickets.issue(GRANT, None, 31.0)
+    tickets.issue(GRANT, None, 151.0)
+    tickets.issue(GRANT, None, 152.0)
+
+
+def test_all_together_are_so_many_used_ones_too():
+    tickets = Tickets(TicketSettings(most=1))
+    ticket, _ = tickets.issue(GRANT, None, 0.0)
+    tickets.redeem(ticket, None, 0.0)
+    with pytest.raises(RefusedError) as refused:
+        tickets.issue(GRANT, None, 1.0)
+    assert refused.value.refusal is errors.OVERLOADED
+    tickets.issue(GRANT, None, 120.0)
+
+
+class Uses(RuleBasedStateMachine):
+    """Tickets of three subjects, used in any order at any time."""
+
+    def __init__(self):
+        super().__init__()
+        self.tickets, self.now_s = Tickets(TicketSettings(most_of_subject=3, most=12)), 0.0
+        self.issued, self.used = {}, set()
+
+    @rule(subject=st.sampled_from("abc"))
+    def issue(self, subject):
+        try:
+            ticket, _ = self.tickets.issue(replace(GRANT, subject=subject), None, self.now_s)
+        except RefusedError:
+            return
+        self.issued[ticket] = (subject, self.now_s)
+
+    @precondition(lambda self: self.issued)
+    @rule(data=st.data())
+    def redeem(self, data):
+        ticket = list(self.issued)[data.draw(st.integers(0, len(self.issued) - 1))]
+        subject, at_s = self.issued[ticket]
+        may = ticket not in self.used and self.now_s < at_s + 60
+        try:
+            grant = self.tickets.redeem(ticket, None, self.now_s)
+        except RefusedError:
+            assert not may
+        else:
+            assert may
+            assert grant.subject == subject
+            self.used.add(ticket)
+
+    @rule(duration_s=st.floats(0, 70))
+    def wait(self, duration_s):
+        self.now_s += duration_s
+
+    @invariant()
+    def what_is_kept_has_a_bound(self):
+        assert len(self.tickets._kept) <= 12
+        assert all(0 < n <= 3 for n in self.tickets._open_of.values())
+
+
+Uses.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+test_a_ticket_is_good_once_whatever_happens = Uses.TestCase
