@@ -5,6 +5,7 @@ themselves cannot be read. Keys of packs that lie in a service are asked for as 
 else leaves this machine unless `--online` is given.
 """
 
+import asyncio
 import json
 import os
 import socket
@@ -13,15 +14,18 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib.metadata import metadata, requires
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
-from security.keys import open_key_file, open_signing_key, open_verifying_key, read_checked
+from security.issuers import IssuerSettings
+from security.jwks import JwksAddress
+from security.keys import open_key_file, open_signing_key, open_verifying_key
+from security.token_keys import KeySet, decode_jwks
 from server.command_line import ConfigFile, Model, plain_errors, read_settings
 from server.config import Settings
 from server.doctor import host, keys, model, network, trail, versions
@@ -29,7 +33,7 @@ from server.doctor.finding import Finding, exit_code_of
 
 _PACKAGE = "earwitness"
 _ASK_LIMIT_S = 5.0
-_MOST_JWKS_BYTES = 256 * 1024
+_MOST_HEALTH_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,7 @@ def _key_findings(settings: Settings, wall_s: float) -> Iterator[Finding]:
     public = signing.with_name(signing.name + ".pub")
     yield keys.check_key_file("signing key", public, open_verifying_key)
     yield keys.check_signing_age(signing, wall_s)
-    retired = getattr(settings, "retired_keys_file", signing.with_name("retired-signing.jwks"))
-    yield keys.check_retired_keys(retired, wall_s)
+    yield keys.check_retired_keys(settings.retired_keys_file, wall_s)
     if not settings.packs.keys:
         yield keys.check_key_file("pack key", settings.pack_key_file, open_key_file)
     for path in settings.publisher_files:
@@ -112,17 +115,12 @@ def _host_findings() -> Iterator[Finding]:
 
 def _network_findings(settings: Settings, asked: Asked, wall_s: float) -> Iterator[Finding]:
     listen = settings.listen
-    cert: Path | None = getattr(listen, "tls_cert", None)
-    key: Path | None = getattr(listen, "tls_key", None)
-    yield network.check_exposure(
-        listen.host, has_tls=cert is not None, has_proxies=_has_proxies(settings)
-    )
-    yield from network.check_tls(cert, key, network.utc_of(wall_s))
+    has_tls = listen.tls_cert is not None
+    yield network.check_exposure(listen.host, has_tls=has_tls, has_proxies=_has_proxies(settings))
+    yield from network.check_tls(listen.tls_cert, listen.tls_key, network.utc_of(wall_s))
     yield from network.check_origins(listen.origins)
-    fetch = fetches_keys if asked.is_online else None
-    for other in getattr(settings, "issuers", ()):
-        yield network.check_issuer(other.issuer, other.keys, _open_public, fetch)
-    has_tls = cert is not None
+    for other in settings.issuers:
+        yield network.check_issuer(other, fetched_keys if asked.is_online else None)
     yield network.check_port(
         listen.port,
         is_bindable(listen.host, listen.port),
@@ -132,11 +130,7 @@ def _network_findings(settings: Settings, asked: Asked, wall_s: float) -> Iterat
 
 
 def _has_proxies(settings: Settings) -> bool:
-    return bool(getattr(settings.listen, "trusted_proxies", ()))
-
-
-def _open_public(path: Path) -> object:
-    return read_checked(path, is_secret=False)
+    return bool(settings.listen.trusted_proxies)
 
 
 def is_bindable(address: str, port: int) -> bool:
@@ -154,38 +148,30 @@ def is_ours(address: str, port: int, *, has_tls: bool) -> bool:
     try:
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what a server may bind)
         name = everywhere.get(address, address)
-        return "sessions" in json.loads(_get(name, port, "/healthz", has_tls=has_tls, trusts=True))
+        return "sessions" in json.loads(_health(name, port, has_tls=has_tls))
     except (OSError, HTTPException, ValueError, TypeError):
         return False
 
 
-def fetches_keys(address: str) -> bool:
-    """Whether a JWKS document can be had there; a redirect is not followed."""
-    parts = urlsplit(address)
-    try:
-        path = parts.path or "/"
-        query = f"?{parts.query}" if parts.query else ""
-        has_tls = parts.scheme == "https"
-        body = _get(parts.hostname or "", parts.port, path + query, has_tls=has_tls, trusts=False)
-        return isinstance(json.loads(body)["keys"], list)
-    except (OSError, HTTPException, ValueError, TypeError, KeyError, RecursionError):
-        return False
+def fetched_keys(issuer: IssuerSettings) -> KeySet:
+    """As the server would fetch them. Raises TokenKeyError."""
+    address = JwksAddress(issuer.keys, issuer.ca_file, issuer.proxy)
+    return decode_jwks(asyncio.run(address.fetch()), issuer.algorithm)
 
 
-def _get(address: str, port: int | None, path: str, *, has_tls: bool, trusts: bool) -> bytes:
-    """The body of a 200; `trusts` whatever certificate our own port shows on this machine."""
+def _health(address: str, port: int, *, has_tls: bool) -> bytes:
+    """The body of our own port's answer, whatever certificate it shows on this machine."""
     connection: HTTPConnection
     if has_tls:
         context = ssl.create_default_context()
-        if trusts:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         connection = HTTPSConnection(address, port, timeout=_ASK_LIMIT_S, context=context)
     else:
         connection = HTTPConnection(address, port, timeout=_ASK_LIMIT_S)
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/healthz")
         answer = connection.getresponse()
-        return answer.read(_MOST_JWKS_BYTES) if answer.status == 200 else b""
+        return answer.read(_MOST_HEALTH_BYTES) if answer.status == HTTPStatus.OK else b""
     finally:
         connection.close()

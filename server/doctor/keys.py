@@ -4,13 +4,13 @@ Files are opened by the functions that the server opens them with, so that what 
 there. A signing key's age is that of its file: a key carries no date.
 """
 
-import json
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from security.errors import KeyFileError
+from security.key_files import read_retired
 from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 
 SIGNING_KEY_LIMIT_S = 365 * 86_400.0
@@ -73,17 +73,14 @@ def check_publisher_key(path: Path, *, is_reachable: bool) -> Finding:
 
 
 def check_retired_keys(path: Path, wall_s: float) -> Finding:
-    """Whether former signing keys, a JWKS document with an `exp` for each, come to their end."""
+    """Whether former signing keys, which still verify tokens, come to their end."""
     check, about = "retired keys", str(path)
     try:
-        keys = json.loads(path.read_bytes())["keys"]
-        ends_s = [key.get("exp") for key in keys]
-    except FileNotFoundError:
-        return ok(check, "there are none.")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return bad(check, "the list cannot be read.", "bring it back or delete it.", about)
-    if not all(isinstance(end_s, int) for end_s in ends_s):
+        retired = read_retired(path).keys
+    except KeyFileError as fault:
+        return bad(check, sentence_of(fault), "bring the list back or delete it.", about)
+    if any(key.expires_at_s is None for key in retired):
         return warn(check, "one of them has no end.", "give it an `exp`, or take it out.", about)
-    if any(end_s <= wall_s for end_s in ends_s):
-        return ok(check, "some have ended and verify nothing more.", about)
-    return ok(check, "each has an end.", about)
+    if any(key.is_good(wall_s) for key in retired):
+        return ok(check, "each has an end, some are in use until then.", about)
+    return ok(check, "none is in use.")

@@ -1,7 +1,7 @@
 """What the settings say of the network in; findings on who can reach the server, and how, out.
 
-Nothing is asked of anybody but the server's own port, on this machine; a JWKS address is looked at
-only by the `fetch` that the caller brings.
+Nothing is asked of anybody here: the port and the address of an issuer's keys are looked at by what
+the caller brings.
 """
 
 import math
@@ -12,19 +12,16 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from cryptography import x509
 
-from security.errors import KeyFileError
+from security.errors import KeyFileError, TokenKeyError
+from security.issuers import IssuerSettings
+from security.key_files import issuer_keys
+from security.token_keys import KeySet
 from server.doctor.finding import Finding, bad, ok, sentence_of, warn
+from server.tls import Certificate
 
 EXPIRES_SOON = timedelta(days=30)
-_SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -50,19 +47,20 @@ def check_exposure(host: str, *, has_tls: bool, has_proxies: bool) -> Finding:
 
 
 def check_tls(cert: Path | None, key: Path | None, now: datetime) -> list[Finding]:
-    """Whether certificate and key can be used, together, and for how long."""
+    """Whether the server would take certificate and key, and for how long."""
     check = "tls"
-    if cert is None or key is None:
-        if cert is key:
-            return [ok(check, "the settings name no certificate.")]
-        text = "of certificate and key the settings name one."
-        return [bad(check, text, "name both, or none.")]
+    if cert is None or key is None:  # the settings hold both or none
+        return [ok(check, "the settings name no certificate.")]
     try:
-        certificate = load_pem_x509_certificates(cert.read_bytes())[0]
-    except (OSError, ValueError):
-        text = "the certificate cannot be read."
-        return [bad(check, text, "bring it back, in PEM, readable for this account.", str(cert))]
-    return [_key_finding(certificate, key), _time_finding(certificate, now, str(cert))]
+        Certificate(cert, key)
+        certificate = x509.load_pem_x509_certificates(cert.read_bytes())[0]
+    except (KeyFileError, OSError, ValueError) as fault:
+        said = sentence_of(fault) if isinstance(fault, KeyFileError) else "it cannot be read."
+        return [bad(check, said, "mend what it says, or get a new pair.", str(cert))]
+    return [
+        ok(check, "certificate and key belong together.", str(cert)),
+        _time_finding(certificate, now, str(cert)),
+    ]
 
 
 def check_origins(origins: Sequence[str]) -> list[Finding]:
@@ -80,28 +78,21 @@ def check_origins(origins: Sequence[str]) -> list[Finding]:
 
 
 def check_issuer(
-    issuer: str,
-    keys: str,
-    open_file: Callable[[Path], object],
-    fetch: Callable[[str], bool] | None,
+    settings: IssuerSettings, fetch: Callable[[IssuerSettings], KeySet] | None
 ) -> Finding:
     """Whether the keys of another issuer can be had, from a file or an address."""
-    check = "issuer"
-    if "://" not in keys:
-        try:
-            open_file(Path(keys))
-        except KeyFileError as fault:
-            return bad(check, sentence_of(fault), "bring the issuer's keys back.", issuer)
-        return ok(check, "its keys are there.", issuer)
-    if _is_plain(keys):
-        text = "its keys are fetched in plain: whoever is on the way can be anybody."
-        return bad(check, text, "name an https address.", issuer)
-    if fetch is None:
-        return ok(check, "its keys come by https; --online fetches them.", issuer)
-    if not fetch(keys):
-        text = "its keys cannot be fetched from here."
-        return bad(check, text, "see to the network, the authorities or the address.", issuer)
-    return ok(check, "its keys can be fetched.", issuer)
+    check, about = "issuer", settings.issuer
+    if settings.is_fetched and fetch is None:
+        return ok(check, "its keys come from an address; --online fetches them.", about)
+    try:
+        if settings.is_fetched and fetch is not None:
+            fetch(settings)
+        else:
+            issuer_keys(Path(settings.keys), settings.algorithm, settings.key_id)
+    except (KeyFileError, TokenKeyError) as fault:
+        remedy = "bring its keys back, or see to the network, the authorities and the address."
+        return bad(check, sentence_of(fault), remedy, about)
+    return ok(check, "its keys can be had.", about)
 
 
 def check_port(port: int, is_bindable: bool, is_ours: Callable[[], bool]) -> Finding:
@@ -119,28 +110,13 @@ def check_time_outs(settings: object) -> list[Finding]:
     """Whether a peer who does nothing is waited for for ever; all `…_limit_s` of the settings."""
     check = "time-outs"
     off = [name for name, limit_s in _limits("", settings) if not 0 < limit_s < math.inf]
-    text = "it is switched off: peers who do nothing can fill the server."
+    text = "it is 0 or endless: nobody is served, or peers who do nothing fill the server."
     remedy = "take it out of the settings, which gives the default."
     return [bad(check, text, remedy, name) for name in off] or [ok(check, "all are in use.")]
 
 
-def _key_finding(certificate: Certificate, key: Path) -> Finding:
-    check, about = "tls key", str(key)
-    try:
-        mode, pem = key.stat().st_mode, key.read_bytes()
-        public = load_pem_private_key(pem, password=None).public_key()
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
-        remedy = "bring it back, in PEM, without passphrase, readable for this account."
-        return bad(check, "it cannot be read.", remedy, about)
-    if public.public_bytes(*_SPKI) != certificate.public_key().public_bytes(*_SPKI):
-        return bad(check, "it is not the certificate's.", "name the two that belong.", about)
-    if mode & 0o007:
-        return bad(check, "every account can read it.", "chmod o-rwx, and get a new one.", about)
-    return ok(check, "it is the certificate's.", about)
-
-
-def _time_finding(certificate: Certificate, now: datetime, about: str) -> Finding:
-    check = "tls certificate"
+def _time_finding(certificate: x509.Certificate, now: datetime, about: str) -> Finding:
+    check = "tls expiry"
     if now >= certificate.not_valid_after_utc:
         return bad(check, "it has expired.", "get a new one; it is read when it changes.", about)
     if now < certificate.not_valid_before_utc:

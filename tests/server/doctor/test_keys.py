@@ -1,11 +1,12 @@
 """Key files and folders, as they should be and as they are found."""
 
-import json
 import os
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from security.keys import create_key_file, create_signing_key, open_key_file
+from security.token_keys import TokenKey, encode_jwks, key_id_of
 from server.doctor.keys import (
     SIGNING_KEY_LIMIT_S,
     check_folder,
@@ -96,27 +97,26 @@ def test_a_publishers_private_key_belongs_elsewhere_once_others_reach_the_server
 
 
 @pytest.mark.parametrize(
-    ("content", "level"),
+    ("ends_s", "level"),
     [
-        pytest.param({"keys": []}, "ok", id="none"),
-        pytest.param({"keys": [{"exp": 1_800_000_001}]}, "ok", id="one to come to its end"),
-        pytest.param({"keys": [{"exp": 1}, {"exp": 1_800_000_001}]}, "ok", id="one that ended"),
-        pytest.param({"keys": [{"exp": 1}, {}]}, "warn", id="one without an end"),
-        pytest.param({"keys": [{"exp": "soon"}]}, "warn", id="one with no number"),
-        pytest.param({}, "bad", id="no list"),
-        pytest.param([], "bad", id="no object"),
-        pytest.param({"keys": [1]}, "bad", id="no keys"),
-        pytest.param({"keys": 1}, "bad", id="no list of keys"),
+        pytest.param([1_800_000_001], "ok", id="one to come to its end"),
+        pytest.param([1, 1_800_000_001], "ok", id="one that ended"),
+        pytest.param([1], "ok", id="only one that ended"),
+        pytest.param([1, None], "warn", id="one without an end"),
     ],
 )
-def test_retired_keys_have_an_end(tmp_path, content, level):
+def test_retired_keys_have_an_end(tmp_path, ends_s, level):
     path = tmp_path / "retired.jwks"
-    path.write_text(json.dumps(content))
+    public = [Ed25519PrivateKey.generate().public_key() for _ in ends_s]
+    pairs = zip(public, ends_s, strict=True)
+    path.write_bytes(encode_jwks(TokenKey(key_id_of(key), "EdDSA", key, end) for key, end in pairs))
+    path.chmod(0o644)
     assert check_retired_keys(path, WALL_S).level == level
 
 
 def test_no_retired_keys_are_well_and_an_unreadable_list_is_not(tmp_path):
-    assert check_retired_keys(tmp_path / "retired.jwks", WALL_S).level == "ok"
-    assert check_retired_keys(tmp_path, WALL_S).level == "bad"
-    (tmp_path / "retired.jwks").write_text("{")
-    assert check_retired_keys(tmp_path / "retired.jwks", WALL_S).level == "bad"
+    path = tmp_path / "retired.jwks"
+    assert check_retired_keys(path, WALL_S).level == "ok"
+    path.write_text("{")
+    path.chmod(0o644)
+    assert check_retired_keys(path, WALL_S).level == "bad"
