@@ -12,6 +12,7 @@ from security.tokens import Claims
 TRANSCRIBE_SCOPE = "transcribe"
 ADMIN_SCOPE = "admin"
 AUDIT_SCOPE = "audit"
+SCOPES = frozenset({TRANSCRIBE_SCOPE, ADMIN_SCOPE, AUDIT_SCOPE})
 
 
 @dataclass(frozen=True, slots=True)
