@@ -173,7 +173,13 @@ def test_a_ticket_opens_once_what_its_token_grants_and_no_more_than_was_asked_fo
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"[]", 400), (b'{"session_audio_s":"7"}', 400), (b'{"scopes":[]}', 400), (b"x" * 5000, 413)],
+    [
+        (b"[]", 400),
+        (b'{"session_audio_s":"7"}', 400),
+        (b'{"pace_percent":-1}', 400),  # is no pace at all to who reckons with it
+        (b'{"scopes":[]}', 400),
+        (b"x" * 5000, 413),
+    ],
 )
 def test_a_body_that_asks_for_something_else_gets_no_ticket(scene, body, status):
     response = scene.client.post("/v1/tickets", headers=bearer(), content=body)
