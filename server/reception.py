@@ -164,7 +164,7 @@ class Reception:
         return visit.grant
 
     def _check_room(self, grant: Grant) -> None:
-        if grant.models is not None and self._parts.model.model_id not in grant.models:
+        if not grant.covers(self._parts.model.model_id):
             raise RefusedError(errors.FORBIDDEN, "model_not_granted")
         if self._parts.is_engine_full():
             raise RefusedError(errors.OVERLOADED, "engine_full")
