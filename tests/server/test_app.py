@@ -304,3 +304,14 @@ def test_a_newer_token_lets_a_session_go_on(scene):
         peer.send_text('{"type":"stop"}')
         assert peer.receive_json()["reason"] == "stopped"
     assert newer not in repr(scene.records)
+
+
+def test_waiting_for_the_keys_of_an_issuer_makes_no_token_live_longer(scene):
+    scene.keys_take_s = 10.0
+    assert scene.client.get("/v1/whoami", headers=bearer()).json()["expires_in_s"] == 590
+    headers = bearer(wall_s=scene.wall_s)
+    with scene.client.websocket_connect("/v1/stream", headers=headers) as peer:
+        begin(peer)
+        newer = bearer(wall_s=scene.wall_s)["authorization"].removeprefix("Bearer ")
+        peer.send_text(json.dumps({"type": "refresh", "token": newer}))
+        assert peer.receive_json() == {"type": "token_refreshed", "expires_in_s": 590}
