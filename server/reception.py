@@ -29,7 +29,7 @@ from server.connection import (
     Socket,
     Transcriber,
 )
-from server.door import Door, Knock
+from server.door import Door, Knock, Ticket, read_credential
 from server.errors import RefusedError
 from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.live import LiveSession, LiveSessions, limits_of
@@ -104,13 +104,18 @@ class Reception:
         return await self._on_record(peer, look)
 
     async def issue_ticket(self, peer: HTTPConnection, limits: Limits) -> tuple[str, int]:
-        """A ticket for what the token grants within `limits`, and its seconds. Raises
+        """A ticket for sessions within `limits` and the token's, and its seconds: for nothing else
+        that the token opens, and not for a ticket, which would live on in the next one. Raises
         RefusedError.
         """
 
         async def issue(visit: _Visit) -> tuple[str, int]:
             grant = await self._admit(visit)
-            narrowed = replace(grant, limits=least(grant.limits, limits))
+            if isinstance(read_credential(knock_of(peer)), Ticket):
+                raise RefusedError(errors.FORBIDDEN, "ticket_for_ticket")
+            narrowed = replace(
+                grant, limits=least(grant.limits, limits), scopes=frozenset({TRANSCRIBE_SCOPE})
+            )
             caller = caller_of(peer)
             issued = self._parts.door.tickets.issue(narrowed, caller.origin, time.monotonic())
             event = TicketIssued(

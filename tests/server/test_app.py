@@ -186,6 +186,16 @@ def test_a_body_that_asks_for_something_else_gets_no_ticket(scene, body, status)
     assert response.status_code == status
 
 
+def test_a_ticket_opens_nothing_but_sessions(scene):
+    headers = bearer(scopes={"transcribe", "admin"})
+    assert scene.client.get("/admin/sessions", headers=headers).status_code == 200
+    path = f"/admin/sessions?ticket={ticket_of(scene, headers)}"
+    assert scene.client.get(path).json()["code"] == "forbidden"
+    path = f"/v1/tickets?ticket={ticket_of(scene, headers)}"
+    assert scene.client.post(path).json()["code"] == "forbidden"
+    assert scene.records[-1].reason == "ticket_for_ticket"
+
+
 def test_without_a_token_there_is_no_ticket(scene):
     assert scene.client.post("/v1/tickets").status_code == 401
     assert isinstance(scene.records[-1], HandshakeRefused)
