@@ -373,6 +373,20 @@ async def test_after_the_last_moment_of_the_token_nobody_is_waited_for():
     assert it.records[-1].reason == "token_expired"
 
 
+async def test_who_reads_a_drop_at_a_time_is_gone_at_the_last_moment_of_the_token():
+    ending = replace(GRANT, expires_in_s=5.0)
+    async with scene(grant=ending, write_limit_s=1.0, expiry_leeway_s=0.0) as it:
+        it.websocket.put(START, *[speech(400) + silence(600)] * 12)  # more than the outbox holds
+        await it.until(lambda: len(it.websocket.sent) > 1)
+        it.websocket.send_duration_s = 0.5  # within the limit, each
+        it.websocket.put(*[speech(400) + silence(600)] * 12)
+        await asyncio.sleep(0.1)
+        n_sent = len(it.websocket.sent)
+        it.clock.move(6.0)
+    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert len(it.websocket.sent) <= n_sent + 1
+
+
 async def test_who_is_held_back_is_read_again_when_it_is_time():
     async with scene(grant=limited(pace_percent=100), pace=PaceSettings(burst_ms=100)) as it:
         it.websocket.put(START, silence(200), silence(20), STOP)
