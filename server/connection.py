@@ -195,7 +195,8 @@ class Connection:
             case Send(event):
                 await self._outbox.put(event)
             case Record(event):
-                await self._desk.record(event)
+                async with asyncio.timeout(max(self._left_s, _SETTLE_LIMIT_S)):
+                    await self._desk.record(event)
             case Reserve(audio_ms):
                 await self._reserve(audio_ms)
 
@@ -323,8 +324,12 @@ class Connection:
     @property
     def _write_limit_s(self) -> float:
         """From now on; nothing is waited for beyond the last moment of the token."""
-        until_s = self._session.last_moment_s - self._clock()
-        return max(0.0, min(self._settings.write_limit_s, until_s))
+        return max(0.0, min(self._settings.write_limit_s, self._left_s))
+
+    @property
+    def _left_s(self) -> float:
+        """Until the last moment of the token; a trail that hangs is no reason to stay longer."""
+        return self._session.last_moment_s - self._clock()
 
     async def _settle(self) -> None:
         """The worker did not come to its end: record the session's all the same, and close."""
