@@ -557,6 +557,9 @@ def test_a_newer_token_lets_the_session_go_on_and_is_on_record():
         (newer(subject="bob"), "other_subject"),
         (newer(issuer="other"), "other_subject"),
         (newer(expires_in_s=3600.0), "not_later"),
+        (newer(models=frozenset({"other"})), "not_for_this"),
+        (newer(languages=frozenset({"de"})), "not_for_this"),
+        (newer(languages=frozenset({"en"})), "not_for_this"),  # whatever is spoken is heard
     ],
 )
 def test_a_token_that_is_not_a_newer_one_of_the_same_subject_changes_nothing(grant, reason):
@@ -566,6 +569,20 @@ def test_a_token_that_is_not_a_newer_one_of_the_same_subject_changes_nothing(gra
     assert [event.code for event in shell.of(RefreshRefusedEvent)] == ["forbidden"]
     assert RefreshRefused("s-1", "alice", "t-1", reason) in shell.records
     assert shell.close_code is None
+
+
+def test_a_newer_token_that_names_what_is_heard_anyway_is_a_good_one():
+    shell = new_shell('{"type":"start","sample_rate_hz":16000,"language":"en"}')
+    grant = newer(models=frozenset({"fake"}), languages=frozenset({"en"}))
+    shell.session.receive_grant(grant, shell.clock())
+    assert shell.settle().of(TokenRefreshed) == [TokenRefreshed(7200)]
+
+
+def test_a_token_that_comes_before_the_start_says_which_language_may_be_heard():
+    shell = new_shell("")
+    shell.session.receive_grant(newer(languages=frozenset({"en"})), shell.clock())
+    assert shell.settle().of(TokenRefreshed) == [TokenRefreshed(7200)]
+    assert [ready.language for ready in shell.text(START).of(Ready)] == ["en"]
 
 
 def test_who_goes_on_trying_tokens_is_sent_away_with_the_last_finals():
