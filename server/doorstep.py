@@ -3,8 +3,8 @@
 Thousands of sockets that say nothing, or say it a byte at a time, are to cost no more than sockets:
 what speaks HTTP is made only when a request's head is whole, is longer than any may be, or can
 become none. Until then there is a deadline, which is answered with 408 if anything came; if nothing
-did the connection is closed without a word, since browsers open such ones in advance. Bytes are
-taken in small pieces, so that no peer makes the server hold more than two before it is refused.
+did the connection is closed without a word, since browsers open such ones in advance. No
+peer makes the server hold more than two small reads before it is refused.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from uvicorn.server import ServerState
 
 from server.crowd import Place
 from server.listen_settings import ListenSettings
+from server.small_reads import SmallReads
 
-READ_BYTES = 16_384
 END_LIMIT_S = 0.5
 """For a refused peer to take the answer; the socket is let go of after it."""
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
@@ -49,7 +49,7 @@ def encode_refusal(status: int) -> bytes:
     return _REFUSAL.format(status=int(status), phrase=HTTPStatus(status).phrase).encode()
 
 
-class Doorstep(asyncio.BufferedProtocol):
+class Doorstep(SmallReads):
     """One connection, until it has asked for something."""
 
     def __init__(
@@ -59,7 +59,6 @@ class Doorstep(asyncio.BufferedProtocol):
         self._waiting = state.connections
         self._new_http = new_http
         self._head = bytearray()
-        self._buffer = bytearray()
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
@@ -76,19 +75,12 @@ class Doorstep(asyncio.BufferedProtocol):
         self._arrival.place.leave()
 
     @override
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """See asyncio: new for each read, and let go of in between."""
-        self._buffer = bytearray(READ_BYTES)
-        return self._buffer
-
-    @override
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        searched = max(len(self._head) - _LONGEST_END, 0)
-        self._head += memoryview(self._buffer)[:nbytes]
-        self._buffer = bytearray()
         if self._transport.is_closing():  # TLS may have more to say
             return
+        searched = max(len(self._head) - _LONGEST_END, 0)
+        self._head += data
         is_whole = _END_OF_HEAD.search(self._head, searched) is not None
         is_long = len(self._head) > self._arrival.settings.most_head_bytes
         if is_whole or is_long or self._head[0] < _FIRST_OF_A_WORD:

@@ -17,7 +17,8 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from server.doorstep import END_LIMIT_S, READ_BYTES, Arrival, encode_refusal
+from server.doorstep import END_LIMIT_S, Arrival, encode_refusal
+from server.small_reads import SmallReads
 from server.web_socket_protocol import BoundedWebSocket
 
 
@@ -51,7 +52,7 @@ class _Conversation(h11.Connection):
         return len(request.headers) > self._most_headers or length > self._most_head_bytes
 
 
-class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
+class BoundedHttp(H11Protocol, SmallReads):
     """One connection."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState, arrival: Arrival) -> None:
@@ -64,7 +65,6 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         self.ws_protocol_class = partial(  # type: ignore[assignment] # uvicorn only calls it
             BoundedWebSocket, arrival.place, settings
         )
-        self._buffer = bytearray()
         self._deadline: asyncio.TimerHandle | None = None
         """For the head or, while one comes, for the body."""
         self._unread_deadline: asyncio.TimerHandle | None = None
@@ -87,18 +87,6 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         super().connection_lost(exc)
         self._cancel_deadlines()
         self._arrival.place.leave()
-
-    @override
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """See asyncio: new for each read, and let go of in between."""
-        self._buffer = bytearray(READ_BYTES)
-        return self._buffer
-
-    @override
-    def buffer_updated(self, nbytes: int) -> None:
-        """See asyncio."""
-        data, self._buffer = bytes(self._buffer[:nbytes]), bytearray()
-        self.data_received(data)
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -35,7 +35,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PORTS = {"http": 80, "https": 443}
 _OTHER_FILES = 256
 """For the trail, the model and the runtime's own."""
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 16
 """Before those that are here get their turn."""
 _ACCEPT_PAUSE_S = 0.2
 _LOOKS_AT_FILES_EVERY = 10

@@ -81,8 +81,7 @@ async def test_what_comes_after_the_end_is_not_looked_at():
         await here.until(lambda: here.listener.server_state.connections)
         [doorstep] = here.listener.server_state.connections
         doorstep.shutdown()
-        doorstep.get_buffer(-1)[: len(HELLO)] = HELLO
-        doorstep.buffer_updated(len(HELLO))
+        doorstep.data_received(HELLO)
         assert here.site.clients == []
 
 

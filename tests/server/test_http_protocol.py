@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from server.doorstep import READ_BYTES
+from server.small_reads import READ_BYTES
 from tests.server.listening import UPGRADE, listening, trickle
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
