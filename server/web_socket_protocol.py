@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 
 from server.crowd import Place
 from server.listen_settings import ListenSettings
+from server.small_reads import SmallReads
 
 MOST_FRAGMENTS = 4096
 MOST_PINGS = 64
@@ -53,7 +54,7 @@ class _Conversation(ServerProtocol):
         return response
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
     """One connection, from its handshake on."""
 
     def __init__(
