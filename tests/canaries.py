@@ -3,17 +3,20 @@
 What must not lie anywhere: tokens (all that look like one, and each part of those that a test had
 minted), private keys (all in PEM, and the bytes of those in data folders), and what is said in the
 recordings. Looked for as it is, as UTF-16, in base64 and hex, and in compressed streams, and in
-these inside each other. A secret belongs into a file that is nothing else: a key file, a file of
-one token. A leak names the place and the kind and never what it is.
+these inside each other; in files over 2 MB, which are models and recordings, only as it is and in
+UTF-16, and no keys of packs; not at all in sealed files, which are ciphertext to the last byte. A
+secret belongs into a file that is nothing else: a key file, a file of one token. A leak names the
+place and the kind and never what it is.
 """
 
 import base64
 import binascii
 import bz2
+import hashlib
 import lzma
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +34,11 @@ _HEX_KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _NO_WORD = re.compile(rb"[^a-z0-9]+")
 _MOST_OPENED_BYTES = 1 << 24
 _MOST_STREAMS = 5000
+_LONGEST_READ_BYTES, _NEAR_BYTES = 1 << 21, 2048
+_ANCHORS = (b"eyj", b"private key", b"mc4caqawbqydk2vwbciei", b"quick", b"lazy", b"seven")
+"""Something of all but keys of packs, which are many, in lower case."""
+_SEALED = ".seg"
+_PIECE_BYTES = 1 << 12
 _LONGEST_KEY_FILE_BYTES = 16_384
 _KEY_FILE_BYTES = 65
 
@@ -76,9 +84,7 @@ class Canaries:
     def leaks(self) -> list[Leak]:
         """All that are found, once in each place."""
         self._find_pack_keys()
-        found = [leak for path in self._files() for leak in self.leaks_in(str(path), _read(path))]
-        for where, text in self.captured:
-            found += self.leaks_in(where, text.encode("utf-8", "replace"))
+        found = [leak for place, data in self._contents() for leak in self.leaks_in(place, data)]
         return list(dict.fromkeys(found))
 
     def leaks_in(self, place: str, data: bytes) -> Iterator[Leak]:
@@ -87,6 +93,8 @@ class Canaries:
         is_hex_key_file = len(data) == _KEY_FILE_BYTES and _HEX_KEY.match(data) is not None
         is_token_file = _TOKEN.fullmatch(data.strip()) is not None
         raw_keys = [bytes.fromhex(key.decode()) for key in self.pack_keys]
+        if len(data) > _LONGEST_READ_BYTES:
+            data = b"\0".join(near_anchors(data))
         for form, text in forms(data, raw_keys):
             for kind in self._kinds_in(text):
                 is_at_home = (
@@ -108,18 +116,20 @@ class Canaries:
         if any(phrase.encode() in words for phrase in SPOKEN):
             yield "words of a recording"
 
-    def _files(self) -> Iterator[Path]:
-        """Each once; not the sealed segments of packs, which are as good as random."""
-        seen: set[tuple[int, int]] = set()
+    def _contents(self) -> Iterator[tuple[str, bytes]]:
+        """Everything to look into, once; tests copy by the dozen."""
+        seen: set[bytes] = set()
         for folder in self.folders:
             for path in sorted(folder.rglob("*")):
-                if path.is_symlink() or not path.is_file() or path.suffix == ".seg":
+                if path.is_symlink() or path.suffix == _SEALED or not path.is_file():
                     continue
-                status = path.stat()
-                known = (status.st_dev, status.st_ino)
-                if known not in seen:
-                    seen.add(known)
-                    yield path
+                data = _read(path)
+                digest = hashlib.blake2b(data).digest()
+                if digest not in seen:
+                    seen.add(digest)
+                    yield str(path), data
+        for where, text in self.captured:
+            yield where, text.encode("utf-8", "replace")
 
     def _find_pack_keys(self) -> None:
         for folder in self.folders:
@@ -127,6 +137,17 @@ class Canaries:
                 key = _read(path).strip()
                 if _HEX_KEY.fullmatch(key) and len(set(key)) > 8:  # no test's row of zeros
                     self.pack_keys.add(key)
+
+
+def near_anchors(data: bytes) -> Iterator[bytes]:
+    """The surroundings of what may be a secret, in what is too long to be read."""
+    lower = data.lower()
+    for anchor in _ANCHORS:
+        for spelt in (anchor, anchor.decode().encode("utf-16-le")):
+            at = lower.find(spelt)
+            while at >= 0:
+                yield data[max(at - _NEAR_BYTES, 0) : at + _NEAR_BYTES]
+                at = lower.find(spelt, at + _NEAR_BYTES)
 
 
 def forms(data: bytes, raw_keys: Sequence[bytes], depth: int = 2) -> Iterator[tuple[str, bytes]]:
@@ -172,22 +193,25 @@ def _from_hex(text: bytes) -> Iterator[bytes]:
 
 def _opened(data: bytes) -> Iterator[bytes]:
     """What compressed streams hold, wherever they begin, as far as they can be read."""
-    for count, start in enumerate(_COMPRESSED.finditer(data)):
+    for count, found in enumerate(_COMPRESSED.finditer(data)):
         if count == _MOST_STREAMS:
             return
-        rest = memoryview(data)[start.start() :]
-        try:
-            match data[start.start()]:
-                case 0x42:
-                    yield bz2.BZ2Decompressor().decompress(rest, _MOST_OPENED_BYTES)
-                case 0xFD:
-                    yield lzma.LZMADecompressor().decompress(rest, _MOST_OPENED_BYTES)
-                case _:
-                    yield zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(
-                        rest, _MOST_OPENED_BYTES
-                    )
-        except (zlib.error, OSError, lzma.LZMAError, EOFError):
-            continue
+        stream = {b"B": bz2.BZ2Decompressor, b"\xfd": lzma.LZMADecompressor}.get(found[0][:1])
+        decompress = (stream() if stream else zlib.decompressobj(zlib.MAX_WBITS | 32)).decompress
+        if opened := _opened_from(data, found.start(), decompress):
+            yield opened
+
+
+def _opened_from(data: bytes, start: int, decompress: Callable[[bytes], bytes]) -> bytes:
+    """A piece at a time: most of what looks like a beginning is none, and ends with the first."""
+    opened = b""
+    try:
+        while start < len(data) and len(opened) < _MOST_OPENED_BYTES:
+            opened += decompress(data[start : start + _PIECE_BYTES])
+            start += _PIECE_BYTES
+    except (zlib.error, OSError, lzma.LZMAError, EOFError):
+        pass
+    return opened
 
 
 def _read(path: Path) -> bytes:

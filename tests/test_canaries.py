@@ -135,11 +135,29 @@ def test_what_a_test_wrote_is_looked_into(canaries, token):
     assert [leak.place for leak in canaries.leaks()] == ["test_it, standard error"]
 
 
-def test_links_are_not_followed_and_sealed_segments_are_as_good_as_random(canaries, folder, token):
-    (folder / "f000.seg").write_text(f"x {token}")
-    (folder / "a.log").write_text(f"x {token}")
-    (folder / "link.log").symlink_to(folder / "a.log")
-    assert [leak.place for leak in canaries.leaks()] == [str(folder / "a.log")]
+def test_what_is_read_is_read_once_and_neither_links_nor_sealed_files_are(canaries, folder, token):
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+        (folder / name / "log").write_text(f"x {token}")
+    (folder / "link").symlink_to(folder / "a" / "log")
+    (folder / "f000.seg").write_text(f"ciphertext, for all we know: {token}")
+    assert [leak.place for leak in canaries.leaks()] == [str(folder / "a" / "log")]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16-le"])
+def test_a_long_file_is_looked_into_as_it_is(canaries, folder, token, encoding):
+    create_signing_key(folder / "signing.pem")
+    secrets_of = {
+        "a token": f"x {token}",
+        "a private key": "log:" + (folder / "signing.pem").read_text(),
+        "words of a recording": "over the lazy dog",
+    }
+    for kind, text in secrets_of.items():
+        noise = secrets.token_bytes(3 << 20)
+        (folder / kind).write_bytes(noise + b"\0" + text.encode(encoding) + noise)
+    (folder / "noise").write_bytes(noise * 2)
+    found = {(Path(leak.place).name, leak.kind) for leak in canaries.leaks()}
+    assert found == {(kind, kind) for kind in secrets_of}
 
 
 PLANTED = """
