@@ -356,6 +356,12 @@ async def test_what_was_reserved_of_the_day_and_not_used_is_given_back():
     assert it.reserved_ms == [10_000, -9_000]
 
 
+async def test_a_fault_of_ours_gives_back_what_was_reserved():
+    async with scene(detector=BrokenDetector(), grant=limited(audio_s_per_day=60)) as it:
+        it.websocket.put(START, speech(1000))
+    assert it.reserved_ms == [10_000, -9_000]
+
+
 async def test_a_reservation_that_comes_after_the_end_is_given_back_whole():
     async with scene(grant=limited(audio_s_per_day=60)) as it:
         it.may_reserve.clear()

@@ -585,6 +585,15 @@ def test_a_token_that_comes_before_the_start_says_which_language_may_be_heard():
     assert [ready.language for ready in shell.text(START).of(Ready)] == ["en"]
 
 
+def test_who_shows_a_token_good_or_not_is_not_idle():
+    shell = new_shell(limits=SessionSettings(idle_limit_s=10)).tick(8)
+    shell.session.receive_grant(newer(), shell.clock())
+    shell.settle().tick(8)
+    shell.session.refuse_refresh(errors.UNAUTHENTICATED, "token_expired", shell.clock())
+    shell.settle().tick(8)
+    assert shell.close_code is None
+
+
 def test_who_goes_on_trying_tokens_is_sent_away_with_the_last_finals():
     shell = new_shell().audio(speech(1000))
     for _ in range(3):
