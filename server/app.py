@@ -67,6 +67,10 @@ class _Narrower(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Limits(**msgspec.structs.asdict(self))
 
 
+async def _read_limits(request: Request) -> Limits:
+    return (await read_message(request, _Narrower)).limits()
+
+
 def build_app(
     reception: Reception,
     live: LiveSessions,
@@ -86,8 +90,9 @@ def build_app(
 
     async def tickets(request: Request) -> Response:
         try:
-            narrower = await read_message(request, _Narrower)
-            ticket, lifetime_s = await reception.issue_ticket(request, narrower.limits())
+            ticket, lifetime_s = await reception.issue_ticket(
+                request, lambda: _read_limits(request)
+            )
         except RefusedError as refused:
             return answer(refused.refusal)
         body = {"ticket": ticket, "expires_in_s": lifetime_s}

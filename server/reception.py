@@ -103,16 +103,19 @@ class Reception:
 
         return await self._on_record(peer, look)
 
-    async def issue_ticket(self, peer: HTTPConnection, limits: Limits) -> tuple[str, int]:
-        """A ticket for sessions within `limits` and the token's, and its seconds: for nothing else
-        that the token opens, and not for a ticket, which would live on in the next one. Raises
-        RefusedError.
+    async def issue_ticket(
+        self, peer: HTTPConnection, read_limits: Callable[[], Awaitable[Limits]]
+    ) -> tuple[str, int]:
+        """A ticket for sessions within the limits that are read and the token's, and its seconds:
+        for nothing else that the token opens, and not for a ticket, which would live on in the next
+        one. Raises RefusedError.
         """
 
         async def issue(visit: _Visit) -> tuple[str, int]:
             grant = await self._admit(visit)
             if isinstance(read_credential(knock_of(peer)), Ticket):
                 raise RefusedError(errors.FORBIDDEN, "ticket_for_ticket")
+            limits = await read_limits()
             narrowed = replace(
                 grant, limits=least(grant.limits, limits), scopes=frozenset({TRANSCRIBE_SCOPE})
             )
