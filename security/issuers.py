@@ -75,7 +75,7 @@ class IssuerSettings:
             "max_token_bytes": self.max_token_bytes,
         }
         rules = {
-            "issuer: not empty": bool(self.issuer),
+            "issuer: not empty, and without spaces": bool(self.issuer) and " " not in self.issuer,
             "audience: not empty": bool(self.audience),
             "keys: not empty": bool(self.keys),
             "keys: an https address, or http on this machine, without a password": (

@@ -26,6 +26,8 @@ from security.revocations import (
 )
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+KEPT_S = 7 * 86_400
+"""Beyond the end, for a clock that was far ahead at one start."""
 _Stamp = tuple[int, int, int]
 
 
@@ -99,7 +101,7 @@ class RevocationFile:
             return
         with _lock(self._path):
             lines = self._path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if not _is_past(line, wall_s)]
+            kept = [line for line in lines if not _is_past(line, wall_s - KEPT_S)]
             if len(kept) < len(lines):
                 temporary = self._path.with_name(f".{self._path.name}.new")
                 replace_file(self._path, temporary, b"".join(kept), 0o600)

@@ -102,6 +102,10 @@ class Revocations:
             shown.subject, shown.issuer, shown.token_id, shown.key_id, shown.issued_at_s
         )
 
+    def is_key_revoked(self, issuer: str, key_id: str) -> bool:
+        """Whether all that this key has signed counts no more."""
+        return (issuer, key_id) in self._keys
+
     def matches(
         self, subject: str, issuer: str, token_id: str, key_id: str, issued_at_s: int
     ) -> RevocationReason | None:
@@ -110,7 +114,7 @@ class Revocations:
             return RevocationReason.TOKEN
         if issued_at_s <= self._subjects.get((issuer, subject), -1):
             return RevocationReason.SUBJECT
-        if (issuer, key_id) in self._keys:
+        if self.is_key_revoked(issuer, key_id):
             return RevocationReason.KEY
         return None
 

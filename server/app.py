@@ -15,6 +15,7 @@ and a constant text, and recorded. The page and its modules are the files of a p
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Annotated
 
 import msgspec
 from starlette.applications import Starlette
@@ -48,18 +49,26 @@ SECURITY_HEADERS = {
 }
 
 
+_Limit = Annotated[int, msgspec.Meta(ge=0)] | None
+"""Never below zero: less than any other, and to `pace` no limit at all."""
+
+
 class _Narrower(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a ticket shall allow less than its token does."""
 
-    session_audio_s: int | None = None
-    session_bytes: int | None = None
-    session_s: int | None = None
-    idle_s: int | None = None
-    pace_percent: int | None = None
+    session_audio_s: _Limit = None
+    session_bytes: _Limit = None
+    session_s: _Limit = None
+    idle_s: _Limit = None
+    pace_percent: _Limit = None
 
     def limits(self) -> Limits:
         """As the grant has them."""
         return Limits(**msgspec.structs.asdict(self))
+
+
+async def _read_limits(request: Request) -> Limits:
+    return (await read_message(request, _Narrower)).limits()
 
 
 def build_app(
@@ -81,8 +90,9 @@ def build_app(
 
     async def tickets(request: Request) -> Response:
         try:
-            narrower = await read_message(request, _Narrower)
-            ticket, lifetime_s = await reception.issue_ticket(request, narrower.limits())
+            ticket, lifetime_s = await reception.issue_ticket(
+                request, lambda: _read_limits(request)
+            )
         except RefusedError as refused:
             return answer(refused.refusal)
         body = {"ticket": ticket, "expires_in_s": lifetime_s}

@@ -222,6 +222,8 @@ def _issuer_faults(local: TokenPolicy, others: tuple[IssuerSettings, ...]) -> li
     names = [local.issuer, *(settings.issuer for settings in others)]
     if len(set(names)) < len(names):
         faults.append("issuers: each once, and none like token_policy.issuer")
+    if not local.issuer or " " in local.issuer:
+        faults.append("token_policy.issuer: not empty, and without spaces")
     if local.algorithm != "EdDSA":
         faults.append("token_policy.algorithm: EdDSA, which the signing key is made for")
     return faults

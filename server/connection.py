@@ -195,7 +195,8 @@ class Connection:
             case Send(event):
                 await self._outbox.put(event)
             case Record(event):
-                await self._desk.record(event)
+                async with asyncio.timeout(max(self._left_s, _SETTLE_LIMIT_S)):
+                    await self._desk.record(event)
             case Reserve(audio_ms):
                 await self._reserve(audio_ms)
 
@@ -296,7 +297,7 @@ class Connection:
             event = await self._outbox.get()
             try:
                 if not self._is_peer_gone:
-                    async with asyncio.timeout(self._settings.write_limit_s):
+                    async with asyncio.timeout(self._write_limit_s):
                         await self._websocket.send_text(wire.encode(event))
             except (WebSocketDisconnect, RuntimeError):
                 self._is_peer_gone = True  # the reader will hear why
@@ -312,15 +313,23 @@ class Connection:
         """After everything in the outbox is on the wire, or the writer has found nobody there; by
         the last moment of the token, nobody is waited for.
         """
-        until_s = self._session.last_moment_s - self._clock()
-        limit_s = max(0.0, min(self._settings.write_limit_s, until_s))
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(self._write_limit_s):
                 await self._outbox.join()
         except TimeoutError:
             return
         if not self._is_peer_gone:
-            await self._close_socket(code, self._settings.write_limit_s)
+            await self._close_socket(code, self._write_limit_s)
+
+    @property
+    def _write_limit_s(self) -> float:
+        """From now on; nothing is waited for beyond the last moment of the token."""
+        return max(0.0, min(self._settings.write_limit_s, self._left_s))
+
+    @property
+    def _left_s(self) -> float:
+        """Until the last moment of the token; a trail that hangs is no reason to stay longer."""
+        return self._session.last_moment_s - self._clock()
 
     async def _settle(self) -> None:
         """The worker did not come to its end: record the session's all the same, and close."""

@@ -31,7 +31,7 @@ class Refusal:
 
 
 UNAUTHENTICATED = Refusal(
-    "unauthenticated", 4401, "No valid token. Send a fresh one in the Authorization header.", 401
+    "unauthenticated", 4401, "No valid token or ticket. Bring a fresh one.", 401
 )
 FORBIDDEN = Refusal("forbidden", 4403, "The token does not allow this.", 403)
 ORIGIN_REFUSED = Refusal("origin_refused", 4403, "Pages from this origin may not connect.", 403)

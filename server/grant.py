@@ -12,6 +12,7 @@ from security.tokens import Claims
 TRANSCRIBE_SCOPE = "transcribe"
 ADMIN_SCOPE = "admin"
 AUDIT_SCOPE = "audit"
+SCOPES = frozenset({TRANSCRIBE_SCOPE, ADMIN_SCOPE, AUDIT_SCOPE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Grant:
     def who(self) -> str:
         """With whom it shares what a subject can do: the issuer and its name for the caller."""
         return f"{self.issuer} {self.subject}"
+
+    def covers(self, model_id: str, heard: frozenset[str | None] = frozenset()) -> bool:
+        """Whether it is for this model, and for what is heard; None there: whatever is spoken."""
+        is_for_model = self.models is None or model_id in self.models
+        return is_for_model and (self.languages is None or heard <= self.languages)
 
 
 def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) -> Grant:

@@ -1,17 +1,13 @@
 """Bytes of one connection in, HTTP answers out; or a WebSocket, once it asks to be one.
 
-Uvicorn's protocol on h11, without the patience: a request's head must be complete within its limit,
-counted from the connection or from the answer before, however it trickles; a body must keep a pace
-and come to an end; an answer must be read. What comes too late is answered with 408 where an answer
-is possible, a head that is too long or has too many headers with 431, what is no HTTP with 400, and
-then the connection is closed, whether or not the peer takes note. A connection on which nothing
-came is closed without a word, since browsers open such ones in advance. Bytes are taken from the
-socket in small pieces, so that no peer makes the server hold more than two of them before it is
-refused.
+Uvicorn's protocol on h11, without the patience: a further request's head must be complete within
+its limit, counted from the answer before, however it trickles, as the first must (`Doorstep`); a
+body must keep a pace and come to an end; an answer must be read. What comes too late is answered
+with 408 where an answer is possible, a head that is too long or has too many headers with 431, what
+is no HTTP with 400, and then the connection is closed, whether or not the peer takes note.
 """
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
@@ -21,20 +17,9 @@ from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from server.crowd import Place
-from server.listen_settings import ListenSettings
+from server.doorstep import END_LIMIT_S, Arrival, encode_refusal
+from server.small_reads import SmallReads
 from server.web_socket_protocol import BoundedWebSocket
-
-READ_BYTES = 16_384
-END_LIMIT_S = 0.5
-"""For a refused peer to take the answer; the socket is let go of after it."""
-_REFUSAL = (
-    "HTTP/1.1 {status} {phrase}\r\n"
-    "cache-control: no-store\r\n"
-    "connection: close\r\n"
-    "content-length: 0\r\n"
-    "x-content-type-options: nosniff\r\n\r\n"
-)
 
 
 class _Conversation(h11.Connection):
@@ -67,17 +52,7 @@ class _Conversation(h11.Connection):
         return len(request.headers) > self._most_headers or length > self._most_head_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A connection as it was accepted."""
-
-    place: Place
-    accepted_at_s: float
-    """By the loop's clock: the time for a TLS handshake is taken from the time for the head."""
-    settings: ListenSettings
-
-
-class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
+class BoundedHttp(H11Protocol, SmallReads):
     """One connection."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState, arrival: Arrival) -> None:
@@ -90,7 +65,6 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         self.ws_protocol_class = partial(  # type: ignore[assignment] # uvicorn only calls it
             BoundedWebSocket, arrival.place, settings
         )
-        self._buffer = bytearray()
         self._deadline: asyncio.TimerHandle | None = None
         """For the head or, while one comes, for the body."""
         self._unread_deadline: asyncio.TimerHandle | None = None
@@ -108,29 +82,11 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         return self.cycle
 
     @override
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """See asyncio."""
-        super().connection_made(transport)
-        self._expect_head(self._arrival.accepted_at_s)
-
-    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
         super().connection_lost(exc)
         self._cancel_deadlines()
         self._arrival.place.leave()
-
-    @override
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """See asyncio: new for each read, and let go of in between."""
-        self._buffer = bytearray(READ_BYTES)
-        return self._buffer
-
-    @override
-    def buffer_updated(self, nbytes: int) -> None:
-        """See asyncio."""
-        data, self._buffer = bytes(self._buffer[:nbytes]), bytearray()
-        self.data_received(data)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -165,7 +121,7 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
     def on_response_complete(self) -> None:
         """See uvicorn, whose own limit ends with the first byte of the next request."""
         self._is_silent = not self.conn.trailing_data[0]
-        self._expect_head(self.loop.time())
+        self._expect_head()
         super().on_response_complete()
         self._unset_keepalive_if_required()
 
@@ -199,9 +155,8 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
         else:
             self._check_reading_later()
 
-    def _expect_head(self, since_s: float) -> None:
-        at_s = since_s + self._settings.head_limit_s
-        self._set_deadline(self.loop.call_at(at_s, self._end_late_head))
+    def _expect_head(self) -> None:
+        self._set_deadline(self.loop.call_later(self._settings.head_limit_s, self._end_late_head))
 
     def _end_late_head(self) -> None:
         if self._is_silent:
@@ -237,15 +192,14 @@ class BoundedHttp(H11Protocol, asyncio.BufferedProtocol):
             answering.disconnected = True
             answering.message_event.set()
         is_answerable = self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}
-        phrase = HTTPStatus(status).phrase
-        self._end(_REFUSAL.format(status=int(status), phrase=phrase) if is_answerable else "")
+        self._end(encode_refusal(status) if is_answerable else b"")
 
-    def _end(self, answer: str = "") -> None:
+    def _end(self, answer: bytes = b"") -> None:
         """A peer that is still reading goes on; the refusal itself is no reason to wait."""
         self._cancel_deadlines()
         is_reading = self.transport.get_write_buffer_size() > 0
         if answer:
-            self.transport.write(answer.encode())
+            self.transport.write(answer)
         self.transport.close()
         if is_reading:
             self._check_reading_later()

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import structlog
 import uvicorn
@@ -21,8 +22,9 @@ from starlette.types import ASGIApp
 from typing_extensions import override
 
 from server.crowd import Crowd, Place
+from server.doorstep import Arrival, Doorstep
 from server.forwarded import Networks
-from server.http_protocol import Arrival, BoundedHttp
+from server.http_protocol import BoundedHttp
 from server.listen_settings import ListenSettings
 from server.middleware import surround
 from server.start_error import EXIT_PORT, StartError
@@ -33,7 +35,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PORTS = {"http": 80, "https": 443}
 _OTHER_FILES = 256
 """For the trail, the model and the runtime's own."""
-_ACCEPTED_AT_ONCE = 64
+_ACCEPTED_AT_ONCE = 16
 """Before those that are here get their turn."""
 _ACCEPT_PAUSE_S = 0.2
 _LOOKS_AT_FILES_EVERY = 10
@@ -149,10 +151,11 @@ class Listener(uvicorn.Server):
         """Until the connection speaks for itself."""
         loop = asyncio.get_running_loop()
         arrival = Arrival(place, loop.time(), self._settings)
+        new_http = partial(BoundedHttp, self.config, self.server_state, arrival)
         secured = self._certificate is not None
         try:
             await loop.connect_accepted_socket(
-                lambda: BoundedHttp(self.config, self.server_state, arrival),
+                lambda: Doorstep(arrival, self.server_state, new_http),
                 connection,
                 ssl=self._certificate.context if self._certificate else None,
                 ssl_handshake_timeout=self._settings.tls_handshake_limit_s if secured else None,

@@ -29,7 +29,7 @@ from server.connection import (
     Socket,
     Transcriber,
 )
-from server.door import Door, Knock
+from server.door import Door, Knock, Ticket, read_credential
 from server.errors import RefusedError
 from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.live import LiveSession, LiveSessions, limits_of
@@ -77,8 +77,8 @@ class _Guest:
     grant: Grant
     caller: Caller
     session_id: str
-    entered_s: float
-    """Monotonic."""
+    admitted_s: float
+    """Monotonic: as of when the grant says how long it lasts."""
 
 
 class Reception:
@@ -103,14 +103,22 @@ class Reception:
 
         return await self._on_record(peer, look)
 
-    async def issue_ticket(self, peer: HTTPConnection, limits: Limits) -> tuple[str, int]:
-        """A ticket for what the token grants within `limits`, and its seconds. Raises
-        RefusedError.
+    async def issue_ticket(
+        self, peer: HTTPConnection, read_limits: Callable[[], Awaitable[Limits]]
+    ) -> tuple[str, int]:
+        """A ticket for sessions within the limits that are read and the token's, and its seconds:
+        for nothing else that the token opens, and not for a ticket, which would live on in the next
+        one. Raises RefusedError.
         """
 
         async def issue(visit: _Visit) -> tuple[str, int]:
             grant = await self._admit(visit)
-            narrowed = replace(grant, limits=least(grant.limits, limits))
+            if isinstance(read_credential(knock_of(peer)), Ticket):
+                raise RefusedError(errors.FORBIDDEN, "ticket_for_ticket")
+            limits = await read_limits()
+            narrowed = replace(
+                grant, limits=least(grant.limits, limits), scopes=frozenset({TRANSCRIBE_SCOPE})
+            )
             caller = caller_of(peer)
             issued = self._parts.door.tickets.issue(narrowed, caller.origin, time.monotonic())
             event = TicketIssued(
@@ -126,22 +134,23 @@ class Reception:
         """A place, and what runs a session in it. Raises RefusedError, which is on record."""
         async with AsyncExitStack() as stay:
 
-            async def enter(visit: _Visit) -> tuple[Grant, str]:
+            async def enter(visit: _Visit) -> _Guest:
                 grant = await self._admit(visit)
+                admitted_s = time.monotonic()  # a place may take a while
                 self._check_room(grant)
                 session_id = secrets.token_hex(12)
                 await stay.enter_async_context(self._parts.live.place(grant, session_id))
-                return grant, session_id
+                return _Guest(grant, caller_of(peer), session_id, admitted_s)
 
-            grant, session_id = await self._on_record(peer, enter)
-            peer.scope.setdefault("state", {})["session_id"] = session_id
+            guest = await self._on_record(peer, enter)
+            peer.scope.setdefault("state", {})["session_id"] = guest.session_id
             if peer.scope["type"] == "http":  # what is uploaded whole has no pace
-                grant = replace(grant, limits=replace(grant.limits, pace_percent=None))
-            visit = _Guest(grant, caller_of(peer), session_id, time.monotonic())
+                limits = replace(guest.grant.limits, pace_percent=None)
+                guest = replace(guest, grant=replace(guest.grant, limits=limits))
             try:
-                yield partial(self._run, visit)
+                yield partial(self._run, guest)
             except RefusedError as refused:  # what was sent is no more welcome than who sent it
-                await self._record_refusal(refused, caller_of(peer), grant)
+                await self._record_refusal(refused, guest.caller, guest.grant)
                 raise
 
     async def _on_record(
@@ -155,23 +164,26 @@ class Reception:
             raise
 
     async def _admit(self, visit: _Visit, scope: str = TRANSCRIBE_SCOPE) -> Grant:
-        visit.grant = await self._parts.door.admit(
-            knock_of(visit.peer),
-            wall_s=self._parts.wall_clock(),
-            now_s=time.monotonic(),
-            scope=scope,
-        )
+        wall_s = self._parts.wall_clock()
+        knock, now_s = knock_of(visit.peer), time.monotonic()
+        grant = await self._parts.door.admit(knock, wall_s=wall_s, now_s=now_s, scope=scope)
+        visit.grant = self._as_of_now(grant, wall_s)
         return visit.grant
 
+    def _as_of_now(self, grant: Grant, wall_s: float) -> Grant:
+        """Of what was granted at `wall_s`: the door may have waited for an issuer's keys."""
+        waited_s = self._parts.wall_clock() - wall_s
+        return replace(grant, expires_in_s=grant.expires_in_s - waited_s)
+
     def _check_room(self, grant: Grant) -> None:
-        if grant.models is not None and self._parts.model.model_id not in grant.models:
+        if not grant.covers(self._parts.model.model_id):
             raise RefusedError(errors.FORBIDDEN, "model_not_granted")
         if self._parts.is_engine_full():
             raise RefusedError(errors.OVERLOADED, "engine_full")
 
     async def _run(self, guest: _Guest, socket: Socket) -> None:
         parts, now_s = self._parts, time.monotonic()
-        left_s = guest.grant.expires_in_s - (now_s - guest.entered_s)  # an upload takes its time
+        left_s = guest.grant.expires_in_s - (now_s - guest.admitted_s)  # an upload takes its time
         grant = replace(guest.grant, expires_in_s=left_s)
         session = Session(
             session_id=guest.session_id,
@@ -197,7 +209,8 @@ class Reception:
             await connection.run()
 
     async def _renew(self, token: str) -> Grant:
-        return await self._parts.door.grant(token, self._parts.wall_clock())
+        wall_s = self._parts.wall_clock()
+        return self._as_of_now(await self._parts.door.grant(token, wall_s), wall_s)
 
     async def _reserve(self, grant: Grant, audio_ms: int) -> int:
         most_ms = limits_of(grant).audio_ms_per_day or 0

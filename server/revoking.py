@@ -6,6 +6,7 @@ that live by what was revoked, within a fraction of a second.
 
 import asyncio
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -37,6 +38,8 @@ class Revoking:
         self._path = path
         self._live = live
         self._file = RevocationFile(path, wall_s)
+        self._reader = ThreadPoolExecutor(1, "revocations")
+        """A long list takes milliseconds; one of its own, which no upload keeps waiting."""
 
     def is_revoked(self, grant: Grant) -> bool:
         """Whether what was granted counts no more."""
@@ -44,18 +47,22 @@ class Revoking:
 
     async def revoke(self, revocation: Revocation) -> int:
         """When it returns, it counts; says how many sessions end by it. Raises RevocationError."""
-        await asyncio.to_thread(append_revocation, self._path, revocation)
-        return self._look()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader, append_revocation, self._path, revocation)
+        return await self._look()
 
     async def run(self) -> None:
         """Look at the file until it is cancelled."""
-        while True:
-            await asyncio.sleep(POLL_S)
-            self._look()
-
-    def _look(self) -> int:
         try:
-            if not self._file.poll():
+            while True:
+                await asyncio.sleep(POLL_S)
+                await self._look()
+        finally:
+            self._reader.shutdown(wait=False)
+
+    async def _look(self) -> int:
+        try:
+            if not await asyncio.get_running_loop().run_in_executor(self._reader, self._file.poll):
                 return 0
         except RevocationError:
             _log.error("the list of revocations cannot be read; what is known of it counts")

@@ -2,12 +2,11 @@
 without I/O.
 
 A shell decodes what the peer sends, checks what is a token itself, calls `receive_…` as things
-come, drains `actions()` after each call and carries them out
-in order, reads the socket only while `wants_audio`, and calls `tick` no later than
-`next_deadline_s`. There is one closing path: the last finals, the event that says why, `ended`,
-the audit record, the close, in that order, whatever ended the session; a peer that is gone skips
-what needs a peer. Refuses: audio before `start`, a second `start`, anything that is not the
-protocol, audio beyond the grant, silence beyond the settings.
+come, drains `actions()` after each call and carries them out in order, reads the socket only while
+`wants_audio`, and calls `tick` no later than `next_deadline_s`. There is one closing path: the last
+finals, the event that says why, `ended`, the audit record, the close, in that order, whatever ended
+the session; a peer that is gone skips what needs a peer. Refuses: audio before `start`, a second
+`start`, anything that is not the protocol, audio beyond the grant, silence beyond the settings.
 """
 
 from dataclasses import replace
@@ -43,8 +42,6 @@ CLIENT_GONE = "client_gone"
 _NORMAL_CLOSE = 1000
 _ABNORMAL_CLOSE = 1006
 _BY_THE_SOCKET = (errors.MESSAGE_TOO_BIG, errors.AUDIO_UNREADABLE)
-
-
 _MOST_REFUSED_REFRESHES = 3
 
 
@@ -72,6 +69,8 @@ class Session:
         self._life = Lifetime(spans_of(settings, grant.limits), grant.expires_in_s, now_s)
         self._refused_refreshes = 0
         self._track: Track | None = None
+        self._heard: frozenset[str | None] = frozenset()
+        """The language, once it has started."""
         self._refusal: errors.Refusal | None = None
         self._reason = STOPPED
         started = start_of(session_id, model.model_id, grant, caller)
@@ -163,6 +162,8 @@ class Session:
         self._life.receive_frame(now_s)
         if grant.who != self._grant.who:
             self.refuse_refresh(errors.FORBIDDEN, "other_subject", now_s)
+        elif not grant.covers(self._model.model_id, self._heard):
+            self.refuse_refresh(errors.FORBIDDEN, "not_for_this", now_s)
         elif not self._life.renew(grant.expires_in_s, now_s):
             self.refuse_refresh(errors.FORBIDDEN, "not_later", now_s)
         else:
@@ -266,6 +267,7 @@ class Session:
             self._end(errors.FORBIDDEN, now_s)
             return
         self._life.enter(Phase.STREAMING, now_s)
+        self._heard = frozenset({language})
         self._format = AudioFormat(Encoding(message.encoding), message.sample_rate_hz)
         self._quota = Quota(self._grant.limits, self._format)
         track_settings = _with_end_of_speech(self._settings.track, message.end_of_speech_ms)

@@ -1,9 +1,10 @@
 """Grants in, tickets out, and each grant again for its ticket, once.
 
 A ticket is for who can set no header: a page, a telephone system. It is 128 random bits, good for a
-minute at most and for one use, and bound to the origin that asked for it. Only its hash is kept,
-used ones until they would have ended, so that a second use is known for what it is. How many there
-are has a bound, for one subject and for all. Knows no clock but the one handed in.
+minute at most and for one use, and bound to the origin that asked for it. It ends
+with its token. Only its hash is kept, used ones until they would have ended or there are too many,
+so that a second use is known for what it is. How many there are has a bound, for one subject and
+for all; nobody can fill it with used ones. Knows no clock but the one handed in.
 """
 
 import hashlib
@@ -30,7 +31,7 @@ class TicketSettings:
     most_of_subject: Annotated[int, Ge(1)] = 100
     """That are not used yet and not over."""
     most: Annotated[int, Ge(1)] = 10_000
-    """Used ones too, until they are over."""
+    """Used ones too, as long as there is room for them."""
 
 
 @dataclass(slots=True)
@@ -55,11 +56,13 @@ class Tickets:
         """A ticket, and its seconds. Raises RefusedError when there are too many."""
         self._forget(now_s)
         if len(self._kept) >= self._settings.most:
+            self._kept = {name: kept for name, kept in self._kept.items() if not kept.is_used}
+        if len(self._kept) >= self._settings.most:
             raise RefusedError(errors.OVERLOADED, "tickets_full")
         if self._open_of[grant.who] >= self._settings.most_of_subject:
             raise RefusedError(errors.TOO_MANY_STARTS, "too_many_tickets")
         ticket = secrets.token_urlsafe(_TICKET_BYTES)
-        lifetime_s = self._settings.lifetime_s
+        lifetime_s = max(0, min(self._settings.lifetime_s, int(grant.expires_in_s)))
         self._kept[_name(ticket)] = _Kept(grant, origin, now_s, now_s + lifetime_s)
         self._open_of[grant.who] += 1
         return ticket, lifetime_s

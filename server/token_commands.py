@@ -22,6 +22,7 @@ from security.limits import Limits
 from security.revocation_file import RevocationFile, append_revocation
 from security.revocations import Revocation, RevokedToken
 from security.signed import decode_part, read_signed
+from security.token_keys import key_id_of
 from security.tokens import Claims, TokenPolicy, mint_token
 from server import provision
 from server.command_line import (
@@ -32,13 +33,14 @@ from server.command_line import (
     record,
 )
 from server.config import Settings
-from server.grant import TRANSCRIBE_SCOPE
+from server.grant import SCOPES, TRANSCRIBE_SCOPE
 from server.revoking import event_of, policy_of, revocation_of
-from server.start_error import EXIT_SETTINGS, StartError
+from server.start_error import EXIT_KEYS, EXIT_SETTINGS, StartError
 
 EXIT_REFUSED = 1
 """Of `inspect`, when the server would not accept the token."""
 _MOST_INPUT_BYTES = 1 << 16
+_MOST_SUBJECT_CHARS = 255
 _TIMES = {"iat", "nbf", "exp"}
 _SHOWN = ("iss", "sub", "aud", "jti", "iat", "nbf", "exp", "scope", "earwitness")
 app = typer.Typer(no_args_is_help=True, help="Tokens for clients.")
@@ -91,8 +93,11 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
         settings = read_settings(config)
         provision.make_keys(settings)
         scopes, token_id = set(scope or [TRANSCRIBE_SCOPE]), secrets.token_hex(16)
+        _check_wishes(settings, scopes, subject, lifetime_s)
+        signing_key = open_signing_key(settings.signing_key_file)
+        _check_signing_key(settings, key_id_of(signing_key.public_key()))
         token = mint_token(
-            open_signing_key(settings.signing_key_file),
+            signing_key,
             settings.token_policy,
             subject=subject,
             scopes=scopes,
@@ -155,6 +160,25 @@ def revoke(
         print("It counts no more; a server that runs knows it within a second.")
 
 
+def _check_wishes(settings: Settings, scopes: set[str], subject: str, lifetime_s: int) -> None:
+    """What no server would accept is not made. Raises StartError."""
+    most_s = settings.token_policy.max_lifetime_s
+    if lifetime_s > most_s:
+        raise StartError(f"--lifetime-s: {most_s} at most", EXIT_SETTINGS)
+    if not 0 < len(subject) <= _MOST_SUBJECT_CHARS:
+        raise StartError(f"--subject: 1 to {_MOST_SUBJECT_CHARS} characters", EXIT_SETTINGS)
+    if not scopes <= SCOPES:
+        raise StartError(f"--scope: of {', '.join(sorted(SCOPES))}", EXIT_SETTINGS)
+
+
+def _check_signing_key(settings: Settings, key_id: str) -> None:
+    """A key that was revoked signs nothing more. Raises StartError."""
+    revoked = RevocationFile(settings.revocations_file, _wall_s()).current
+    if revoked.is_key_revoked(settings.token_policy.issuer, key_id):
+        text = "The signing key is revoked: run.py keys rotate-signing makes a new one."
+        raise StartError(text, EXIT_KEYS)
+
+
 async def _of_token(settings: Settings, token: str) -> Revocation:
     """Only what is really ours to revoke: a forged one could name another's id."""
     claims = await _verify(_open_issuers(settings), token)
@@ -207,8 +231,11 @@ def _time(value: object) -> str:
 
 
 def _read_token(path: Path) -> str:
-    with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
-        return file.read(_MOST_INPUT_BYTES).decode("ascii", "replace").strip()
+    try:
+        with sys.stdin.buffer if str(path) == "-" else path.open("rb") as file:
+            return file.read(_MOST_INPUT_BYTES).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise StartError(f"--token-file: {path}: {error.strerror}", EXIT_SETTINGS) from None
 
 
 def _policy_of(settings: Settings, issuer: str | None) -> TokenPolicy:

@@ -2,13 +2,15 @@
 
 Uvicorn's protocol on websockets' core, without what a peer could make it hold or do: what was
 received is turned into messages a piece at a time, and only while the application takes them;
-nothing is looked at before the handshake is answered; pongs are written however many wait unread,
+nothing is looked at before the handshake is answered, and everybody else has a turn between two
+messages, however short they are; pongs are written however many wait unread,
 but not to a flood of pings; a message has so many fragments and no more. A connection is kept until
 its peer has read the last byte, but not for ever, and what is no handshake is answered without
 repeating a word of it. A close in the middle of a fragmented message is a close like any other:
 control frames may come between fragments (RFC 6455, 5.4), and websockets calls it a fault.
 """
 
+import asyncio
 from http import HTTPStatus
 
 import uvicorn
@@ -22,6 +24,7 @@ from websockets.server import ServerProtocol
 
 from server.crowd import Place
 from server.listen_settings import ListenSettings
+from server.small_reads import SmallReads
 
 MOST_FRAGMENTS = 4096
 MOST_PINGS = 64
@@ -51,7 +54,7 @@ class _Conversation(ServerProtocol):
         return response
 
 
-class BoundedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
     """One connection, from its handshake on."""
 
     def __init__(
@@ -93,7 +96,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     @override
     async def receive(self) -> ASGIReceiveEvent:
-        """See uvicorn."""
+        """See uvicorn; a hundred thousand empty messages would keep the others waiting."""
+        await asyncio.sleep(0)
         message = await super().receive()
         self._look()
         return message

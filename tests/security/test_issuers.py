@@ -153,6 +153,7 @@ async def test_an_unknown_key_of_an_issuer_with_a_file_is_refused_at_once(local)
     ("changes", "field"),
     [
         ({"issuer": ""}, "issuer"),
+        ({"issuer": "a b"}, "issuer"),
         ({"audience": ""}, "audience"),
         ({"keys": ""}, "keys"),
         ({"keys": "http://id.test/jwks"}, "keys"),

@@ -9,7 +9,7 @@ import pytest
 
 from security import revocation_file
 from security.errors import RevocationError
-from security.revocation_file import RevocationFile, append_revocation
+from security.revocation_file import KEPT_S, RevocationFile, append_revocation
 from security.revocations import RevokedKey, RevokedSubject, RevokedToken, encode_revocation
 
 ROOT = Path(revocation_file.__file__).parents[1]
@@ -97,7 +97,10 @@ def test_what_has_expired_is_forgotten_at_a_start(path):
         append_revocation(path, revocation)
     append_revocation(path, RevokedSubject("bank", "alice", 1, NOW_S - 1))
     running = RevocationFile(path, 0)
-    RevocationFile(path, NOW_S)
+    whole = path.read_bytes()
+    RevocationFile(path, NOW_S)  # by a clock that is a week ahead
+    assert path.read_bytes() == whole
+    RevocationFile(path, NOW_S + KEPT_S)
     assert path.read_bytes() == encode_revocation(kept) + encode_revocation(key(1))
     assert running.poll()
     assert counts(running, 1)

@@ -186,3 +186,12 @@ async def listening(certificate=None, site=None, app=None, **settings):
                 listener.should_exit = True
                 async with asyncio.timeout(LIMIT_S):
                     await serving
+
+
+async def trickle(peer, data):
+    try:
+        for byte in data:
+            await peer.say(bytes([byte]))
+            await asyncio.sleep(0.02)
+    except ConnectionError:
+        pass

@@ -173,11 +173,27 @@ def test_a_ticket_opens_once_what_its_token_grants_and_no_more_than_was_asked_fo
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"[]", 400), (b'{"session_audio_s":"7"}', 400), (b'{"scopes":[]}', 400), (b"x" * 5000, 413)],
+    [
+        (b"[]", 400),
+        (b'{"session_audio_s":"7"}', 400),
+        (b'{"pace_percent":-1}', 400),  # is no pace at all to who reckons with it
+        (b'{"scopes":[]}', 400),
+        (b"x" * 5000, 413),
+    ],
 )
 def test_a_body_that_asks_for_something_else_gets_no_ticket(scene, body, status):
     response = scene.client.post("/v1/tickets", headers=bearer(), content=body)
     assert response.status_code == status
+
+
+def test_a_ticket_opens_nothing_but_sessions(scene):
+    headers = bearer(scopes={"transcribe", "admin"})
+    assert scene.client.get("/admin/sessions", headers=headers).status_code == 200
+    path = f"/admin/sessions?ticket={ticket_of(scene, headers)}"
+    assert scene.client.get(path).json()["code"] == "forbidden"
+    path = f"/v1/tickets?ticket={ticket_of(scene, headers)}"
+    assert scene.client.post(path).json()["code"] == "forbidden"
+    assert scene.records[-1].reason == "ticket_for_ticket"
 
 
 def test_without_a_token_there_is_no_ticket(scene):
@@ -298,3 +314,14 @@ def test_a_newer_token_lets_a_session_go_on(scene):
         peer.send_text('{"type":"stop"}')
         assert peer.receive_json()["reason"] == "stopped"
     assert newer not in repr(scene.records)
+
+
+def test_waiting_for_the_keys_of_an_issuer_makes_no_token_live_longer(scene):
+    scene.keys_take_s = 10.0
+    assert scene.client.get("/v1/whoami", headers=bearer()).json()["expires_in_s"] == 590
+    headers = bearer(wall_s=scene.wall_s)
+    with scene.client.websocket_connect("/v1/stream", headers=headers) as peer:
+        begin(peer)
+        newer = bearer(wall_s=scene.wall_s)["authorization"].removeprefix("Bearer ")
+        peer.send_text(json.dumps({"type": "refresh", "token": newer}))
+        assert peer.receive_json() == {"type": "token_refreshed", "expires_in_s": 590}

@@ -165,3 +165,9 @@ def test_a_file_that_is_not_toml_is_told(tmp_path):
     file.write_text("model = = ")
     with pytest.raises(SettingsError, match=r"earwitness\.toml: not TOML"):
         load_settings(file)
+
+
+@pytest.mark.parametrize("name", ["", "a b"])
+def test_our_own_issuer_has_a_name_without_spaces(name):
+    with pytest.raises(SettingsError, match=r"token_policy\.issuer"):
+        load_settings(token_policy={"issuer": name, "audience": "a"})

@@ -121,6 +121,7 @@ async def scene(
     mode="answers",
     detector=None,
     refuses_record=None,
+    never_records=None,
     renew=None,
     grant=GRANT,
     write_limit_s=0.2,
@@ -135,6 +136,8 @@ async def scene(
         await asyncio.sleep(0)
         if refuses_record and isinstance(event, refuses_record):
             raise AuditError("disk full")
+        if never_records and isinstance(event, never_records):
+            await asyncio.Event().wait()
         records.append(event)
         order.append((type(event).__name__, len(websocket.sent)))
 
@@ -353,6 +356,12 @@ async def test_what_was_reserved_of_the_day_and_not_used_is_given_back():
     assert it.reserved_ms == [10_000, -9_000]
 
 
+async def test_a_fault_of_ours_gives_back_what_was_reserved():
+    async with scene(detector=BrokenDetector(), grant=limited(audio_s_per_day=60)) as it:
+        it.websocket.put(START, speech(1000))
+    assert it.reserved_ms == [10_000, -9_000]
+
+
 async def test_a_reservation_that_comes_after_the_end_is_given_back_whole():
     async with scene(grant=limited(audio_s_per_day=60)) as it:
         it.may_reserve.clear()
@@ -371,6 +380,30 @@ async def test_after_the_last_moment_of_the_token_nobody_is_waited_for():
         await it.until(lambda: it.websocket.n_received == 1)
         it.clock.move(6.0)
     assert it.records[-1].reason == "token_expired"
+
+
+async def test_who_reads_a_drop_at_a_time_is_gone_at_the_last_moment_of_the_token():
+    ending = replace(GRANT, expires_in_s=5.0)
+    async with scene(grant=ending, write_limit_s=1.0, expiry_leeway_s=0.0) as it:
+        it.websocket.put(START, *[speech(400) + silence(600)] * 12)  # more than the outbox holds
+        await it.until(lambda: len(it.websocket.sent) > 1)
+        it.websocket.send_duration_s = 0.5  # within the limit, each
+        it.websocket.put(*[speech(400) + silence(600)] * 12)
+        await asyncio.sleep(0.1)
+        n_sent = len(it.websocket.sent)
+        it.clock.move(6.0)
+    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert len(it.websocket.sent) <= n_sent + 1
+
+
+async def test_a_trail_that_hangs_keeps_nobody_beyond_the_last_moment_of_the_token(monkeypatch):
+    monkeypatch.setattr("server.connection._SETTLE_LIMIT_S", 0.01)
+    ending = replace(GRANT, expires_in_s=0.05)
+    async with scene(never_records=SessionStarted, grant=ending, expiry_leeway_s=0.0) as it:
+        it.websocket.put(START)
+        await it.until(lambda: it.websocket.close_code is not None)
+    assert it.websocket.sent == []
+    assert it.websocket.close_code == 1011
 
 
 async def test_who_is_held_back_is_read_again_when_it_is_time():

@@ -208,3 +208,11 @@ def test_a_ticket_in_the_address_beside_a_token_is_one_too_many():
 def test_what_is_shown_at_the_door_is_shown_to_nobody_else():
     knock = Knock([("authorization", "Bearer secret")], ["bearer.secret"], ["secret"])
     assert "secret" not in repr(knock) + repr(read_credential(Knock([], ["ticket.secret"])))
+
+
+def test_a_ticket_of_what_was_revoked_or_is_not_for_it_opens_nothing():
+    tickets = Tickets(TicketSettings())
+    shown = [tickets.issue(GRANT, None, NOW_S)[0] for _ in range(2)]
+    revoked = door(tickets=tickets, is_revoked=lambda grant: True)
+    assert refusal(at=revoked, tickets=shown[:1])[0] == "revoked"
+    assert refusal(at=door(tickets=tickets), tickets=shown[1:], scope="admin")[0] == "forbidden"

@@ -1,5 +1,7 @@
 """Claims and settings to rights."""
 
+from dataclasses import replace
+
 from security.limits import Limits
 from security.tokens import Claims
 from server.grant import Grant, GrantSettings, grant_from_claims, least
@@ -50,3 +52,14 @@ def test_zero_is_a_limit():
 def test_one_subject_of_two_issuers_is_two():
     ours = grant_from_claims(CLAIMS, GrantSettings(), 0.0)
     assert ours.who == "bank alice"
+
+
+def test_what_a_grant_covers_is_its_models_and_only_languages_that_it_names():
+    any_of_all = replace(grant_from_claims(CLAIMS, GrantSettings(), 0.0), models=None)
+    assert any_of_all.covers("large", frozenset({None}))
+    of_one = replace(any_of_all, models=frozenset({"large"}), languages=frozenset({"en"}))
+    assert of_one.covers("large")
+    assert of_one.covers("large", frozenset({"en"}))
+    assert not of_one.covers("tiny", frozenset({"en"}))
+    assert not of_one.covers("large", frozenset({"de"}))
+    assert not of_one.covers("large", frozenset({None}))

@@ -116,10 +116,15 @@ async def test_one_that_was_still_at_the_door_when_draining_began_is_ended_too()
 
 async def test_draining_waits_for_the_last_to_leave():
     live = sessions()
-    place = live.place(GRANT, "1")
-    await place.__aenter__()
+    first, last = live.place(GRANT, "1"), live.place(GRANT, "2")
+    await first.__aenter__()
+    await last.__aenter__()
     async with asyncio.TaskGroup() as tasks:
         draining = tasks.create_task(live.drain(5.0))
         await asyncio.sleep(0)
-        await place.__aexit__(None, None, None)
+        await first.__aexit__(None, None, None)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not draining.done()
+        await last.__aexit__(None, None, None)
     assert draining.result()

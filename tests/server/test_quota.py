@@ -82,3 +82,17 @@ def test_nothing_is_ever_spent_beyond_a_limit(n_bytes, audio_s, frames, rate_hz)
         assert (quota.receive_frame(frame) is None) == fits
         spent += frame if fits else 0
         assert quota.spent_bytes == spent
+
+
+def test_of_a_day_that_is_over_what_was_reserved_is_spent_to_the_last_byte():
+    quota = Quota(Limits(audio_s_per_day=5), FORMAT)
+    quota.receive_reserved(quota.take_wish_ms(), 1000)
+    assert quota.receive_frame(32_000) is None
+    assert quota.receive_frame(2) is errors.QUOTA_DAILY
+
+
+def test_what_went_over_a_reservation_is_in_the_next():
+    quota = Quota(Limits(audio_s_per_day=500), FORMAT)
+    quota.receive_reserved(quota.take_wish_ms(), 10_000)
+    assert quota.receive_frame(20 * 32_000) is None
+    assert quota.take_wish_ms() == 20_000

@@ -557,6 +557,9 @@ def test_a_newer_token_lets_the_session_go_on_and_is_on_record():
         (newer(subject="bob"), "other_subject"),
         (newer(issuer="other"), "other_subject"),
         (newer(expires_in_s=3600.0), "not_later"),
+        (newer(models=frozenset({"other"})), "not_for_this"),
+        (newer(languages=frozenset({"de"})), "not_for_this"),
+        (newer(languages=frozenset({"en"})), "not_for_this"),  # whatever is spoken is heard
     ],
 )
 def test_a_token_that_is_not_a_newer_one_of_the_same_subject_changes_nothing(grant, reason):
@@ -565,6 +568,29 @@ def test_a_token_that_is_not_a_newer_one_of_the_same_subject_changes_nothing(gra
     shell.settle()
     assert [event.code for event in shell.of(RefreshRefusedEvent)] == ["forbidden"]
     assert RefreshRefused("s-1", "alice", "t-1", reason) in shell.records
+    assert shell.close_code is None
+
+
+def test_a_newer_token_that_names_what_is_heard_anyway_is_a_good_one():
+    shell = new_shell('{"type":"start","sample_rate_hz":16000,"language":"en"}')
+    grant = newer(models=frozenset({"fake"}), languages=frozenset({"en"}))
+    shell.session.receive_grant(grant, shell.clock())
+    assert shell.settle().of(TokenRefreshed) == [TokenRefreshed(7200)]
+
+
+def test_a_token_that_comes_before_the_start_says_which_language_may_be_heard():
+    shell = new_shell("")
+    shell.session.receive_grant(newer(languages=frozenset({"en"})), shell.clock())
+    assert shell.settle().of(TokenRefreshed) == [TokenRefreshed(7200)]
+    assert [ready.language for ready in shell.text(START).of(Ready)] == ["en"]
+
+
+def test_who_shows_a_token_good_or_not_is_not_idle():
+    shell = new_shell(limits=SessionSettings(idle_limit_s=10)).tick(8)
+    shell.session.receive_grant(newer(), shell.clock())
+    shell.settle().tick(8)
+    shell.session.refuse_refresh(errors.UNAUTHENTICATED, "token_expired", shell.clock())
+    shell.settle().tick(8)
     assert shell.close_code is None
 
 

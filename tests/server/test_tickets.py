@@ -89,14 +89,34 @@ def test_a_subject_has_so_many_at_a_time():
     tickets.issue(GRANT, None, 152.0)
 
 
-def test_all_together_are_so_many_used_ones_too():
+def test_all_together_are_so_many():
     tickets = Tickets(TicketSettings(most=1))
-    ticket, _ = tickets.issue(GRANT, None, 0.0)
-    tickets.redeem(ticket, None, 0.0)
+    tickets.issue(GRANT, None, 0.0)
     with pytest.raises(RefusedError) as refused:
         tickets.issue(GRANT, None, 1.0)
     assert refused.value.refusal is errors.OVERLOADED
     tickets.issue(GRANT, None, 120.0)
+
+
+def test_who_uses_up_many_leaves_room_for_others_and_opens_nothing_twice():
+    tickets = Tickets(TicketSettings(most=2))
+    used = [tickets.issue(GRANT, None, 0.0)[0] for _ in range(2)]
+    for ticket in used:
+        tickets.redeem(ticket, None, 0.0)
+    waiting, _ = tickets.issue(replace(GRANT, subject="bob"), None, 1.0)
+    tickets.issue(replace(GRANT, subject="bob"), None, 1.0)
+    assert [refusal(tickets, ticket, now_s=1.0) for ticket in used] == ["ticket_unknown"] * 2
+    assert tickets.redeem(waiting, None, 1.0).subject == "bob"
+
+
+def test_a_ticket_ends_with_its_token():
+    tickets = Tickets(TicketSettings())
+    ticket, lifetime_s = tickets.issue(replace(GRANT, expires_in_s=20.5), None, 0.0)
+    assert lifetime_s == 20
+    assert refusal(tickets, ticket, now_s=20.0) == "ticket_expired"
+    ticket, lifetime_s = tickets.issue(replace(GRANT, expires_in_s=-5.0), None, 30.0)
+    assert lifetime_s == 0
+    assert refusal(tickets, ticket, now_s=30.0) == "ticket_expired"
 
 
 class Uses(RuleBasedStateMachine):

@@ -216,7 +216,21 @@ def test_a_key_is_revoked_with_all_it_signed(settings):
     key_id = verified(settings, token).key_id
     shown(app, "revoke", "--key-id", key_id)
     assert revoked(settings, token) == "revoked_key"
-    assert trail(settings)[-1].detail == {"issuer": "earwitness", "key_id": key_id}
+    assert trail(settings)[-1].detail == {"by": None, "issuer": "earwitness", "key_id": key_id}
+
+
+def test_under_a_revoked_key_no_token_is_made(settings):
+    [token] = shown(app, "mint")
+    shown(app, "revoke", "--key-id", verified(settings, token).key_id)
+    assert "keys rotate-signing" in complaint(app, "mint", exit_code=4)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--lifetime-s", "3601"), ("--subject", ""), ("--subject", "a" * 256), ("--scope", "root")],
+)
+def test_a_token_that_nobody_would_take_is_not_made(settings, option, value):
+    assert option in complaint(app, "mint", option, value, exit_code=2)
 
 
 def test_what_is_revoked_may_be_of_another_issuer(settings, token_file):
@@ -241,7 +255,7 @@ def test_nothing_is_revoked_of_an_issuer_that_is_not_known(settings):
 
 
 def test_a_file_that_is_not_there_is_told(settings, tmp_path):
-    complaint(app, "inspect", "--token-file", str(tmp_path / "no"), exit_code=5)
+    complaint(app, "inspect", "--token-file", str(tmp_path / "no"), exit_code=2)
 
 
 def test_an_issuer_that_is_down_is_no_obstacle_for_others(settings, monkeypatch, token_file):

@@ -56,6 +56,25 @@ async def test_a_close_between_fragments_is_a_close_like_any_other():
         assert here.site.messages == [1000]
 
 
+async def test_between_two_messages_of_a_flood_others_have_their_turn():
+    async with listening() as here:
+        peer = await open_socket(here, b"deaf")
+        at_once = []
+
+        async def look():
+            while True:
+                before = len(here.site.messages)
+                await asyncio.sleep(0)
+                at_once.append(len(here.site.messages) - before)
+
+        looking = asyncio.create_task(look())  # noqa: TID251 (ended below)
+        here.site.may_go_on.set()
+        await peer.say(frame(BINARY) * 5_000)
+        await here.until(lambda: len(here.site.messages) == 5_000)
+        looking.cancel()
+        assert max(at_once) <= 2
+
+
 async def test_a_ping_between_fragments_is_answered():
     async with listening() as here:
         peer = await open_socket(here)
