@@ -117,8 +117,9 @@ async def _stream(socket: websockets.ClientConnection) -> None:
 
 async def _closed(socket: websockets.ClientConnection) -> float:
     """When its close came."""
-    async for _ in socket:
-        pass
+    with suppress(websockets.ConnectionClosed):
+        async for _ in socket:
+            pass
     return time.perf_counter()
 
 

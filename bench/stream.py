@@ -139,6 +139,7 @@ def server_process(settings: Settings) -> Iterator[tuple[str, int]]:
         **os.environ,
         "EARWITNESS_DATA_FOLDER": str(settings.data_folder),
         "EARWITNESS_LISTEN__MOST_SESSIONS": "1000",
+        "EARWITNESS_LISTEN__ACCESS_LOG": "false",
     }
     with subprocess.Popen(  # noqa: S603 - our own program
         command, stdout=subprocess.PIPE, text=True, env=environment

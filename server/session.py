@@ -106,7 +106,8 @@ class Session:
     @property
     def next_deadline_s(self) -> float:
         """When `tick` is next needed."""
-        resumes_s = self._pace.resumes_s if self._is_held_back else None
+        is_held_back = self._is_held_back and not self.is_closed
+        resumes_s = self._pace.resumes_s if is_held_back else None
         return min(self._life.next_deadline_s, float("inf") if resumes_s is None else resumes_s)
 
     def actions(self) -> list[Action]:
