@@ -1,5 +1,7 @@
 """Budgets of one connection."""
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,3 +98,60 @@ def test_what_went_over_a_reservation_is_in_the_next():
     quota.receive_reserved(quota.take_wish_ms(), 10_000)
     assert quota.receive_frame(20 * 32_000) is None
     assert quota.take_wish_ms() == 20_000
+
+
+class Oracle:
+    """The same in fractions of seconds, with nothing remembered but what was spent."""
+
+    def __init__(self, limits, rate_hz):
+        self.limits, self.bytes_per_s = limits, rate_hz * 2
+        self.spent = 0
+        self.reserved_ms, self.is_over = 0, False
+
+    def allows(self, n_bytes):
+        total = self.spent + n_bytes
+        audio_s = self.limits.session_audio_s
+        fits_bytes = self.limits.session_bytes is None or total <= self.limits.session_bytes
+        fits_audio = audio_s is None or total <= audio_s * self.bytes_per_s
+        fits_day = not self.is_over or total * 1000 <= self.reserved_ms * self.bytes_per_s
+        return fits_bytes and fits_audio and fits_day
+
+
+def one_schedule(chance):
+    """Frames of all sizes, and a store that answers sooner or later; says what was overspent."""
+    rate_hz = chance.choice([8_000, 16_000, 48_000])
+    limits = Limits(
+        session_bytes=chance.choice([None, chance.randrange(2_000_000)]),
+        session_audio_s=chance.choice([None, chance.randrange(40)]),
+        audio_s_per_day=chance.choice([None, chance.randrange(40)]),
+    )
+    quota, oracle = Quota(limits, AudioFormat(Encoding.PCM_S16LE, rate_hz)), Oracle(limits, rate_hz)
+    day_ms, wished_ms, longest = (limits.audio_s_per_day or 0) * 1000, 0, 0
+    for _ in range(chance.randrange(1, 60)):
+        if quota.wants_audio:  # if not, nobody reads
+            n_bytes = chance.choice([0, 1, 2, 640, 3200, 64_000, 262_144])
+            assert (quota.receive_frame(n_bytes) is None) == oracle.allows(n_bytes)
+            if oracle.allows(n_bytes):
+                oracle.spent += n_bytes
+                longest = max(longest, n_bytes)
+            assert quota.spent_bytes == oracle.spent
+        if quota.has_news:
+            quota.take_notice()
+            wished_ms = quota.take_wish_ms() or wished_ms
+        if wished_ms and (not quota.wants_audio or chance.random() < 0.5):
+            got_ms = min(wished_ms, day_ms)
+            quota.receive_reserved(wished_ms, got_ms)
+            oracle.reserved_ms += got_ms
+            oracle.is_over = got_ms < wished_ms
+            day_ms, wished_ms = day_ms - got_ms, 0
+    if limits.audio_s_per_day is not None:
+        most = limits.audio_s_per_day * oracle.bytes_per_s
+        assert quota.spent_bytes <= most + longest
+        left_ms = day_ms + quota.unspent_ms
+        assert quota.spent_bytes > most or left_ms >= 0
+
+
+def test_ten_thousand_schedules_agree_with_an_oracle():
+    chance = random.Random(6)  # noqa: S311 (the same every time)
+    for _ in range(10_000):
+        one_schedule(chance)
