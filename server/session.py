@@ -72,7 +72,6 @@ class Session:
         self._heard: frozenset[str | None] = frozenset()
         """The language, once it has started."""
         self._refusal: errors.Refusal | None = None
-        self._reason = STOPPED
         started = start_of(session_id, model.model_id, grant, caller)
         self._actions: list[Action] = [Record(started)]
 
