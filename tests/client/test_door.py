@@ -52,8 +52,8 @@ async def test_the_token_travels_in_the_header_and_nowhere_else():
 
 async def test_the_token_is_in_no_log(caplog):
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("websockets.client").setLevel(logging.DEBUG)
-    logging.getLogger("websockets.server").setLevel(logging.INFO)
+    caplog.set_level(logging.DEBUG, "websockets.client")  # given back when the test ends
+    caplog.set_level(logging.INFO, "websockets.server")
     async with fake_server() as fake, open_socket(fake.url, TOKEN):
         pass
     assert TOKEN not in caplog.text
