@@ -22,10 +22,10 @@ class SmallReads(asyncio.BufferedProtocol):
         raise NotImplementedError
 
     @override
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """See asyncio."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio. TLS fills it record by record, through slices: a bytearray's are copies."""
         self._buffer = bytearray(READ_BYTES)
-        return self._buffer
+        return memoryview(self._buffer)
 
     @override
     def buffer_updated(self, nbytes: int) -> None:

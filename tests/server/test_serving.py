@@ -19,7 +19,7 @@ from server.serving import Running, running_server
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_PORT, StartError
 from server.wire import Ended, Final, Partial, decode_server_event
 from tests.e2e.conftest import copy_data
-from tests.e2e.test_stream import pcm_of
+from tests.e2e.test_stream import pcm_of, words_of
 from tests.fakes import START
 from tests.server.certificates import make_pair, trusting
 
@@ -179,6 +179,29 @@ async def test_with_a_certificate_the_page_and_the_stream_come_by_tls(settings, 
         tls = trusting(cert_file)
         assert await status_of(settings, running, running.url, ssl=tls) == 101
         assert await status_of(settings, running, "http" + running.url[5:], ssl=tls) == 403
+
+
+async def test_audio_comes_whole_by_tls_however_many_records_come_at_a_time(
+    settings, tmp_path, english_recordings
+):
+    cert_file, key_file = make_pair(tmp_path)
+    listen = {"port": 0, "tls_cert": cert_file, "tls_key": key_file}
+    settings = load_settings(data_folder=settings.data_folder, listen=listen)
+    headers = {"Authorization": f"Bearer {token_of(settings)}"}
+    pcm = pcm_of(english_recordings[1])
+    async with asyncio.timeout(60), running_server(settings) as running:
+        url = running.url.replace("http", "ws", 1) + "/v1/stream"
+        async with websockets.connect(
+            url, additional_headers=headers, proxy=None, ssl=trusting(cert_file)
+        ) as websocket:
+            await websocket.send(START)
+            for start in range(0, len(pcm), 640):  # many small records in each segment
+                await websocket.send(pcm[start : start + 640])
+            await websocket.send('{"type":"stop"}')
+            events = [decode_server_event(frame) async for frame in closing(websocket)]
+    said = " ".join(event.text for event in events if isinstance(event, Final))
+    assert words_of(said) == words_of(english_recordings[1].text)
+    assert events[-1].usage.bytes == len(pcm)
 
 
 async def test_a_key_that_others_can_read_is_told(settings, tmp_path):

@@ -27,6 +27,15 @@ def test_what_was_read_is_handed_on_and_not_kept():
     assert len(protocol._buffer) == 0
 
 
+def test_what_is_written_through_slices_of_the_buffer_is_read():
+    protocol = Listener()
+    buffer = protocol.get_buffer(-1)
+    buffer[:3][:] = b"one"
+    buffer[3:][:3] = b"two"
+    protocol.buffer_updated(6)
+    assert protocol.heard == [b"onetwo"]
+
+
 def test_no_more_is_read_at_a_time_whatever_is_suggested():
     assert len(Listener().get_buffer(1 << 20)) == READ_BYTES
 
