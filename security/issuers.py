@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 from security.errors import UnknownKeyError
 from security.jwks import Clock, JwksAddress, JwksCache, Sleep
 from security.key_files import issuer_keys, local_keys
+from security.keys import public_half
 from security.token_keys import Algorithm, is_key_id
 from security.tokens import Claims, TokenPolicy, TokenVerifier, VerifyingKeys
 
@@ -153,8 +154,7 @@ def open_local_issuer(
     policy: TokenPolicy, signing_key_file: Path, retired_keys_file: Path
 ) -> tuple[TokenPolicy, VerifyingKeys]:
     """The issuer whose signing key lies here. Raises KeyFileError."""
-    public = signing_key_file.with_name(signing_key_file.name + ".pub")
-    return policy, local_keys(public, retired_keys_file)
+    return policy, local_keys(public_half(signing_key_file), retired_keys_file)
 
 
 def _is_safe_address(address: str) -> bool:

@@ -62,13 +62,18 @@ def create_signing_key(path: Path) -> None:
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    public_path = path.with_name(path.name + ".pub")
+    public_path = public_half(path)
     _create(public_path, public, 0o644)
     try:
         _create(path, private, 0o600)
     except KeyFileError:
         public_path.unlink()
         raise
+
+
+def public_half(path: Path) -> Path:
+    """Where the public half of the key in `path` lies."""
+    return path.with_name(path.name + ".pub")
 
 
 def open_signing_key(path: Path) -> Ed25519PrivateKey:

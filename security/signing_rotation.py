@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from security.durable import replace_file, sync_folder
 from security.errors import KeyFileError
 from security.key_files import read_retired
-from security.keys import create_signing_key, open_signing_key
+from security.keys import create_signing_key, open_signing_key, public_half
 from security.token_keys import MAX_KEYS, TokenKey, encode_jwks, key_id_of
 
 
@@ -32,9 +32,9 @@ def rotate_signing_key(
         coming = path.with_name(path.name + ".next")
         new = _coming_key(coming).public_key()
         _retire(former, retired_path, int(wall_s) + overlap_s, wall_s)
-        _replace(_public_half(path), _pem(new))
+        _replace(public_half(path), _pem(new))
         coming.replace(path)
-        _public_half(coming).unlink(missing_ok=True)
+        public_half(coming).unlink(missing_ok=True)
         sync_folder(path.parent)
         return key_id_of(former), key_id_of(new)
 
@@ -45,13 +45,9 @@ def _coming_key(path: Path) -> Ed25519PrivateKey:
         return open_signing_key(path)
     except KeyFileError:
         path.unlink(missing_ok=True)
-        _public_half(path).unlink(missing_ok=True)
+        public_half(path).unlink(missing_ok=True)
         create_signing_key(path)
         return open_signing_key(path)
-
-
-def _public_half(path: Path) -> Path:
-    return path.with_name(path.name + ".pub")
 
 
 def _retire(key: Ed25519PublicKey, path: Path, expires_at_s: int, wall_s: float) -> None:

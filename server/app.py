@@ -103,7 +103,9 @@ def build_app(
             grant = await reception.look_in(request)
         except RefusedError as refused:
             return answer(refused.refusal)
-        return JSONResponse({"subject": grant.subject, "expires_in_s": int(grant.expires_in_s)})
+        return JSONResponse(
+            {"subject": grant.subject, "expires_in_s": max(0, int(grant.expires_in_s))}
+        )
 
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "sessions": live.total})

@@ -14,7 +14,7 @@ from pathlib import Path
 import miniaudio
 
 from security.accepted import read_accepted
-from security.keys import create_signing_key
+from security.keys import create_signing_key, public_half
 from security.sealing import Source, seal_pack
 from security.weights import OnProgress
 from server.audio import SAMPLE_RATE_HZ
@@ -31,8 +31,9 @@ Say = Callable[[str], None]
 def make_keys(settings: Settings) -> None:
     """The keys of packs and the token-signing key, each only if it is missing."""
     make_pack_keys(settings)
-    if not settings.signing_key_file.exists():
-        create_signing_key(settings.signing_key_file)
+    private = settings.signing_key_file
+    if not private.exists() and not public_half(private).exists():  # or it only verifies
+        create_signing_key(private)
 
 
 def make_pack(settings: Settings, say: Say) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from starlette.datastructures import Headers
+from starlette.datastructures import Address, Headers
 from starlette.requests import HTTPConnection
 
 from security.audit import HandshakeRefused, TicketIssued
@@ -238,10 +238,18 @@ def caller_of(peer: HTTPConnection) -> Caller:
     """What was shown, for the trail."""
     client = peer.client
     return Caller(
-        address=f"{client.host}:{client.port}" if client else "",
+        address=_shown_address(client) if client else "",
         origin=peer.headers.get("origin"),
         user_agent=peer.headers.get("user-agent"),
     )
+
+
+def _shown_address(client: Address) -> str:
+    """One that a proxy told has no port; one of IPv6 is told from its port by brackets."""
+    if not client.port:
+        return client.host
+    host = f"[{client.host}]" if ":" in client.host else client.host
+    return f"{host}:{client.port}"
 
 
 def knock_of(peer: HTTPConnection) -> Knock:

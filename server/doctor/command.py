@@ -24,7 +24,7 @@ import typer
 
 from security.issuers import IssuerSettings
 from security.jwks import JwksAddress
-from security.keys import open_key_file, open_signing_key, open_verifying_key
+from security.keys import open_key_file, open_verifying_key, public_half
 from security.token_keys import KeySet, decode_jwks
 from server.command_line import ConfigFile, Model, plain_errors, read_settings
 from server.config import Settings
@@ -92,10 +92,9 @@ def _key_findings(settings: Settings, wall_s: float) -> Iterator[Finding]:
     for folder, is_secret in folders.items():
         yield keys.check_folder(folder, is_secret=is_secret, euid=euid)
     signing = settings.signing_key_file
-    yield keys.check_key_file("signing key", signing, open_signing_key)
-    public = signing.with_name(signing.name + ".pub")
-    yield keys.check_key_file("signing key", public, open_verifying_key)
-    yield keys.check_signing_age(signing, wall_s)
+    yield keys.check_key_file("signing key", public_half(signing), open_verifying_key)
+    yield from keys.check_signing_key(signing, wall_s)
+    yield keys.check_revocations(settings.revocations_file)
     yield keys.check_retired_keys(settings.retired_keys_file, wall_s)
     if not settings.packs.keys:
         yield keys.check_key_file("pack key", settings.pack_key_file, open_key_file)

@@ -6,12 +6,14 @@ there. A signing key's age is that of its file: a key carries no date.
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from security.errors import KeyFileError
+from security.errors import KeyFileError, RevocationError
 from security.key_files import read_retired
-from server.doctor.finding import Finding, bad, ok, sentence_of, warn
+from security.keys import open_signing_key, open_verifying_key, public_half
+from security.revocations import decode_revocation
+from server.doctor.finding import Finding, Level, bad, ok, sentence_of, warn
 
 SIGNING_KEY_LIMIT_S = 365 * 86_400.0
 _WRITABLE, _OPEN = 0o022, 0o077
@@ -44,6 +46,42 @@ def check_folder(path: Path, *, is_secret: bool, euid: int) -> Finding:
     if is_secret and status.st_mode & _OPEN:
         return warn(check, "other accounts can see what lies in it.", "chmod 700.", about)
     return ok(check, "it is ours.", about)
+
+
+def check_signing_key(path: Path, wall_s: float) -> Iterator[Finding]:
+    """The private key, if this server makes tokens, and whether it is that of the public half."""
+    check = "signing key"
+    if not os.path.lexists(path) and os.path.lexists(public_half(path)):
+        yield ok(check, "there is none: this server only verifies tokens.", str(path))
+        return
+    found = check_key_file(check, path, open_signing_key)
+    yield found
+    if found.level is not Level.OK:
+        return
+    yield check_signing_age(path, wall_s)
+    try:
+        is_pair = open_signing_key(path).public_key() == open_verifying_key(public_half(path))
+    except KeyFileError:
+        return  # told by who looks at it
+    if not is_pair:
+        text = "its .pub is of another key: no token that is made here would be taken."
+        yield bad(check, text, "bring both halves back together, or rotate.", str(path))
+
+
+def check_revocations(path: Path) -> Finding:
+    """Whether everything that was revoked still is."""
+    check, about = "revocations", str(path)
+    if not os.path.lexists(path):
+        return ok(check, "nothing was revoked.")
+    if path.lstat().st_mode & _WRITABLE:
+        return bad(check, "other accounts can change the list.", f"chmod 600 {path}.", about)
+    try:
+        for line in path.read_bytes().splitlines():
+            decode_revocation(line)
+    except (OSError, RevocationError):
+        text = "a line says nothing, or the list cannot be read: the server will not start."
+        return bad(check, text, "find out what it was, take it out, revoke again.", about)
+    return ok(check, "each line of the list is whole.", about)
 
 
 def check_signing_age(path: Path, wall_s: float) -> Finding:

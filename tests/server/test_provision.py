@@ -64,6 +64,14 @@ def content_of(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_where_tokens_are_only_verified_no_signing_key_is_made(settings):
+    make_keys(settings)
+    settings.signing_key_file.unlink()
+    made = content_of(settings.keys_folder)
+    make_keys(settings)
+    assert content_of(settings.keys_folder) == made
+
+
 def test_keys_are_made_once_and_only_their_owner_reads_them(settings):
     make_keys(settings)
     made = content_of(settings.keys_folder)

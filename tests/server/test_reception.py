@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 
 from security.audit import SessionEnded
 from security.limits import Limits
+from server.reception import caller_of
 from server.revoking import revocation_of
 from tests.joined import NOW_S, POLICY, Joined, bearer
 from tests.server.test_connection import START, STOP, FakeWebSocket
@@ -68,3 +69,18 @@ async def test_a_place_is_given_back_when_nothing_comes_of_it(joined):
     with pytest.raises(LookupError):
         await leave()
     assert joined.live.total == 0
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        (("192.0.2.1", 5), "192.0.2.1:5"),
+        (("2001:db8::1", 5), "[2001:db8::1]:5"),
+        (("192.0.2.1", 0), "192.0.2.1"),
+        (("2001:db8::1", 0), "2001:db8::1"),
+        (None, ""),
+    ],
+)
+def test_an_address_is_written_as_one_that_nobody_takes_for_another(client, address):
+    peer = HTTPConnection({"type": "http", "headers": [], "query_string": b"", "client": client})
+    assert caller_of(peer).address == address

@@ -6,6 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from security.keys import create_key_file, create_signing_key, open_key_file
+from security.revocation_file import append_revocation
+from security.revocations import RevokedKey
 from security.token_keys import TokenKey, encode_jwks, key_id_of
 from server.doctor.keys import (
     SIGNING_KEY_LIMIT_S,
@@ -13,7 +15,9 @@ from server.doctor.keys import (
     check_key_file,
     check_publisher_key,
     check_retired_keys,
+    check_revocations,
     check_signing_age,
+    check_signing_key,
 )
 
 WALL_S = 1_800_000_000.0
@@ -120,3 +124,72 @@ def test_no_retired_keys_are_well_and_an_unreadable_list_is_not(tmp_path):
     path.write_text("{")
     path.chmod(0o644)
     assert check_retired_keys(path, WALL_S).level == "bad"
+
+
+# --- the pair that signs tokens ---
+
+
+@pytest.fixture
+def signing(tmp_path):
+    create_signing_key(tmp_path / "signing.pem")
+    return tmp_path / "signing.pem"
+
+
+def levels(findings):
+    return [finding.level for finding in findings]
+
+
+def test_a_pair_that_belongs_together_is_well(signing):
+    assert levels(check_signing_key(signing, signing.stat().st_mtime)) == ["ok", "ok"]
+
+
+def test_a_server_that_only_verifies_is_well(signing):
+    signing.unlink()
+    [finding] = check_signing_key(signing, WALL_S)
+    assert finding.level == "ok"
+    assert "only verifies" in finding.text
+
+
+def test_halves_of_two_keys_are_bad(signing, tmp_path):
+    create_signing_key(tmp_path / "other.pem")
+    (tmp_path / "other.pem.pub").rename(tmp_path / "signing.pem.pub")
+    *_, finding = check_signing_key(signing, signing.stat().st_mtime)
+    assert finding.level == "bad"
+    assert "another key" in finding.text
+
+
+def test_a_private_key_alone_is_told_by_who_looks_at_the_public_one(signing, tmp_path):
+    (tmp_path / "signing.pem.pub").unlink()
+    assert levels(check_signing_key(signing, signing.stat().st_mtime)) == ["ok", "ok"]
+
+
+def test_a_private_key_that_others_can_read_is_bad(signing):
+    signing.chmod(0o644)
+    assert levels(check_signing_key(signing, WALL_S)) == ["bad"]
+
+
+# --- what was revoked ---
+
+
+@pytest.fixture
+def revocations(tmp_path):
+    append_revocation(tmp_path / "revocations.ndjson", RevokedKey("bank", "k-1"))
+    return tmp_path / "revocations.ndjson"
+
+
+def test_a_list_that_is_whole_is_well_and_so_is_none(revocations, tmp_path):
+    assert check_revocations(revocations).level == "ok"
+    assert check_revocations(tmp_path / "none").level == "ok"
+
+
+def test_a_list_that_others_can_change_is_bad(revocations):
+    revocations.chmod(0o666)
+    assert "other accounts" in check_revocations(revocations).text
+
+
+def test_a_list_with_a_line_that_says_nothing_is_bad(revocations):
+    with revocations.open("ab") as file:
+        file.write(b"s3cret\n")
+    finding = check_revocations(revocations)
+    assert finding.level == "bad"
+    assert "s3cret" not in finding.line
