@@ -124,7 +124,8 @@ class FormReader:
 
     def _read_headers(self) -> bool:
         end = self._pending.find(_END_OF_HEADERS)
-        if (end if end >= 0 else len(self._pending)) > self._limits.most_header_bytes:
+        least_bytes = end if end >= 0 else len(self._pending) - len(_END_OF_HEADERS) + 1
+        if least_bytes > self._limits.most_header_bytes:
             raise RefusedError(errors.BAD_REQUEST, "form_headers")
         if end < 0:
             return False

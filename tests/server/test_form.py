@@ -161,3 +161,16 @@ def test_nothing_but_the_file_grows_with_what_is_sent():
         assert tracemalloc.get_traced_memory()[1] < 4 * len(chunk)
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("n_over", [-4, -3, -2, -1, 0, 1])
+@pytest.mark.parametrize("step", [1, 2, 3, 7, None])
+def test_headers_may_be_as_long_as_they_may_wherever_they_are_cut(n_over, step):
+    bare = part("model", b"v")
+    filler = LIMITS.most_header_bytes + n_over - bare.index(b"\r\n\r\n", 5) + len(b"--x")
+    long = part("model", b"v", more="\r\nA: " + "b" * (filler - len("\r\nA: ")))
+    if n_over <= 0:
+        assert read(body(long), step=step)[0] == {"model": ["v"]}
+    else:
+        with pytest.raises(RefusedError):
+            read(body(long), step=step)
