@@ -8,12 +8,17 @@ characters here, at the one point through which every event passes: a trail is r
 and browsers, where such characters forge lines and hide text.
 """
 
+import hashlib
 import json
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 MAX_TEXT_CHARS = 256
-COLUMNS = ("session_id", "subject", "token_id", "reason")
+COLUMNS = (
+    *("session_id", "subject", "token_hash", "address", "reason"),
+    *("audio_ms", "bytes_received"),
+)
 """Fields that are columns of their own, because they are asked for."""
 _CUT_MARK = "…"
 
@@ -260,6 +265,7 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     SessionEnded: "session.ended",
 }
 """Stable, for queries and for whoever reads the file with other tools."""
+_FAILURES = (ModelRefused, EngineRestarted, HandshakeRefused, RefreshRefused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,23 +273,62 @@ class AuditRow:
     """An event as it is stored: columns for what is asked for, the rest as JSON."""
 
     event: str
+    outcome: str
+    """`success` or `failure`."""
     session_id: str | None
     subject: str | None
-    token_id: str | None
+    token_hash: str | None
+    """Names the token, see `token_hash_of`."""
+    address: str | None
     reason: str | None
+    audio_ms: int | None
+    bytes_received: int | None
     detail: str
     """A JSON object of strings, integers and nulls, with sorted keys, in ASCII."""
 
 
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One event as the trail holds it; the columns are those of `AuditRow`."""
+
+    seq: int
+    """Counts up from 1 without gaps."""
+    at_utc_ns: int
+    event: str
+    outcome: str
+    session_id: str | None
+    subject: str | None
+    token_hash: str | None
+    address: str | None
+    reason: str | None
+    audio_ms: int | None
+    bytes_received: int | None
+    detail: Mapping[str, str | int | None]
+
+
 def row_of(event: AuditEvent) -> AuditRow:
     """The row of an event, its strings cleaned."""
-    fields = {
-        name: clean(value) if isinstance(value, str) else value
-        for name, value in asdict(event).items()
-    }
+    fields: dict[str, str | int | None] = {}
+    for name, value in asdict(event).items():
+        if name.endswith("token_id") and isinstance(value, str):
+            fields[name.removesuffix("id") + "hash"] = token_hash_of(value)
+        else:
+            fields[name] = clean(value) if isinstance(value, str) else value
+    if "peer_address" in fields:
+        fields["address"] = fields.pop("peer_address")
     columns = {name: fields.pop(name, None) for name in COLUMNS}
     detail = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return AuditRow(event=EVENT_NAMES[type(event)], detail=detail, **columns)
+    return AuditRow(EVENT_NAMES[type(event)], outcome_of(event), detail=detail, **columns)
+
+
+def outcome_of(event: AuditEvent) -> str:
+    """Whether what was tried succeeded."""
+    return "failure" if isinstance(event, _FAILURES) else "success"
+
+
+def token_hash_of(token_id: str) -> str:
+    """What the trail calls a token: the first 128 bits of the SHA-256 of its `jti`, in hex."""
+    return hashlib.sha256(token_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def clean(text: str) -> str:
