@@ -50,7 +50,7 @@ def leaf_hash(text: bytes) -> bytes:
     return hashlib.sha256(_LEAF + text).digest()
 
 
-def extend(state: ChainState, texts: Sequence[bytes], key: bytes) -> tuple[ChainState, list[bytes]]:
+def extend(state: ChainState, texts: Sequence[bytes], key: bytes | memoryview) -> tuple[ChainState, list[bytes]]:
     """The chain with these rows (canonical texts) behind it, and a MAC for each."""
     mac, macs = state.mac, []
     leaves = [leaf_hash(text) for text in texts]
@@ -60,7 +60,7 @@ def extend(state: ChainState, texts: Sequence[bytes], key: bytes) -> tuple[Chain
     return replace(grow(state, leaves), mac=mac), macs
 
 
-def mac_of(key: bytes, former_mac: bytes, leaf: bytes) -> bytes:
+def mac_of(key: bytes | memoryview, former_mac: bytes, leaf: bytes) -> bytes:
     """Of a row, which follows the one with `former_mac`."""
     return hmac.digest(key, former_mac + leaf, "sha256")
 
