@@ -1,4 +1,4 @@
-"""Places of a trail in, where it has got to out: a new one begun, or one that is there checked.
+"""A trail's keys and a connection to its last segment in, where it has got to out, checked.
 
 What only this server knows must fit what the disk holds: the last rows are bound by the key of the
 running epoch, those before by the newest signed checkpoint, and the head must be among them. So a
@@ -6,47 +6,27 @@ row that was changed, a tail that was cut off and yesterday's file in the place 
 before anything is written behind them. What does not fit is refused, and left as it is.
 """
 
-import os
-import secrets
-import sqlite3
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from hmac import compare_digest
 
 import aiosqlite
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from security.audit_chain import ChainState, decode_frontier, first_key, root_of
-from security.audit_schema import (
-    WHAT_TO_DO,
-    SegmentStart,
-    close_segment,
-    create_segment,
-    is_closed,
-    open_segment,
-)
+from security.audit_chain import HASH_BYTES, ChainState, decode_frontier, root_of
+from security.audit_schema import WHAT_TO_DO, SegmentStart
 from security.checkpoint import Checkpoint, open_checkpoint, origin_of
-from security.durable import sync_folder
 from security.errors import AuditError, KeyFileError
-from security.keys import create_key_file, create_signing_key, open_key_file, open_signing_key
-from security.secret import SecretBytes
-from security.trail_keys import (
-    HeadFile,
-    Stamp,
-    create_chain_key,
-    destroy_former_key,
-    read_chain_key,
-    stamp_of,
-)
+from security.file_thread import FileThread
+from security.keys import open_signing_key
+from security.trail_keys import HeadFile, Stamp, read_chain_key, stamp_of
 from security.trail_notes import newest_notes
 from security.trail_places import TrailPlaces
-from security.trail_state import ChainKey, follow
+from security.trail_state import ChainKey, StoredRow, follow
 
-_Done = TypeVar("_Done")
-_TRAIL_ID_BYTES = 8
 _ROWS = "SELECT * FROM events WHERE seq > ? ORDER BY seq"
-_CHECKPOINT = "SELECT size, note, frontier FROM checkpoints WHERE size = ?"
+_EXTENT = "SELECT max(seq), (SELECT at_utc_ns FROM events ORDER BY seq LIMIT 1) FROM events"
+_MAC = "SELECT mac FROM events WHERE seq = ?"
+_CHECKPOINT = "SELECT note, frontier FROM checkpoints WHERE size = ?"
 _NEWEST_NOTE = "SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1"
 
 
@@ -68,7 +48,7 @@ class Standing:
     start: SegmentStart
     """Of the segment that is written to."""
     since_utc_ns: int | None
-    """When its first row happened."""
+    """When the segment's first row happened."""
     newest: Checkpoint | None
 
 
@@ -77,99 +57,109 @@ def open_keys(places: TrailPlaces) -> Keys:
     stamp = stamp_of(places.chain_key_file)
     chain = read_chain_key(places.chain_key_file)
     if chain is None:
-        raise _refused(f"its key {places.chain_key_file} is gone")
+        raise refused(f"its key {places.chain_key_file} is gone")
     try:
         return Keys(chain, stamp, open_signing_key(places.signing_key_file))
     except KeyFileError as error:
         raise AuditError(str(error)) from None
 
 
-def prepare(places: TrailPlaces) -> None:
-    """Begin a trail if there is none, and mend what a crash has left. Raises AuditError."""
-    try:
-        destroy_former_key(places.chain_key_file)
-        if not places.segment_files():
-            _begin(places)
-        for path in places.segment_files()[:-1]:
-            if not is_closed(path):
-                close_segment(path)
-    except KeyFileError as error:
-        raise AuditError(str(error)) from None
-    except (OSError, sqlite3.Error) as error:
-        cause = error.strerror if isinstance(error, OSError) else error
-        text = f"{places.folder} cannot be written: {cause}; check its folder and disk"
-        raise AuditError(text) from None
+def refused(cause: str) -> AuditError:
+    """A trail that is not what this server has written."""
+    return AuditError(f"the audit trail cannot be trusted, {cause}: {WHAT_TO_DO}")
 
 
-def make_folder(folder: Path) -> None:
-    """The trail's own, closed to other accounts; the one that it lies in must be there. Raises
-    AuditError.
-    """
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        text = f"{folder} cannot be made: {error.strerror}; its folder must exist and be ours"
-        raise AuditError(text) from None
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What it takes to look at a trail."""
 
+    places: TrailPlaces
+    connection: aiosqlite.Connection
+    keys: Keys
+    files: FileThread
 
-def _begin(places: TrailPlaces) -> None:
-    """The segment comes last: before it is there, a beginning that was cut short is begun again."""
-    places.keys_folder.mkdir(mode=0o700, exist_ok=True)
-    former = read_chain_key(places.chain_key_file)
-    if former is not None and (former.after_seq or former.epoch or _head_seq(places)):
-        raise _refused(f"{places.folder} has lost its files")
-    if not places.signing_key_file.exists():
-        create_signing_key(places.signing_key_file)
-    if not places.auditor_key_file.exists():
-        create_key_file(places.auditor_key_file)
-    if former is None:
-        with open_key_file(places.auditor_key_file) as auditor_key:
-            key = SecretBytes(bytearray(first_key(auditor_key.expose())))
-        former = ChainKey(secrets.token_hex(_TRAIL_ID_BYTES), 0, 0, key)
-        places.chain_key_file.unlink(missing_ok=True)
-        create_chain_key(places.chain_key_file, former)
-    if not places.head_file.exists():
-        HeadFile.create(places.head_file)
-    create_segment(places.segment_file(1), SegmentStart(origin_of(former.trail_id)))
-    sync_folder(places.folder.parent)
+    async def standing(self, known: ChainState | None = None) -> Standing:
+        """Where the trail has got to; `known`: what was seen before, and is not checked again.
 
+        Raises AuditError and sqlite3.Error.
+        """
+        after_seq = self.keys.chain.after_seq
+        start = await self._start()
+        last_seq, since_utc_ns = await self._extent(start)
+        if not start.first_seq - 1 <= after_seq <= last_seq:
+            raise refused("it is an older one than its key is for")
+        if known is not None and known.size > last_seq:
+            raise refused("its last rows are gone")
+        newest = await self._newest_checkpoint()
+        if known is None or known.size < max(after_seq, start.first_seq - 1):
+            known, signed = await self._signed_base(start)
+            newest = newest or signed
+        rows: list[StoredRow] = [
+            tuple(row) for row in await self.connection.execute_fetchall(_ROWS, [known.size])
+        ]
+        chain = await self.files.run(follow, known, rows, self.keys.chain)
+        if chain is None:
+            raise refused("a row was changed")
+        return Standing(chain, start, since_utc_ns, newest)
 
-def _head_seq(places: TrailPlaces) -> int:
-    if not places.head_file.exists():
-        return 0
-    head = HeadFile(places.head_file)
-    try:
-        return head.read()[0]
-    finally:
-        head.close()
+    async def check_head(self, head: HeadFile, standing: Standing) -> None:
+        """Raises AuditError and sqlite3.Error."""
+        seq, mac = await self.files.run(head.read)
+        if seq > standing.chain.size:
+            raise refused("its last rows are gone")
+        if seq < standing.start.first_seq:
+            found = standing.start.former_mac if seq == standing.start.first_seq - 1 else None
+        else:
+            [[found]] = await self.connection.execute_fetchall(_MAC, [seq])
+        if found is None or not compare_digest(found, mac):
+            raise refused("its last row is another one")
 
+    async def _start(self) -> SegmentStart:
+        rows = [*await self.connection.execute_fetchall("SELECT * FROM segment")]
+        origin = origin_of(self.keys.chain.trail_id)
+        if len(rows) != 1 or rows[0][3] != origin:
+            raise refused("its last file belongs to another one")
+        first_seq, former_mac, stored, _ = rows[0]
+        frontier = decode_frontier(stored, first_seq - 1)
+        is_last = self.places.segment_file(first_seq) == self.places.segment_files()[-1]
+        if frontier is None or len(former_mac) != HASH_BYTES or not is_last:
+            raise refused("its last file does not belong there")
+        return SegmentStart(origin, first_seq, former_mac, frontier)
 
-async def standing_of(
-    connection: aiosqlite.Connection,
-    keys: Keys,
-    places: TrailPlaces,
-    known: ChainState | None,
-    run: "Run",
-) -> Standing:
-    """Where the trail has got to, checked; `known`: what need not be checked again. Raises
-    AuditError and sqlite3.Error.
-    """
-    start = await _start_of(connection)
-    own = origin_of(keys.chain.trail_id)
-    if start.origin != own or places.segment_file(start.first_seq) != places.segment_files()[-1]:
-        raise _refused("a file of it belongs to another trail, or to another place")
-    last_seq, since_utc_ns = await _extent(connection, start)
-    if last_seq < keys.chain.after_seq or keys.chain.after_seq < start.first_seq - 1:
-        raise _refused("it is an old one: its key is of later rows")
-    newest = None
-    [*rows] = await connection.execute_fetchall(_NEWEST_NOTE)
-    if rows:
-        newest = open_checkpoint(rows[0][0], keys.signing.public_key())
-    if known is None or not start.first_seq - 1 <= keys.chain.after_seq <= known.size <= last_seq:
-        known, newest = await _signed_base(connection, keys, start, places, run), newest
-    try:
-        stored = await connection.execute_fetchall(_ROWS, [known.size])
-        chain = await run(follow, known, [tuple(row) for row in stored], keys.chain)
-    except AuditError as error:
-        raise _refused(str(error)) from None
-    return Standing(chain, start, since_utc_ns, newest)
+    async def _extent(self, start: SegmentStart) -> tuple[int, int | None]:
+        [[last_seq, since_utc_ns]] = await self.connection.execute_fetchall(_EXTENT)
+        return last_seq or start.first_seq - 1, since_utc_ns
+
+    async def _newest_checkpoint(self) -> Checkpoint | None:
+        notes = [row[0] for row in await self.connection.execute_fetchall(_NEWEST_NOTE)]
+        return self._opened(notes[0]) if notes else None
+
+    def _opened(self, note: str) -> Checkpoint | None:
+        checkpoint = open_checkpoint(note, self.keys.signing.public_key())
+        origin = origin_of(self.keys.chain.trail_id)
+        return checkpoint if checkpoint and checkpoint.origin == origin else None
+
+    async def _signed_base(self, start: SegmentStart) -> tuple[ChainState, Checkpoint | None]:
+        """The chain at the end of the last epoch, as it was signed then."""
+        size = self.keys.chain.after_seq
+        if size == 0:
+            return ChainState(), None
+        if size == start.first_seq - 1:
+            chain = ChainState(size, start.former_mac, start.frontier)
+            notes = await self.files.run(newest_notes, self.places.checkpoints_file)
+        else:
+            chain, notes = await self._signed_in_segment(size)
+        for note in reversed(notes):
+            signed = self._opened(note)
+            told = (size, chain.mac, root_of(chain.frontier))
+            if signed and not signed.dropped and (signed.size, signed.mac, signed.root) == told:
+                return chain, signed
+        raise refused(f"no signed checkpoint is of its row {size}")
+
+    async def _signed_in_segment(self, size: int) -> tuple[ChainState, list[str]]:
+        rows = [*await self.connection.execute_fetchall(_CHECKPOINT, [size])]
+        macs = [row[0] for row in await self.connection.execute_fetchall(_MAC, [size])]
+        frontier = decode_frontier(rows[0][1], size) if rows else None
+        if frontier is None or not macs:
+            return ChainState(size), []
+        return ChainState(size, macs[0], frontier), [rows[0][0]]

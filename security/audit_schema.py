@@ -145,8 +145,7 @@ async def open_segment(path: Path) -> aiosqlite.Connection:
 
 
 def close_segment(path: Path) -> bool:
-    """Make a segment complete in itself, if nobody has it open; else it is left for the next time.
-    """
+    """Make a segment complete in itself; False: somebody has it open, and it is left for later."""
     try:
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
             [mode] = connection.execute("PRAGMA journal_mode = DELETE").fetchone()

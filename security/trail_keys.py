@@ -48,7 +48,7 @@ def create_chain_key(path: Path, chain_key: ChainKey) -> None:
         at = len(head) + 2 * index
         line[at : at + 2] = b"%02x" % byte
     try:
-        create_file(path, [line], 0o600)
+        create_file(path, [memoryview(line)], 0o600)
         sync_folder(path.parent)
     finally:
         with memoryview(line) as view:

@@ -1,4 +1,6 @@
-"""How the trail is kept: when it is signed, how it is cut into files, where signatures go besides."""
+"""How the trail is kept: when it is signed, how it is cut into files, where copies of signatures
+go.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -18,7 +18,6 @@ from security.audit_chain import (
     mac_of,
     next_key,
 )
-from security.errors import AuditError
 from security.secret import SecretBytes
 
 StoredRow: TypeAlias = tuple[
@@ -78,20 +77,19 @@ def next_step(chain: ChainState, chain_key: ChainKey, rows: Sequence[TimedRow]) 
     return Step(first_seq, f"[{b','.join(texts).decode()}]", b"".join(macs), after)
 
 
-def follow(chain: ChainState, rows: Iterable[StoredRow], chain_key: ChainKey) -> ChainState:
-    """The chain with rows that the disk holds behind it; those of former epochs are taken as they
-    are, for their keys are gone. Raises AuditError.
+def follow(chain: ChainState, rows: Iterable[StoredRow], chain_key: ChainKey) -> ChainState | None:
+    """The chain with rows that the disk holds behind it; None if they are not what the key has
+    bound. Rows of former epochs are taken as they are: their keys are gone.
     """
-    mac, leaves, seq = chain.mac, [], chain.size
-    for row in rows:
-        *columns, row_mac = row
-        seq += 1
-        if columns[0] != seq:
-            raise AuditError("rows are missing")
+    mac, leaves = chain.mac, []
+    for seq, row in enumerate(rows, chain.size + 1):
+        columns, row_mac = row[:-1], row[-1]
         leaves.append(leaf_hash(canonical(columns)))
+        if columns[0] != seq:
+            return None
         if seq > chain_key.after_seq:
             mac = mac_of(chain_key.key.expose(), mac, leaves[-1])
             if mac != row_mac or columns[2] != chain_key.epoch:
-                raise AuditError("a row was changed")
+                return None
         mac = row_mac
     return replace(grow(chain, leaves), mac=mac)
