@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -25,6 +25,7 @@ from server import errors, wire
 from server.audio import WINDOW_SAMPLES
 from server.backlog import Key
 from server.errors import RefusedError
+from server.figures import Figures, SessionWatch
 from server.grant import Grant
 from server.recognition import Hypothesis, Samples, Urgency, Utterance
 from server.scheduler import EngineFailedError
@@ -94,6 +95,8 @@ class Desk:
     """What a newer token grants; raises RefusedError."""
     reserve: Callable[[int], Awaitable[int]]
     """So many milliseconds of what its subject has for a day; gives what there is."""
+    watch: SessionWatch = field(default_factory=lambda: SessionWatch(Figures()))
+    """Takes times for the operator."""
 
 
 class Connection:
@@ -193,6 +196,7 @@ class Connection:
             case Reprioritise(segment, urgency):
                 self._transcriber.reprioritise(self._key(segment), urgency)
             case Send(event):
+                self._desk.watch.receive_event(event, self._clock())
                 await self._outbox.put(event)
             case Record(event):
                 async with asyncio.timeout(max(self._left_s, _SETTLE_LIMIT_S)):
@@ -211,6 +215,7 @@ class Connection:
 
     async def _score(self, samples: Samples) -> None:
         """A window costs less than handing it to a thread would; many are done a few at a time."""
+        self._desk.watch.receive_samples(samples.size)
         for start in range(0, samples.size, _SCORED_SAMPLES):
             if start:
                 await asyncio.sleep(0)
@@ -224,10 +229,13 @@ class Connection:
         key = self._key(request.segment)
         future = self._transcriber.submit(key, request.utterance, request.urgency)
         segment, revision = request.segment, request.revision  # not the audio
+        urgency, asked_s = request.urgency, self._clock()
 
         def answer(future: asyncio.Future[Hypothesis]) -> None:
             self._requests.discard(future)
             self._answered.append((segment, revision, future))
+            if not future.cancelled() and future.exception() is None:
+                self._desk.watch.receive_answer(urgency, self._clock() - asked_s)
             self._has_acts.set()
 
         self._requests.add(future)

@@ -147,8 +147,8 @@ def is_ours(address: str, port: int, *, has_tls: bool) -> bool:
     try:
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what a server may bind)
         name = everywhere.get(address, address)
-        return "sessions" in json.loads(_health(name, port, has_tls=has_tls))
-    except (OSError, HTTPException, ValueError, TypeError):
+        return bool(json.loads(_health(name, port, has_tls=has_tls))["server"] == "earwitness")
+    except (OSError, HTTPException, ValueError, TypeError, KeyError):
         return False
 
 

@@ -4,6 +4,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 from structlog.testing import capture_logs
 
+from server.figures import Figures
 from server.forwarded import Networks
 from server.middleware import surround
 from tests.server.listening import UPGRADE, Site, listening
@@ -53,7 +54,7 @@ async def test_a_denied_handshake_by_tls_is_told_of_it_too():
     async def send(message):
         sent.append(message)
 
-    app = surround(deny, Networks([]), lambda: 0.0, has_access_log=False)
+    app = surround(deny, Networks([]), lambda: 0.0, Figures(), has_access_log=False)
     await app({"type": "websocket", "scheme": "wss", "client": None, "headers": []}, None, send)
     assert sent[0]["headers"] == [(b"strict-transport-security", b"max-age=31536000")]
 
