@@ -11,7 +11,8 @@ from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from security.audit import EVENT_NAMES, AuditEvent, EngineRestarted, SessionEnded
+from security.audit_events import EVENT_NAMES, AuditEvent, EngineRestarted
+from security.door_events import SessionEnded
 from server import errors, wire
 from server.audio import SAMPLE_RATE_HZ
 from server.recognition import Urgency

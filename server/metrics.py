@@ -23,7 +23,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from security.audit import AuditEvent
+from security.audit_events import AuditEvent
 from security.audit_store import AuditStore
 from server.audio import SAMPLE_RATE_HZ
 from server.crowd import Crowd

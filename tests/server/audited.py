@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import TypeVar
 
-from security.audit import SessionEnded
+from security.door_events import SessionEnded
 
 _Event = TypeVar("_Event")
 _SAID = {str: "x", int: 1}

@@ -4,11 +4,12 @@ import timeit
 
 import pytest
 
-from security.audit import EngineRestarted, TicketIssued
+from security.audit_events import EngineRestarted
+from security.door_events import TicketIssued
 from server import errors, wire
 from server.figures import CLASS_OF, OTHER, Figures, Histogram, Recent, SessionWatch
 from server.recognition import Urgency
-from tests.server.audited import ended
+from tests.server.audited import ended, event_of
 
 
 def final(segment: int) -> wire.Final:
@@ -119,7 +120,7 @@ def test_reasons_that_are_not_ours_are_other():
 
 def test_events_are_counted_by_name():
     figures = Figures()
-    figures.receive_event(TicketIssued("a", "b", "c", "d", None))
+    figures.receive_event(event_of(TicketIssued))
     figures.receive_event(EngineRestarted("tiny.en", "hung"))
     assert figures.events["ticket.issued"] == figures.engine_restarts["hung"] == 1
 

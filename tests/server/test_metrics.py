@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from security.audit import AuditEvent, SessionStarted
+from security.audit_events import AuditEvent
+from security.door_events import SessionStarted
 from security.errors import AuditError
 from server import errors
 from server.backlog import Key
