@@ -118,7 +118,7 @@ class Metrics(Collector):
 
     def _door(self) -> Iterator[Metric]:
         figures, crowd = self._watched.figures, self._watched.crowd()
-        refused = {(code,): n for code, n in figures.refused.items()}
+        refused: Values = {(code,): n for code, n in figures.refused.items()}
         yield _counter(
             "handshakes_refused", "Turned away before a session began, by code.", refused, "code"
         )
@@ -203,7 +203,7 @@ class Metrics(Collector):
         share = load.final_share
         yield _gauge("engine_final_ratio", "Of its time, what finals have taken.", {(): share})
         yield _gauge("engine_full", "1 while new sessions are refused for it.", {(): load.is_full})
-        restarts = {(reason,): n for reason, n in figures.engine_restarts.items()}
+        restarts: Values = {(reason,): n for reason, n in figures.engine_restarts.items()}
         yield _counter("engine_restarts", "Times it was opened again.", restarts, "reason")
 
     def _trail(self) -> Iterator[Metric]:
@@ -231,9 +231,9 @@ class Metrics(Collector):
         newest = self._watched.store.newest_checkpoint
         if newest is None:
             return
-        size, at_utc_ns = newest
-        at_s = at_utc_ns / _NS
-        yield _gauge("trail_checkpoint_rows", "Rows under the newest checkpoint.", {(): size})
+        at_s = newest.at_utc_ns / _NS
+        n_rows = newest.n_rows
+        yield _gauge("trail_checkpoint_rows", "Rows under the newest checkpoint.", {(): n_rows})
         yield _gauge("trail_checkpoint_timestamp_seconds", "When it was signed.", {(): at_s})
         age_s = max(0.0, self._watched.wall_ns() / _NS - at_s)
         yield _gauge("trail_checkpoint_age_seconds", "How long ago that is.", {(): age_s})

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from server.connection import (
 )
 from server.door import Door, Knock, Ticket, read_credential
 from server.errors import RefusedError
+from server.figures import Figures, SessionWatch
 from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
@@ -60,6 +61,7 @@ class Parts:
     session_settings: SessionSettings
     connection_settings: ConnectionSettings
     wall_clock: Callable[[], float]
+    figures: Figures = field(default_factory=Figures)
 
 
 @dataclass(slots=True)
@@ -79,6 +81,8 @@ class _Guest:
     session_id: str
     admitted_s: float
     """Monotonic: as of when the grant says how long it lasts."""
+    is_live: bool
+    """Speaks as it streams; what is uploaded whole does not."""
 
 
 class Reception:
@@ -140,7 +144,8 @@ class Reception:
                 self._check_room(grant)
                 session_id = secrets.token_hex(12)
                 await stay.enter_async_context(self._parts.live.place(grant, session_id))
-                return _Guest(grant, caller_of(peer), session_id, admitted_s)
+                is_live = peer.scope["type"] == "websocket"
+                return _Guest(grant, caller_of(peer), session_id, admitted_s, is_live)
 
             guest = await self._on_record(peer, enter)
             peer.scope.setdefault("state", {})["session_id"] = guest.session_id
@@ -198,7 +203,12 @@ class Reception:
             session,
             detector=parts.new_detector(),
             transcriber=parts.transcriber,
-            desk=Desk(parts.record, self._renew, partial(self._reserve, grant)),
+            desk=Desk(
+                parts.record,
+                self._renew,
+                partial(self._reserve, grant),
+                SessionWatch(parts.figures, is_live=guest.is_live),
+            ),
             settings=parts.connection_settings,
             clock=time.monotonic,
         )
@@ -219,6 +229,7 @@ class Reception:
     async def _record_refusal(
         self, refused: RefusedError, caller: Caller, grant: Grant | None
     ) -> None:
+        self._parts.figures.receive_refusal(refused.refusal)
         event = HandshakeRefused(
             peer_address=caller.address,
             origin=caller.origin,

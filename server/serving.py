@@ -28,15 +28,19 @@ from server.app import build_app
 from server.config import Settings
 from server.door import Door
 from server.engines import processor
+from server.figures import Figures
+from server.health import Readiness, health_routes
 from server.listen_settings import ListenSettings
 from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
+from server.metrics import CountedTrail, Metrics, Watched, watch_loop_lag
 from server.opening import Opening, open_engine
 from server.reception import Parts, Reception
 from server.recognition import ModelCard, Recognizer
 from server.rest import rest_routes
 from server.revoking import Revoking
 from server.scheduler import Scheduler
+from server.sqlite_fault import warn_of_sqlite
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
 from server.subjects import DAY_S, MemorySubjects, SubjectStore
 from server.tickets import Tickets
@@ -98,6 +102,8 @@ async def running_server(
         async with (
             await _open_store(settings) as store,
         ):
+            warn_of_sqlite()
+            trail = CountedTrail(store, Figures(), time.monotonic)
             how = opening or Opening()
             processor.use_widest_vectors()
             engine = await open_engine(settings, store, how)
@@ -105,14 +111,14 @@ async def running_server(
             processor.use_one_thread_for_matrices()
 
             async def reopen(reason: str) -> Recognizer:
-                await store.record(EngineRestarted(engine.card.model_id, reason))
+                await trail.note(EngineRestarted(engine.card.model_id, reason))
                 return await open_engine(settings, store, how)
 
-            scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic)
+            scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic, trail.figures)
             model = _Model(scheduler, engine.card)
             async with (
                 _subjects(settings, store) as subjects,
-                _serving(settings, issuers, entrance, store, model, subjects) as running,
+                _serving(settings, issuers, entrance, trail, model, subjects) as running,
             ):
                 yield running
 
@@ -122,14 +128,15 @@ async def _serving(
     settings: Settings,
     issuers: Issuers,
     entrance: _Entrance,
-    store: AuditStore,
+    trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    server, revoking = _listener(settings, issuers, entrance, store, model, subjects)
-    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run)
+    server, revoking = _listener(settings, issuers, entrance, trail, model, subjects)
+    watch_loop = partial(watch_loop_lag, trail.figures)
+    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run, watch_loop)
     with server.stopped_by_signals():
-        await store.record(ServerStarted(version("earwitness")))
+        await trail.record(ServerStarted(version("earwitness")))
         lost: list[StartError] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -140,14 +147,14 @@ async def _serving(
                     await asyncio.wait([serving])
 
                 try:
-                    yield Running(entrance.url, store, until_stopped)
+                    yield Running(entrance.url, trail.store, until_stopped)
                 finally:
                     server.should_exit = True
                     await asyncio.wait([serving])
                     reason = "engine_lost" if beside[0].done() else "stopped"
                     for task in beside:
                         task.cancel()
-                    await store.record(ServerStopped(reason))
+                    await trail.note(ServerStopped(reason))
         except* StartError as group:  # the engine was to be opened again and could not
             lost += [error for error in group.exceptions if isinstance(error, StartError)]
         if lost:
@@ -158,7 +165,7 @@ def _listener(
     settings: Settings,
     issuers: Issuers,
     entrance: _Entrance,
-    store: AuditStore,
+    trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
 ) -> tuple[Listener, Revoking]:
@@ -167,12 +174,27 @@ def _listener(
     subjects.on_lost = partial(_end_lost, live)
     revoking = _open_revoking(settings, live)
     door = _door(settings, issuers, entrance, revoking)
-    reception = Reception(_parts(settings, door, live, store, model, subjects))
-    office = Office(reception, live, revoking, settings.policies, store.record, _wall_clock)
-    routes = [*admin_routes(office), *rest_routes(reception, model.card, settings.rest)]
-    app = build_app(reception, live, WEB_FOLDER, routes)
+    reception = Reception(_parts(settings, door, live, trail, model, subjects))
+    office = Office(reception, live, revoking, settings.policies, trail.record, _wall_clock)
+    metrics = Metrics(
+        Watched(
+            trail.figures, live, model.scheduler, trail.store, lambda: server.crowd, time.time_ns
+        )
+    )
+    readiness = Readiness(
+        lambda: model.scheduler.has_engine,
+        lambda: trail.store.is_failing,
+        lambda: live.is_stopping,
+    )
+    routes = [
+        *health_routes(readiness, metrics.text, settings.listen.metrics_from),
+        *admin_routes(office),
+        *rest_routes(reception, model.card, settings.rest),
+    ]
+    app = build_app(reception, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
-    return Listener(app, settings.listen, drain, entrance.certificate), revoking
+    server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
+    return server, revoking
 
 
 def _door(settings: Settings, issuers: Issuers, entrance: _Entrance, revoking: Revoking) -> Door:
@@ -189,7 +211,7 @@ def _parts(
     settings: Settings,
     door: Door,
     live: LiveSessions,
-    store: AuditStore,
+    trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
 ) -> Parts:
@@ -200,11 +222,12 @@ def _parts(
         transcriber=model.scheduler,
         is_engine_full=lambda: model.scheduler.is_full,
         new_detector=_detector(settings.vad),
-        record=store.record,
+        record=trail.record,
         model=model.card,
         session_settings=settings.session,
         connection_settings=settings.connection,
         wall_clock=_wall_clock,
+        figures=trail.figures,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from security.audit_store import SignedAt
 from tests.server.test_metrics import Scene
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -21,7 +22,7 @@ PARTS = ("_bucket", "_sum", "_count")
 def families() -> dict[str, str]:
     """What the registry holds: name as it is asked for, and kind."""
     scene = Scene()
-    scene.trail.newest_checkpoint = (1, 1)
+    scene.trail.newest_checkpoint = SignedAt(1, 1)
     return {
         metric.name + ("_total" if metric.type == "counter" else ""): metric.type
         for metric in scene.metrics.registry.collect()

@@ -77,6 +77,7 @@ def findings_of(settings: Settings, asked: Asked, wall_ns: int) -> Iterator[Find
     yield trail.check_space(settings.data_folder)
     yield trail.check_sqlite(sqlite3.sqlite_version_info)
     yield trail.check_order(newest_ns, wall_ns)
+    yield from _chain_findings(settings, wall_ns)
     yield from _host_findings()
     yield from versions.check_versions(
         requires(_PACKAGE) or (),
@@ -102,6 +103,15 @@ def _key_findings(settings: Settings, wall_s: float) -> Iterator[Finding]:
         yield keys.check_key_file("publisher key", path, open_verifying_key)
     is_reachable = not network.is_loopback(settings.listen.host) or _has_proxies(settings)
     yield keys.check_publisher_key(settings.publisher_key_file, is_reachable=is_reachable)
+
+
+def _chain_findings(settings: Settings, wall_ns: int) -> Iterator[Finding]:
+    places, audit = settings.trail, settings.audit
+    yield chain.check_auditor_key(places.auditor_key_file)
+    yield from chain.check_chain(places)
+    yield chain.check_checkpoint(places, audit.checkpoint_every_s, wall_ns)
+    yield chain.check_copies(audit.checkpoint_copies)
+    yield chain.check_retention(audit.retention)
 
 
 def _host_findings() -> Iterator[Finding]:

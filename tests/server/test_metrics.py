@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from security.audit_events import AuditEvent
+from security.audit_store import SignedAt
 from security.door_events import SessionStarted
 from security.errors import AuditError
 from server import errors
@@ -38,7 +39,7 @@ class Trail:
     write_lag_s: float = 0.0
     is_failing: bool = False
     n_lost: int = 0
-    newest_checkpoint: tuple[int, int] | None = None
+    newest_checkpoint: SignedAt | None = None
     events: list = field(default_factory=list)
 
     async def record(self, event) -> int:
@@ -149,7 +150,7 @@ async def test_what_waits_for_the_engine_is_told(scene):
 
 
 async def test_the_trails_state_is_told(scene):
-    scene.trail.newest_checkpoint = (5, 40 * 10**9)
+    scene.trail.newest_checkpoint = SignedAt(5, 40 * 10**9)
     scene.trail.is_failing, scene.trail.n_lost, scene.trail.write_lag_s = True, 3, 0.5
     told = scene.told()
     assert (told["trail_checkpoint_rows"], told["trail_checkpoint_age_seconds"]) == (5, 60)
