@@ -30,6 +30,7 @@ transcriptions   finals → OpenAI's answers; subtitles makes the cues
 audio, errors, languages, recognition, session_values and config hold the values that every stage
 uses; lifetime says when a session ends, live lists those that run, tickets and revoking say what
 opens the door and what no longer does; redis_subjects does what subjects does for several servers.
+figures counts what every stage does; metrics and health tell it to a monitor, logs the rest.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
 people in, app, rest and admin are what they ask for. serving opens and joins all this, provision
 and embedded put there what it needs, and `run.py` is the command line.

@@ -37,15 +37,18 @@ class Readiness:
         is_trail_failing: Callable[[], bool],
         is_draining: Callable[[], bool],
     ) -> None:
-        self._questions = (
-            (ENGINE_NOT_OPEN, lambda: not has_engine()),
-            (TRAIL_FAILING, is_trail_failing),
-            (DRAINING, is_draining),
-        )
+        self._has_engine = has_engine
+        self._is_trail_failing = is_trail_failing
+        self._is_draining = is_draining
 
     def faults(self) -> list[str]:
         """Codes of what is in the way."""
-        return [code for code, is_so in self._questions if is_so()]
+        answers = {
+            ENGINE_NOT_OPEN: not self._has_engine(),
+            TRAIL_FAILING: self._is_trail_failing(),
+            DRAINING: self._is_draining(),
+        }
+        return [code for code, is_so in answers.items() if is_so]
 
 
 def health_routes(
