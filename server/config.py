@@ -32,6 +32,7 @@ from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
 from server.listed import Listed
 from server.listen_settings import ListenSettings, listen_faults
+from server.refusals import RefusalSettings
 from server.rest import RestSettings
 from server.scheduler import SchedulerSettings
 from server.session_values import SessionSettings
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     grants: GrantSettings = GrantSettings()
     tickets: TicketSettings = TicketSettings()
     subjects: SubjectSettings = SubjectSettings()
+    refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
     audit: TrailSettings = TrailSettings()
     session: SessionSettings = SessionSettings()

@@ -47,7 +47,7 @@ _CLASSES = {
     },
     "server": {
         *(errors.INTERNAL.code, errors.SHUTTING_DOWN.code, errors.OVERLOADED.code),
-        *(errors.LEASE_LOST.code, errors.ENDED_BY_ADMINISTRATOR.code),
+        *(errors.LEASE_LOST.code, errors.ENDED_BY_ADMINISTRATOR.code, "cancelled"),
     },
 }
 CLASS_OF = {reason: name for name, reasons in _CLASSES.items() for reason in reasons}

@@ -54,6 +54,13 @@ class Grant:
         is_for_model = self.models is None or model_id in self.models
         return is_for_model and (self.languages is None or heard <= self.languages)
 
+    def language_of(self, wished: str | None, known: frozenset[str]) -> str | None:
+        """The one to hear, of a model's: who may only have one need not say which."""
+        if self.languages is None or wished in self.languages:
+            return wished
+        left = self.languages & known
+        return next(iter(left)) if wished is None and len(left) == 1 else None
+
 
 def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) -> Grant:
     """What the claims allow at `wall_s`."""

@@ -18,17 +18,28 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from security.audit_events import EngineRestarted, ServerStarted, ServerStopped
+from starlette.routing import BaseRoute
+
+from security.audit_events import (
+    EngineRestarted,
+    ServerConfigured,
+    ServerStarted,
+    ServerStopped,
+)
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer
 from server import errors
 from server.admin import Office, admin_routes
 from server.app import build_app
+from server.blocks import Blocks
 from server.config import Settings
+from server.configured import configured
+from server.crowd import Crowd
 from server.door import Door
 from server.engines import processor
 from server.figures import Figures
+from server.forwarded import Networks
 from server.health import Readiness, health_routes
 from server.listen_settings import ListenSettings
 from server.listener import Listener, bind, url_of
@@ -132,11 +143,14 @@ async def _serving(
     model: _Model,
     subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    server, revoking = _listener(settings, issuers, entrance, trail, model, subjects)
-    watch_loop = partial(watch_loop_lag, trail.figures)
-    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run, watch_loop)
+    server, revoking, reception = _listener(settings, issuers, entrance, trail, model, subjects)
+    works = (
+        *(model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run),
+        partial(watch_loop_lag, trail.figures),
+    )
     with server.stopped_by_signals():
         await trail.record(ServerStarted(version("earwitness")))
+        await trail.record(_configured(settings))
         lost: list[StartError] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -154,6 +168,7 @@ async def _serving(
                     reason = "engine_lost" if beside[0].done() else "stopped"
                     for task in beside:
                         task.cancel()
+                    await reception.flush()
                     await trail.note(ServerStopped(reason))
         except* StartError as group:  # the engine was to be opened again and could not
             lost += [error for error in group.exceptions if isinstance(error, StartError)]
@@ -168,33 +183,39 @@ def _listener(
     trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
-) -> tuple[Listener, Revoking]:
+) -> tuple[Listener, Revoking, Reception]:
     """The application, joined, and what serves it."""
     live = LiveSessions(settings.listen.most_sessions, subjects.store)
     subjects.on_lost = partial(_end_lost, live)
     revoking = _open_revoking(settings, live)
     door = _door(settings, issuers, entrance, revoking)
     reception = Reception(_parts(settings, door, live, trail, model, subjects))
-    office = Office(reception, live, revoking, settings.policies, trail.record, _wall_clock)
-    metrics = Metrics(
-        Watched(
-            trail.figures, live, model.scheduler, trail.store, lambda: server.crowd, time.time_ns
-        )
-    )
-    readiness = Readiness(
-        lambda: model.scheduler.has_engine,
-        lambda: trail.store.is_failing,
-        lambda: live.is_stopping,
-    )
+    office = Office(reception, live, revoking, settings.policies, trail, _wall_clock)
     routes = [
-        *health_routes(readiness, metrics.text, settings.listen.metrics_from),
+        *_monitor_routes(settings.listen, live, trail, model, lambda: server.crowd),
         *admin_routes(office),
         *rest_routes(reception, model.card, settings.rest),
     ]
     app = build_app(reception, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
-    return server, revoking
+    return server, revoking, reception
+
+
+def _monitor_routes(
+    listen: ListenSettings,
+    live: LiveSessions,
+    trail: CountedTrail,
+    model: _Model,
+    crowd: Callable[[], Crowd],
+) -> list[BaseRoute]:
+    readiness = Readiness(
+        lambda: model.scheduler.has_engine,
+        lambda: trail.store.is_failing,
+        lambda: live.is_stopping,
+    )
+    watched = Watched(trail.figures, live, model.scheduler, trail.store, crowd, time.time_ns)
+    return health_routes(readiness, Metrics(watched).text, listen.metrics_from)
 
 
 def _door(settings: Settings, issuers: Issuers, entrance: _Entrance, revoking: Revoking) -> Door:
@@ -222,13 +243,20 @@ def _parts(
         transcriber=model.scheduler,
         is_engine_full=lambda: model.scheduler.is_full,
         new_detector=_detector(settings.vad),
-        record=trail.record,
+        trail=trail,
         model=model.card,
         session_settings=settings.session,
         connection_settings=settings.connection,
+        refusal_settings=settings.refusals,
+        blocks=Blocks(Networks([*settings.listen.uncounted, *settings.listen.trusted_proxies])),
         wall_clock=_wall_clock,
         figures=trail.figures,
     )
+
+
+def _configured(settings: Settings) -> ServerConfigured:
+    defaults = Settings.model_construct()
+    return configured(settings.model_dump(mode="json"), defaults.model_dump(mode="json"))
 
 
 def _end_lost(live: LiveSessions, session_id: str) -> None:

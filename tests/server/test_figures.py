@@ -103,11 +103,12 @@ def test_a_session_is_counted_by_why_it_ended(reason):
 
 
 def test_every_reason_that_ends_a_session_has_its_kind():
-    of_the_door = {"origin_refused", "too_many_sessions", "too_many_starts"}
-    assert set(CLASS_OF) == {each.code for each in errors.ALL} - of_the_door | {
-        "stopped",
-        "client_gone",
+    codes = {each.code for each in errors.ALL}
+    assert codes - set(CLASS_OF) == {
+        *("address_blocked", "origin_refused", "too_many_sessions", "too_many_starts"),
+        "trail_unavailable",
     }
+    assert set(CLASS_OF) - codes == {"stopped", "client_gone", "cancelled"}
 
 
 def test_reasons_that_are_not_ours_are_other():
