@@ -113,7 +113,6 @@ async def running_server(
         async with (
             await _open_store(settings) as store,
         ):
-            warn_of_sqlite()
             trail = CountedTrail(store, Figures(), time.monotonic)
             how = opening or Opening()
             processor.use_widest_vectors()
@@ -149,6 +148,7 @@ async def _serving(
         partial(watch_loop_lag, trail.figures),
     )
     with server.stopped_by_signals():
+        warn_of_sqlite()
         await trail.record(ServerStarted(version("earwitness")))
         await trail.record(_configured(settings))
         lost: list[StartError] = []
