@@ -231,13 +231,28 @@ def test_a_body_that_asks_for_something_else_gets_no_ticket(scene, body, status)
 
 
 def test_a_ticket_opens_nothing_but_sessions(scene):
-    headers = bearer(scopes={"transcribe", "admin"})
-    assert scene.client.get("/admin/sessions", headers=headers).status_code == 200
-    path = f"/admin/sessions?ticket={ticket_of(scene, headers)}"
+    path = f"/admin/sessions?ticket={ticket_of(scene)}"
     assert scene.client.get(path).json()["code"] == "forbidden"
-    path = f"/v1/tickets?ticket={ticket_of(scene, headers)}"
+    path = f"/v1/tickets?ticket={ticket_of(scene)}"
     assert scene.client.post(path).json()["code"] == "forbidden"
     assert scene.records[-1].reason == "ticket_for_ticket"
+
+
+@pytest.mark.parametrize("scope", ["admin", "audit"])
+def test_an_administrators_token_makes_no_ticket_and_opens_no_session(scene, scope):
+    headers = bearer(scopes={scope})
+    assert scene.client.post("/v1/tickets", headers=headers).json()["code"] == "forbidden"
+    assert scene.refusal(headers).json()["code"] == "forbidden"
+    assert [event.reason for event in scene.records] == ["scope_missing"] * 2
+    assert {event.subject for event in scene.records} == {"alice"}
+
+
+def test_a_session_cannot_go_on_by_an_administrators_token(scene):
+    with scene.client.websocket_connect("/v1/stream", headers=bearer()) as peer:
+        begin(peer)
+        other = bearer(scopes={"admin"}, lifetime_s=900)["authorization"].removeprefix("Bearer ")
+        peer.send_text(json.dumps({"type": "refresh", "token": other}))
+        assert peer.receive_json()["code"] == "forbidden"
 
 
 def test_without_a_token_there_is_no_ticket(scene):
