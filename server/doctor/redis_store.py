@@ -5,6 +5,7 @@ It is asked as the server would ask it, by the same client; nothing is written t
 
 import asyncio
 import re
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from server.doctor.finding import Finding, bad, ok, sentence_of
@@ -17,12 +18,14 @@ OLDEST = (5, 0)
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,9}){1,3}", re.ASCII)
 
 
-def check_redis(settings: SubjectSettings) -> list[Finding]:
+def check_redis(
+    settings: SubjectSettings, find_library: Callable[[str], object] = find_spec
+) -> list[Finding]:
     """Nothing if none is named."""
     check = "redis"
     if settings.redis_url is None:
         return []
-    if find_spec("redis") is None:
+    if find_library("redis") is None:
         return [bad(check, "its library is not installed.", "pip install '.[server,redis]'.")]
     from redis.exceptions import RedisError
 

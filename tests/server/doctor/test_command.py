@@ -108,11 +108,13 @@ def test_tls_proxies_and_issuers_are_looked_at(settings, pair, tmp_path):  # noq
 
 
 @contextmanager
-def answering(status, body):
-    """An HTTP server that says the same to all; gives its port."""
+def answering(status, body, mute=""):
+    """An HTTP server that says the same to all, and nothing to one path; gives its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path == mute:
+                return
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
@@ -180,6 +182,12 @@ def test_a_server_that_is_not_ours_is_asked_for_no_metrics(settings):
     with answering(200, b"{}") as port:
         assert metrics_status("127.0.0.1", port, has_tls=False) is None
     assert metrics_status("127.0.0.1", port, has_tls=False) is None
+
+
+def test_a_server_that_ends_meanwhile_has_no_metrics():
+    with answering(200, b'{"server":"earwitness"}', mute="/metrics") as port:
+        assert is_ours("127.0.0.1", port, has_tls=False)
+        assert metrics_status("127.0.0.1", port, has_tls=False) is None
 
 
 def test_a_model_that_wants_torch_has_its_device_looked_at(settings, monkeypatch):

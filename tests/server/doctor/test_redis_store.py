@@ -11,6 +11,11 @@ def test_who_shares_nothing_needs_none():
     assert check_redis(SubjectSettings()) == []
 
 
+def test_who_shares_without_the_library_is_told():
+    [finding] = check_redis(SubjectSettings(redis_url="redis://127.0.0.1:1"), lambda name: None)
+    assert (finding.level, "not installed" in finding.text) == ("bad", True)
+
+
 @needs_redis
 def test_one_that_answers_tells_its_version(tmp_path):
     with RedisServer(tmp_path) as server:
