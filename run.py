@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from client.captions import Captions
@@ -33,6 +32,7 @@ from server.command_line import ConfigFile, Model, plain_errors, progress_bar, r
 from server.config import Settings
 from server.doctor.command import doctor
 from server.grant import TRANSCRIBE_SCOPE
+from server.logs import configure_logs
 from server.opening import Opening
 from server.serving import Running, running_server
 from server.start_error import EXIT_DATA, StartError
@@ -58,14 +58,7 @@ TlsKey = Annotated[Path | None, typer.Option(help="The certificate's key in PEM.
 def begin() -> None:
     """Earwitness: live transcription that never leaves the building."""
     harden_process()  # before any command touches a key
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure_logs()
 
 
 @app.command()
