@@ -84,7 +84,7 @@ def record_of(row: Sequence[object]) -> AuditRecord:
         raise AuditError(_DAMAGED) from None
     if not isinstance(detail, dict):
         raise AuditError(_DAMAGED)
-    return AuditRecord(*columns, detail)  # type: ignore[arg-type]  # the tables are STRICT
+    return AuditRecord(*columns, detail=detail)  # type: ignore[arg-type,misc]  # STRICT tables
 
 
 def _conditions(wanted: TrailFilter) -> tuple[list[str], list[Value]]:

@@ -7,8 +7,8 @@ Nothing is unusual before there is a habit: a number of sessions, on a number of
   certainty (the rule of three). Counts are halved now and then, so that habits may change.
 - Length: the audio of a session. Lengths are skewed, so their logarithms are looked at: unusual is
   what lies a number of spreads (standard deviations) above their mean. For 4 spreads that is one in
-  30,000 if they are normal. The spread is taken as at least a quarter, or somebody who always speaks
-  for ten minutes would be unusual at eleven; what is shorter than a setting never is.
+  30,000 if they are normal. The spread is taken as at least a quarter, or somebody who speaks for
+  ten minutes each time would be unusual at eleven; what is shorter than a setting never is.
 - Volume: the same for the audio of a day, once for each day.
 
 Mean and spread forget: after 200 values each new one weighs 1/200. Holds a bounded number of
@@ -124,9 +124,7 @@ class Habits:
         return is_unusual
 
     def _is_habit(self, habit: _Habit, n_sessions: int) -> bool:
-        return (
-            n_sessions >= self._limits.least_sessions and habit.n_days > self._limits.least_days
-        )
+        return n_sessions >= self._limits.least_sessions and habit.n_days > self._limits.least_days
 
     def _habit(self, subject: str, at_utc_ns: int) -> _Habit:
         habit = self._habits.get(subject)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from security.audit import AuditRecord
 from security.trail_places import TrailPlaces
 
 HOUR_NS = 3600 * 10**9
@@ -90,3 +91,9 @@ def append(places: TrailPlaces, *rows: tuple) -> int:
     connection.executemany(_INSERT, whole)
     connection.close()
     return newest + len(rows)
+
+
+def record(seq=1, event="server.started", outcome="success", at_utc_ns=NOON_NS, **columns):
+    """A row that was read; what is no column goes into the detail."""
+    named = {name: columns.pop(name, None) for name in COLUMNS[5:-1]}
+    return AuditRecord(seq, at_utc_ns, event, outcome, **named, detail=columns)
