@@ -13,14 +13,14 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from security.audit import token_hash_of
+from security.audit import AuditRecord, token_hash_of
 from security.audit_chain import (
     ChainState,
     canonical,
@@ -31,6 +31,8 @@ from security.audit_chain import (
     root_of,
 )
 from security.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from security.rules import WATCHED_EVENTS
+from security.suspicion import Suspicion, SuspicionSettings
 from security.trail_places import TrailPlaces
 from tests.security.trails import INDICES, TABLES
 
@@ -66,7 +68,7 @@ def make_month(data_folder: Path, n_events: int = 1_000_000) -> TrailPlaces:
     for folder in (places.folder, places.keys_folder):
         folder.mkdir(parents=True, mode=0o700)
     signing_key = Ed25519PrivateKey.from_private_bytes(_AUDITOR_KEY)
-    rows = month_rows(n_events)
+    rows = with_findings(month_rows(n_events))
     state, key, notes = ChainState(), first_key(_AUDITOR_KEY), ""
     after_seq = 0
     for epoch in range(SEGMENTS):
@@ -104,6 +106,26 @@ def month_rows(n_events: int) -> Iterator[Row]:
             rows += _visit(draw, next(numbers), subject, homes[subject], _moment(draw, began_ns))
         rows.sort(key=lambda row: int(row[0] or 0))
         yield from rows[: last - first]
+
+
+def with_findings(rows: Iterable[Row]) -> Iterator[Row]:
+    """And what the rules find in them, each behind the row that led to it."""
+    suspicion, seq = Suspicion(SuspicionSettings()), 0
+    for row in rows:
+        seq += 1
+        yield row
+        if row[1] not in WATCHED_EVENTS:
+            continue
+        at_utc_ns, *columns = row[:-1]
+        record = AuditRecord(seq, at_utc_ns, *columns, {})  # type: ignore[arg-type]  # made above
+        for finding in suspicion.receive(record):
+            seq += 1
+            numbers = " ".join(map(str, finding.seqs))
+            named = {"rule": finding.rule, "severity": finding.severity}
+            detail = _detail(**named, n_events=finding.n_events, seqs=numbers)
+            who = (finding.subject, None, finding.address)
+            name = "suspicion.found"
+            yield at_utc_ns, name, "success", None, *who, None, None, None, detail
 
 
 def _visit(

@@ -32,8 +32,8 @@ INDICES = (
         WHERE session_id IS NOT NULL""",
     "CREATE INDEX events_by_subject ON events (subject, seq) WHERE subject IS NOT NULL",
     "CREATE INDEX events_by_address ON events (address, seq) WHERE address IS NOT NULL",
-    "CREATE INDEX events_by_event ON events (event, seq)",
-    "CREATE INDEX events_by_time ON events (at_utc_ns, event, outcome)",
+    "CREATE INDEX events_by_event ON events (event, seq, at_utc_ns, outcome)",
+    "CREATE INDEX events_by_time ON events (at_utc_ns, event, outcome, audio_ms)",
 )
 _INSERT = f"INSERT INTO events VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
 
