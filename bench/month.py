@@ -34,7 +34,7 @@ from security.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from security.rules import WATCHED_EVENTS
 from security.suspicion import Suspicion, SuspicionSettings
 from security.trail_places import TrailPlaces
-from tests.security.trails import INDICES, TABLES
+from tests.security.trails import TABLES
 
 DAYS = 30
 SEGMENTS = 5
@@ -213,7 +213,7 @@ def _write_segment(
     connection.execute(f"PRAGMA journal_mode = {'DELETE' if note else 'WAL'}")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    for statement in (*TABLES, *INDICES):
+    for statement in TABLES:
         connection.execute(statement)
     numbered = enumerate(zip(rows, macs, strict=True), before.size + 1)
     whole = ((seq, row[0], epoch, *row[1:], mac) for seq, (row, mac) in numbered)
