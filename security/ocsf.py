@@ -123,7 +123,11 @@ def ocsf_event(record: AuditRecord) -> dict[str, object]:
         event["status_detail"] = record.reason
     n_refused = record.detail.get("n_refused")
     if isinstance(n_refused, int):
-        event["count"] = n_refused
+        event |= {"count": n_refused, "end_time": time_ms}
+        since_utc_ns = record.detail.get("since_utc_ns")
+        event["start_time"] = (
+            since_utc_ns // _NS_PER_MS if isinstance(since_utc_ns, int) else time_ms
+        )
     event |= _OF_CLASS[mapped.class_uid](record)
     event["unmapped"] = _unmapped(record)
     return event
@@ -156,7 +160,11 @@ def _api_activity(record: AuditRecord) -> dict[str, object]:
 def _finding(record: AuditRecord) -> dict[str, object]:
     rule = str(record.detail.get("rule") or "unknown")
     found: dict[str, object] = {
-        "finding_info": {"uid": str(record.seq), "title": rule, "analytic": {"type_id": 1}},
+        "finding_info": {
+            "uid": str(record.seq),
+            "title": rule,
+            "analytic": {"name": rule, "type_id": 1},
+        },
         "severity_id": _BY_SEVERITY.get(str(record.detail.get("severity")), _MEDIUM),
         "status_id": _NEW_FINDING,
         "is_alert": True,
