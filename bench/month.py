@@ -30,11 +30,11 @@ from security.audit_chain import (
     next_key,
     root_of,
 )
+from security.audit_schema import APPLICATION_ID, MIGRATIONS
 from security.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from security.rules import WATCHED_EVENTS
 from security.suspicion import Suspicion, SuspicionSettings
 from security.trail_places import TrailPlaces
-from tests.security.trails import TABLES
 
 DAYS = 30
 SEGMENTS = 5
@@ -45,6 +45,7 @@ _S_NS = 10**9
 _DAY_NS = 86_400 * _S_NS
 _TRAIL_ID = "00ea4b1750deca5e"
 _AUDITOR_KEY = bytes(range(32))
+_TRIGGER = "CREATE TRIGGER"
 _MODEL = "base"
 _AGENTS = ("earwitness/0.1", "Mozilla/5.0 (X11; Linux x86_64)", "okhttp/5.0")
 _ENDS = ("stopped",) * 40 + ("client_left",) * 6 + ("idle",) * 2 + ("quota_audio", "token_expired")
@@ -213,8 +214,10 @@ def _write_segment(
     connection.execute(f"PRAGMA journal_mode = {'DELETE' if note else 'WAL'}")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    for statement in TABLES:
-        connection.execute(statement)
+    statements = [each for migration in MIGRATIONS for each in migration.statements]
+    for statement in statements:
+        if not statement.startswith(_TRIGGER):
+            connection.execute(statement)
     numbered = enumerate(zip(rows, macs, strict=True), before.size + 1)
     whole = ((seq, row[0], epoch, *row[1:], mac) for seq, (row, mac) in numbered)
     connection.executemany(_INSERT, whole)
@@ -223,6 +226,11 @@ def _write_segment(
     if note:
         grown = (after.size, note, encode_frontier(after.frontier))
         connection.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", grown)
+    for statement in statements:
+        if statement.startswith(_TRIGGER):  # behind the rows: they look at each
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     connection.execute("COMMIT")
     connection.close()
     path.chmod(0o400 if note else 0o600)
