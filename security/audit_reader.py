@@ -30,6 +30,8 @@ MAX_READ_ROWS = 10_000
 BATCH_ROWS = 500
 _MOST_AT_WORK = 3
 """Queries that run at the same time."""
+_MOST_LONG = 2
+"""Of them those that look at whole segments: a page of rows never waits for a report."""
 _MOST_KEPT = 6
 """Connections that wait for the next question."""
 _ROWS_A_TURN = 100
@@ -74,6 +76,7 @@ class TrailReader:
         self._places = places
         self._kept: dict[_Segment, _Kept] = {}
         self._turns = asyncio.Semaphore(_MOST_AT_WORK)
+        self._long_turns = asyncio.Semaphore(_MOST_LONG)
         self._is_open = False
 
     async def __aenter__(self) -> Self:
@@ -143,9 +146,14 @@ class TrailReader:
     async def ask_each(self, query: Query) -> list[Rows]:
         """What the query finds in each segment, the oldest first. Raises AuditError."""
         segments = await self._segments()
+
+        async def ask(segment: _Segment) -> Rows:
+            async with self._long_turns:
+                return await self._ask(segment, query)
+
         try:
             async with asyncio.TaskGroup() as tasks:
-                asked = [tasks.create_task(self._ask(each, query)) for each in segments]
+                asked = [tasks.create_task(ask(each)) for each in segments]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in asked]
@@ -172,10 +180,11 @@ class TrailReader:
     async def _ask(self, segment: _Segment, query: Query) -> Rows:
         with _plain_errors():
             async with self._borrowed(segment) as connection:
-                if connection is None:
-                    return ()
-                async with connection.execute(query.text, query.values) as cursor:
-                    return list(await cursor.fetchall())
+                rows: Rows = ()
+                if connection is not None:
+                    async with connection.execute(query.text, query.values) as cursor:
+                        rows = list(await cursor.fetchall())
+                return rows
 
     @asynccontextmanager
     async def _borrowed(self, segment: _Segment) -> AsyncIterator[aiosqlite.Connection | None]:

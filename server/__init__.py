@@ -31,6 +31,7 @@ audio, errors, languages, recognition, session_values and config hold the values
 uses; lifetime says when a session ends, live lists those that run, tickets and revoking say what
 opens the door and what no longer does; redis_subjects does what subjects does for several servers.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
-people in, app, rest and admin are what they ask for. serving opens and joins all this, provision
-and embedded put there what it needs, and `run.py` is the command line.
+people in, app, rest and admin are what they ask for. watching follows the trail and tells what
+looks suspicious; audit_commands and audit_shown show it in a terminal. serving opens and joins all
+this, provision and embedded put there what it needs, and `run.py` is the command line.
 """

@@ -17,6 +17,7 @@ from security.audit_export import record_of_json
 from security.audit_reader import TrailReader
 from security.audit_store import AuditStore
 from security.door_events import HandshakeRefused, SuspicionFound
+from security.trail_settings import TrailSettings
 from server.audit_commands import account_name, app
 from server.config import load_settings
 from server.provision import make_keys
@@ -186,8 +187,17 @@ def test_an_export_that_cannot_be_recorded_leaves_no_file(trail, tmp_path):
     assert not output.exists()
 
 
-def test_an_export_that_fails_on_its_way_leaves_no_file(trail, tmp_path):
-    trail.segment_file(0).write_bytes(b"not a database" * 1000)
+def test_an_export_that_fails_on_its_way_leaves_no_file(settings, tmp_path):
+    async def write():
+        few = TrailSettings(segment_rows=2)
+        async with await AuditStore.open(settings.trail, time.time_ns, few) as store:
+            for _ in range(6):
+                await store.record(BAD_TOKEN)
+
+    asyncio.run(write())
+    closed = settings.trail.segment_files()[0]
+    closed.chmod(0o600)
+    closed.write_bytes(b"not a database" * 1000)
     complaint(app, "export", "--output", str(tmp_path / "out"), exit_code=5)
     assert not (tmp_path / "out").exists()
 
