@@ -73,8 +73,8 @@ MIGRATIONS = (
             WHERE session_id IS NOT NULL""",
             "CREATE INDEX events_by_subject ON events (subject, seq) WHERE subject IS NOT NULL",
             "CREATE INDEX events_by_address ON events (address, seq) WHERE address IS NOT NULL",
-            "CREATE INDEX events_by_event ON events (event, at_utc_ns)",
-            "CREATE INDEX events_by_time ON events (at_utc_ns, event, outcome)",
+            "CREATE INDEX events_by_event ON events (event, seq, at_utc_ns, outcome)",
+            "CREATE INDEX events_by_time ON events (at_utc_ns, event, outcome, audio_ms)",
             *_append_only(
                 "events",
                 "NEW.seq <> 1 + coalesce((SELECT max(seq) FROM events),"
