@@ -2,10 +2,10 @@
 checkpoint signs.
 
 Each row's MAC covers its own text, its place and the MAC before it, under the key of its epoch. An
-epoch ends with a checkpoint; its key is then turned into the next one and destroyed, so that whoever
-takes the key of today cannot rewrite yesterday. The tree is that of RFC 6962 over all rows from the
-first: only the roots of its complete parts are kept (`frontier`), so that a row costs one hash more
-and old rows may go while what was signed about them stays provable.
+epoch ends with a checkpoint; its key is then turned into the next one and destroyed, so that
+whoever takes the key of today cannot rewrite yesterday. The tree is that of RFC 6962 over all rows
+from the first: only the roots of its complete parts are kept (`frontier`), so that a row costs one
+hash more and old rows may go while what was signed about them stays provable.
 
 What is hashed is `canonical`: a JSON array of the row's columns in their order, which any language
 can make. docs/audit-format.md is the whole of it; `verify_trail` reads it without this file.
@@ -23,7 +23,7 @@ NO_MAC = bytes(HASH_BYTES)
 """Stands before the first row."""
 _FIRST_EPOCH = b"earwitness audit: first epoch"
 _NEXT_EPOCH = b"earwitness audit: next epoch"
-_LEAF, _NODE = b"\x00", b"\x01"  # RFC 6962, section 2.1
+_LEAF, _NODE = b"\x00", b"\x01"  # RFC 6962, section 2.1: told apart
 
 Column: TypeAlias = str | int | None
 
