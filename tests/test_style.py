@@ -9,6 +9,7 @@ FOLDERS = ("server", "client", "security", "web", "bench", "docs", "tests", ".ci
 TEXT_SUFFIXES = {".css", ".html", ".js", ".json", ".md", ".py", ".svg", ".toml", ".txt", ".yml"}
 TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "run"}
 MOST_LINES = 400
+ONE_FILE = {"security/verify_trail.py"}  # copied and run alone by whoever does not trust the rest
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
     "bench/autobahn.py",  # a published test suite, and what it needs to run
@@ -96,7 +97,8 @@ def quantities(module):
 
 def test_no_file_is_too_long_to_be_read_in_one_go():
     every = [*sources(), *sources(".js"), *sources(".css")]
-    assert [name for name, text in every if len(text.splitlines()) > MOST_LINES] == []
+    longest = {name: len(text.splitlines()) for name, text in every if name not in ONE_FILE}
+    assert [name for name, n_lines in longest.items() if n_lines > MOST_LINES] == []
 
 
 def test_every_module_says_what_comes_in_and_what_goes_out():
