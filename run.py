@@ -122,11 +122,11 @@ def audit_list(
     """Print the newest rows of the trail, oldest first."""
     with plain_errors({ClientError: EXIT_CLIENT}):
         settings = read_settings(config)
-        if not settings.audit_file.is_file():
-            raise StartError(f"{settings.audit_file}: there is no audit trail yet.", EXIT_DATA)
+        if not settings.trail.segment_files():
+            raise StartError(f"{settings.trail.folder}: there is no audit trail yet.", EXIT_DATA)
 
         async def read() -> list[AuditRecord]:
-            async with await AuditStore.open(settings.audit_file, time.time_ns) as store:
+            async with await AuditStore.open(settings.trail, time.time_ns, settings.audit) as store:
                 return await store.events(session_id=session, event=event, limit=limit)
 
         _print_rows(asyncio.run(read()))
@@ -144,7 +144,7 @@ async def _running(settings: Settings, *, is_older_allowed: bool = False) -> Asy
 async def _demo(settings: Settings, recording: Path, *, is_once: bool) -> None:
     async with _running(settings) as running:
         session_id = await _transcribe(settings, running, recording)
-        print(f"\nIn the audit trail ({settings.audit_file}), which holds no words:")
+        print(f"\nIn the audit trail ({settings.trail.folder}), which holds no words:")
         _print_rows(await running.store.events(session_id=session_id))
         if not is_once:
             print("\nNow you: open this address in a browser on this machine and speak.")
@@ -198,8 +198,11 @@ def _print_rows(records: list[AuditRecord]) -> None:
         named = {
             "session": record.session_id,
             "subject": record.subject,
-            "token": record.token_id,
+            "token": record.token_hash,
+            "address": record.address,
             "reason": record.reason,
+            "audio_ms": record.audio_ms,
+            "bytes": record.bytes_received,
             **record.detail,
         }
         shown = " ".join(f"{name}={value}" for name, value in named.items() if value is not None)

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from security.audit import EngineRestarted, ServerStarted, ServerStopped
+from security.audit_events import EngineRestarted, ServerStarted, ServerStopped
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer
@@ -277,7 +277,7 @@ def _open_certificate(settings: ListenSettings) -> Certificate | None:
 
 async def _open_store(settings: Settings) -> AuditStore:
     try:
-        return await AuditStore.open(settings.audit_file, time.time_ns)
+        return await AuditStore.open(settings.trail, time.time_ns, settings.audit)
     except AuditError as error:
         raise StartError(str(error), EXIT_DATA) from None
 

@@ -25,7 +25,7 @@ from tests.security.forge import (
     private_key,
     signed,
 )
-from tests.server.commands import complaint, shown
+from tests.server.commands import complaint, shown, spoil_trail
 
 FOREVER = {"iat": 1, "exp": 4_000_000_000}
 
@@ -67,7 +67,7 @@ def verified(settings, token):
 
 def trail(settings):
     async def read():
-        async with await AuditStore.open(settings.audit_file, lambda: 0) as store:
+        async with await AuditStore.open(settings.trail, lambda: 0) as store:
             return await store.events()
 
     return asyncio.run(read())
@@ -127,7 +127,7 @@ def test_keys_are_made_when_there_are_none(settings):
 
 
 def test_what_cannot_be_recorded_is_not_minted_or_revoked(settings):
-    settings.audit_file.write_bytes(b"not a database" * 1000)
+    spoil_trail(settings)
     complaint(app, "mint", exit_code=5)
     complaint(app, "revoke", "--subject", "alice", exit_code=5)
     assert not settings.revocations_file.exists()
@@ -135,7 +135,7 @@ def test_what_cannot_be_recorded_is_not_minted_or_revoked(settings):
 
 def test_a_token_that_would_live_too_long_is_not_minted(settings):
     complaint(app, "mint", "--lifetime-s", "999999", exit_code=2)
-    assert not settings.audit_file.exists()
+    assert not settings.trail.folder.exists()
 
 
 def test_a_good_token_is_told_and_would_be_accepted(settings, token_file):
