@@ -240,12 +240,21 @@ class _Verification:
         in_file = _split(self._file())
         notes = [*self._notes_of_file(in_file, n_earlier), *self._notes_of_segments(set(in_file))]
         for path, text in self._known:
-            for number, note in enumerate(_split(text), 1):
-                read = self._opened(note, "known", f"number {number} of {path}")
-                if read and read.size > self._last:
-                    self._find("known.ahead", f"{path} knows more rows than there are", read.size)
-                notes.append(read)
+            notes += self._notes_elsewhere(path, _split(text))
         return [note for note in notes if note and note.size <= self._last]
+
+    def _notes_elsewhere(self, path: Path, texts: Sequence[str]) -> list[_Note]:
+        read = [self._opened(text, "known", f"one in {path}", is_any=True) for text in texts]
+        notes = [note for note in read if note and note.origin in self._origins()]
+        if len(notes) < len([note for note in read if note]):
+            text = f"another trail, which {path} knows as well: where is it?"
+            self._unchecked.append(text)
+            if not notes:
+                self._find("known.trail", f"{path} knows another trail and not this one")
+        for note in notes:
+            if note.size > self._last:
+                self._find("known.ahead", f"{path} knows more rows than there are", note.size)
+        return notes
 
     def _notes_of_file(self, in_file: Sequence[str], n_earlier: int) -> Iterator[_Note | None]:
         for number, note in enumerate(in_file, 1):
@@ -269,19 +278,28 @@ class _Verification:
                 yield read
 
     def _opened(
-        self, text: str, source: str, where: str, frontier: bytes | None = None
+        self,
+        text: str,
+        source: str,
+        where: str,
+        frontier: bytes | None = None,
+        *,
+        is_any: bool = False,
     ) -> _Note | None:
+        """A note, if it is signed, and of this trail or `is_any`."""
         note = _parse(text, source, frontier)
-        origins = {segment.origin for segment in self._segments if segment.is_readable}
         if note is None:
             self._find(f"{source}.text", f"{where} is no checkpoint")
         elif self._public and not _is_signed(text, note.origin, self._public):
             self._find(f"{source}.signature", f"{where} is not signed by this key", note.size)
-        elif origins and origins != {note.origin}:
+        elif not is_any and {note.origin} != (self._origins() or {note.origin}):
             self._find(f"{source}.trail", f"{where} is of another trail", note.size)
         else:
             return note
         return None
+
+    def _origins(self) -> set[str]:
+        return {segment.origin for segment in self._segments if segment.is_readable}
 
     def _pieces(self) -> Iterator[tuple[_Segment, list[_Piece]]]:
         """The rows of each segment, read in several processes, cut where something is known."""

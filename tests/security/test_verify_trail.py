@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from security import verify_trail
+from security.checkpoint import open_checkpoint, origin_of, sign_checkpoint, split_notes
 from security.trail_places import TrailPlaces
 from security.verify_trail import Means, UnreadableError, lines_of, main, verify_folder
-from tests.security.trails import begin_trail, copy_of, make_trail, means_of
+from tests.security.trails import SIGNING, begin_trail, copy_of, make_trail, means_of
 
 SCRIPT = Path(verify_trail.__file__)
 
@@ -292,6 +294,19 @@ def test_keys_kept_in_known_files_of_others_are_told(places, tmp_path):
     other = tmp_path / "known"
     other.write_text("nothing\nat all")
     assert codes(places, known=[other]) == {"known.text"}
+
+
+def test_checkpoints_of_another_trail_are_told_from_ours(places, tmp_path):
+    ours = places.checkpoints_file.read_text()
+    signed = open_checkpoint(split_notes(ours)[0], SIGNING.public_key())
+    theirs = sign_checkpoint(replace(signed, origin=origin_of("f" * 16)), SIGNING)
+    kept = tmp_path / "kept"
+    kept.write_text(theirs)
+    assert codes(places, known=[kept]) == {"known.trail"}
+    kept.write_text(theirs + ours)
+    result = verify_folder(places.folder, means_of(places, known=[kept]))
+    assert result.problems == ()
+    assert result.unchecked == (f"another trail, which {kept} knows as well: where is it?",)
 
 
 def test_the_schema_it_knows_is_the_documents(original):
