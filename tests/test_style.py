@@ -41,7 +41,7 @@ NEEDS_A_UNIT = {
     "size",
     "timeout",
 }
-NAMED_BY_A_FORMAT = {"plain_size"}  # in the manifest of a pack
+NAMED_BY_A_FORMAT = {"plain_size", "size"}  # of a pack in its manifest; of a tree in rows, C2SP
 HOSTS = (  # reserved names, and what a licence or a standard is known by
     *(".test", ".example", ".invalid", ".evil", ".evil.com"),
     *(".apache.org", ".w3.org", ".keepachangelog.com", ".semver.org"),
