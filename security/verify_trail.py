@@ -667,7 +667,7 @@ def _run(tasks: "list[partial[list[_Piece]]]", n_processes: int) -> list[list[_P
 
 
 def _call(task: "partial[list[_Piece]]") -> list[_Piece]:
-    return task()
+    return task()  # pragma: no cover - in a process of its own
 
 
 def _batches(spans: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
@@ -875,5 +875,5 @@ def lines_of(result: Result) -> list[str]:
     return lines + [f"not checked: {text}" for text in result.unchecked]
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - in a process of its own
     sys.exit(main())

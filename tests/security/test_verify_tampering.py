@@ -334,6 +334,18 @@ def test_a_changed_checkpoint_is_found(places, into, found, size):
     assert found in codes(places, *SECRETS)
 
 
+def test_signatures_of_others_beside_ours_change_nothing(places):
+    others = "— witness.test AAAA\n— nobody !!\n"
+    replaced_note(places, 29, lambda note, _, __: note + others)
+    assert codes(places) == set()
+
+
+@pytest.mark.parametrize("seq", [3, 20, 53, 58])
+def test_a_mac_that_is_none_is_found(places, seq):
+    change(segment(places, 0 if seq <= 20 else 2), f"UPDATE events SET mac = x'' WHERE seq = {seq}")
+    assert codes(places) & {"row.mac", "segment.damaged"}
+
+
 def test_a_checkpoint_signed_with_another_key_is_found(places):
     other = Ed25519PrivateKey.generate()
     replaced_note(places, 29, lambda _, c, __: sign_checkpoint(c, other))

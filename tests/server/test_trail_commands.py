@@ -215,3 +215,26 @@ def test_a_trail_that_was_set_aside_is_whole_and_a_new_one_begins(settings):
     assert [event for _, event, _ in rows(settings)] == ["trail.began"]
     assert shown("verify")[0].startswith("unaltered")
     assert len(before) == 24
+
+
+def test_a_damaged_trail_is_not_copied(settings, tmp_path):
+    path = settings.trail.segment_files()[0]
+    path.chmod(0o600)
+    path.write_bytes(b"nothing" * 1000)
+    assert "cannot be copied" in complaint("copy", str(tmp_path / "copy"), exit_code=5)
+
+
+def test_a_copy_of_tombstones_that_cannot_be_written_is_told(settings, tmp_path):
+    (tmp_path / "elsewhere").unlink()
+    config = tmp_path / "settings.toml"
+    config.write_text(f"[audit]\ncheckpoint_copies = ['{tmp_path / 'gone' / 'elsewhere'}']\n")
+    arguments = ["retain", "--profile", "pci", "--config", str(config)]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "elsewhere: No such file" in result.stderr
+    assert result.stdout.count("are gone") == 2
+
+
+def test_a_trail_without_the_public_half_of_its_key_is_set_aside_too(settings):
+    public_half(settings.trail.signing_key_file).unlink()
+    assert "a new one has begun" in shown("set-aside")[0]
