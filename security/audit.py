@@ -11,7 +11,8 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 
 from security.audit_events import EVENT_NAMES, AuditEvent, outcome_of
 
@@ -24,6 +25,7 @@ COLUMNS = (
 )
 """Fields that are columns of their own, because they are asked for."""
 _CUT_MARK = "…"
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +68,24 @@ class AuditRecord:
 
 def row_of(event: AuditEvent) -> AuditRow:
     """The row of an event, its strings cleaned."""
-    fields: dict[str, str | int | None] = {}
-    for name, value in asdict(event).items():
+    told: dict[str, str | int | None] = {}
+    for name in _field_names(type(event)):
+        value = getattr(event, name)
         if name.endswith("token_id"):
             hashed = token_hash_of(value) if value is not None else None
-            fields[name.removesuffix("id") + "hash"] = hashed
+            told[name.removesuffix("id") + "hash"] = hashed
         else:
-            fields[name] = _cleaned(name, value)
-    if "peer_address" in fields:
-        fields["address"] = fields.pop("peer_address")
-    columns = {name: fields.pop(name, None) for name in COLUMNS}
-    detail = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+            told[name] = _cleaned(name, value)
+    if "peer_address" in told:
+        told["address"] = told.pop("peer_address")
+    columns = {name: told.pop(name, None) for name in COLUMNS}
+    detail = _encode(told)
     return AuditRow(EVENT_NAMES[type(event)], outcome_of(event), detail=detail, **columns)
+
+
+@cache
+def _field_names(kind: type[AuditEvent]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _cleaned(name: str, value: str | int | None) -> str | int | None:
