@@ -27,7 +27,14 @@ from security.audit_reader import TrailReader
 from security.keys import open_signing_key
 from security.process import harden_process
 from security.tokens import mint_token
-from server import audit_commands, key_commands, pack_commands, provision, token_commands
+from server import (
+    audit_commands,
+    key_commands,
+    pack_commands,
+    provision,
+    token_commands,
+    trail_commands,
+)
 from server.audit_shown import row_lines
 from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
 from server.config import Settings
@@ -46,6 +53,7 @@ audit_app.add_typer(audit_commands.app)
 app.add_typer(pack_commands.app, name="seal")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(token_commands.app, name="token")
+trail_commands.join(audit_app)
 app.add_typer(audit_app, name="audit")
 app.command()(doctor)
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 
 from security.audit_events import EVENT_NAMES, AuditEvent, outcome_of
 
@@ -24,6 +25,7 @@ COLUMNS = (
 )
 """Fields that are columns of their own, because they are asked for."""
 _CUT_MARK = "…"
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +68,44 @@ class AuditRecord:
 
 def row_of(event: AuditEvent) -> AuditRow:
     """The row of an event, its strings cleaned."""
-    fields: dict[str, str | int | None] = {}
-    for name, value in asdict(event).items():
+    told: dict[str, str | int | None] = {}
+    for name in _field_names(type(event)):
+        value = getattr(event, name)
         if name.endswith("token_id"):
             hashed = token_hash_of(value) if value is not None else None
-            fields[name.removesuffix("id") + "hash"] = hashed
+            told[name.removesuffix("id") + "hash"] = hashed
         else:
-            fields[name] = _cleaned(name, value)
-    if "peer_address" in fields:
-        fields["address"] = fields.pop("peer_address")
-    detail = {name: value for name, value in fields.items() if name not in COLUMNS}
+            told[name] = _cleaned(name, value)
+    if "peer_address" in told:
+        told["address"] = told.pop("peer_address")
+    detail = {name: value for name, value in told.items() if name not in COLUMNS}
     return AuditRow(
         event=EVENT_NAMES[type(event)],
         outcome=outcome_of(event),
-        session_id=_text(fields, "session_id"),
-        subject=_text(fields, "subject"),
-        token_hash=_text(fields, "token_hash"),
-        address=_text(fields, "address"),
-        reason=_text(fields, "reason"),
-        audio_ms=_count(fields, "audio_ms"),
-        bytes_received=_count(fields, "bytes_received"),
-        detail=json.dumps(detail, sort_keys=True, separators=(",", ":")),
+        session_id=_text(told, "session_id"),
+        subject=_text(told, "subject"),
+        token_hash=_text(told, "token_hash"),
+        address=_text(told, "address"),
+        reason=_text(told, "reason"),
+        audio_ms=_count(told, "audio_ms"),
+        bytes_received=_count(told, "bytes_received"),
+        detail=_encode(detail),
     )
 
 
-def _text(fields: Mapping[str, str | int | None], name: str) -> str | None:
-    value = fields.get(name)
+def _text(told: Mapping[str, str | int | None], name: str) -> str | None:
+    value = told.get(name)
     return value if isinstance(value, str) else None
 
 
-def _count(fields: Mapping[str, str | int | None], name: str) -> int | None:
-    value = fields.get(name)
+def _count(told: Mapping[str, str | int | None], name: str) -> int | None:
+    value = told.get(name)
     return value if isinstance(value, int) else None
+
+
+@cache
+def _field_names(kind: type[AuditEvent]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _cleaned(name: str, value: str | int | None) -> str | int | None:

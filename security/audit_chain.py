@@ -2,10 +2,10 @@
 checkpoint signs.
 
 Each row's MAC covers its own text, its place and the MAC before it, under the key of its epoch. An
-epoch ends with a checkpoint; its key is turned into the next one and destroyed, so that whoever
-takes the key of today cannot rewrite yesterday. The tree is that of RFC 6962 over all rows from the
-first: only the roots of its complete parts are kept (`frontier`), so that a row costs one hash more
-and old rows may go while what was signed about them stays provable.
+epoch ends with a checkpoint; its key is then turned into the next one and destroyed, so that
+whoever takes the key of today cannot rewrite yesterday. The tree is that of RFC 6962 over all rows
+from the first: only the roots of its complete parts are kept (`frontier`), so that a row costs one
+hash more and old rows may go while what was signed about them stays provable.
 
 What is hashed is `canonical`: a JSON array of the row's columns in their order, which any language
 can make. docs/audit-format.md is the whole of it; `verify_trail` reads it without this file.
@@ -23,7 +23,8 @@ NO_MAC = bytes(HASH_BYTES)
 """Stands before the first row."""
 _FIRST_EPOCH = b"earwitness audit: first epoch"
 _NEXT_EPOCH = b"earwitness audit: next epoch"
-_LEAF, _NODE = b"\x00", b"\x01"  # RFC 6962, section 2.1
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_LEAF, _NODE = b"\x00", b"\x01"  # RFC 6962, section 2.1: told apart
 
 Column: TypeAlias = str | int | None
 
@@ -42,7 +43,7 @@ class ChainState:
 
 def canonical(columns: Sequence[Column]) -> bytes:
     """What is hashed of a row: all its columns but the MAC, in their order."""
-    return json.dumps(columns, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(columns).encode()
 
 
 def leaf_hash(text: bytes) -> bytes:

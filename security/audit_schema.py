@@ -31,6 +31,7 @@ WHAT_TO_DO = "keep it, run.py audit verify, then run.py audit set-aside begins a
 _BUSY_LIMIT_S = 0.3
 """How long another program may hold the file, against the turns, before a commit is refused."""
 _WAL_PAGES = 4000
+_CACHE_KIB = 16 * 1024
 _SQLITE_BESIDE = ("", "-journal", "-wal", "-shm")
 
 
@@ -191,6 +192,7 @@ async def _configure(connection: aiosqlite.Connection, path: Path) -> None:
     await connection.execute("PRAGMA cell_size_check = ON")
     await connection.execute("PRAGMA synchronous = FULL")
     await connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+    await connection.execute(f"PRAGMA cache_size = {-_CACHE_KIB}")
     async with connection.execute("PRAGMA journal_mode = WAL") as cursor:
         mode = await cursor.fetchone()
     if mode is None or mode[0] != "wal":  # pragma: no cover - a network share does this

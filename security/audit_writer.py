@@ -39,7 +39,7 @@ _NS = 1_000_000_000
 _COLUMNS = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(13))
 _INSERT = (
     f"INSERT INTO events SELECT {_COLUMNS}, substr(?2, 32 * key + 1, 32)"  # noqa: S608 (constants)
-    " FROM json_each(?1) ORDER BY key"
+    " FROM json_each(?1)"  # in the order of the array, or the table refuses it
 )
 _HAS_CHECKPOINT = "SELECT count(*) FROM checkpoints WHERE size = ?"
 

@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from security.audit_chain import HASH_BYTES
-
 _ED25519 = b"\x01"  # C2SP signed-note, signature types
 _KEY_HASH_BYTES = 4
 _SIGNATURE = "— "
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
+_NUMBER = "(0|[1-9][0-9]{0,18})"
+_HASH = "([A-Za-z0-9+/]{43}=)"
+_TEXT = re.compile(
+    rf"([!-*,-~]+)\n{_NUMBER}\n{_HASH}\nepoch {_NUMBER}\nmac {_HASH}\nat {_NUMBER}\n"
+    rf"(?:dropped {_NUMBER} {_NUMBER} ([a-z0-9_-]+)\n)?"
+)
+"""A key's name has neither spaces nor a plus (C2SP signed-note)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,9 @@ def verifier_key(origin: str, key: Ed25519PublicKey) -> str:
 
 def split_notes(text: str) -> list[str]:
     """The notes of a file, in their order; whatever stands after the last whole one is one, too."""
-    notes, lines = [], []
-    for line in text.splitlines(keepends=True):
+    notes: list[str] = []
+    lines: list[str] = []
+    for line in _lines(text):
         is_behind_signatures = lines and lines[-1].startswith(_SIGNATURE)
         if is_behind_signatures and not line.startswith(_SIGNATURE):
             notes.append("".join(lines))
@@ -92,50 +97,45 @@ def split_notes(text: str) -> list[str]:
 
 
 def open_checkpoint(note: str, key: Ed25519PublicKey) -> Checkpoint | None:
-    """What a note says, if this key has signed it and it is a checkpoint."""
+    """What a note says, if this key has signed it and it is a checkpoint.
+
+    Signatures of others may stand beside ours; one by our name and key that fails spoils the note.
+    """
     text, found, signatures = note.partition(f"\n\n{_SIGNATURE}")
-    if not found:
+    checkpoint = _decode(text + "\n") if found else None
+    if checkpoint is None or not signatures.endswith("\n"):
         return None
-    text += "\n"
-    checkpoint = _decode(text)
-    if checkpoint is None or checkpoint.text() != text:
-        return None
-    for line in (_SIGNATURE + signatures).splitlines():
-        name, _, encoded = line.removeprefix(_SIGNATURE).partition(" ")
+    key_hash, is_signed = _key_hash(checkpoint.origin, key), False
+    for line in _lines(_SIGNATURE + signatures):
+        if not line.startswith(_SIGNATURE):
+            return None
+        name, _, encoded = line.removeprefix(_SIGNATURE).removesuffix("\n").partition(" ")
         signed = _unbase64(encoded)
-        key_hash = _key_hash(checkpoint.origin, key)
         if name != checkpoint.origin or signed is None or signed[:_KEY_HASH_BYTES] != key_hash:
             continue
         try:
-            key.verify(signed[_KEY_HASH_BYTES:], text.encode())
+            key.verify(signed[_KEY_HASH_BYTES:], checkpoint.text().encode())
         except InvalidSignature:
             return None
-        return checkpoint
-    return None
+        is_signed = True
+    return checkpoint if is_signed else None
+
+
+def _lines(text: str) -> list[str]:
+    """With the newline that ends each; no other character ends one (`splitlines` knows ten)."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
 def _decode(text: str) -> Checkpoint | None:
-    origin, size, root, *others = text.splitlines() + [""] * 3
-    named = dict(line.split(" ", 1) for line in others if " " in line)
-    numbers = [size, named.get("epoch", ""), named.get("at", "")]
-    hashes = [_unbase64(root), _unbase64(named.get("mac", ""))]
-    dropped = _decode_dropped(named.get("dropped"))
-    if not all(map(_NUMBER.fullmatch, numbers)) or dropped is False:
+    """None unless the text is the one that we would sign."""
+    found = _TEXT.fullmatch(text)
+    if found is None:
         return None
-    (size, epoch, at), (root_hash, mac) = map(int, numbers), hashes
-    if root_hash is None or mac is None or len(root_hash) != HASH_BYTES or len(mac) != HASH_BYTES:
-        return None
-    return Checkpoint(origin, size, root_hash, epoch, mac, at, dropped)
-
-
-def _decode_dropped(text: str | None) -> Dropped | None | bool:
-    if text is None:
-        return None
-    first, _, rest = text.partition(" ")
-    last, _, profile = rest.partition(" ")
-    if not _NUMBER.fullmatch(first) or not _NUMBER.fullmatch(last) or not profile:
-        return False
-    return Dropped(int(first), int(last), profile)
+    origin, size, root, epoch, mac, at, first, last, profile = found.groups()
+    dropped = Dropped(int(first), int(last), profile) if profile else None
+    root_hash, last_mac = map(base64.b64decode, (root, mac))
+    read = Checkpoint(origin, int(size), root_hash, int(epoch), last_mac, int(at), dropped)
+    return read if read.text() == text else None
 
 
 def _key_hash(name: str, key: Ed25519PublicKey) -> bytes:
