@@ -12,7 +12,6 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 
 from security.audit_events import EVENT_NAMES, AuditEvent, outcome_of
 
@@ -66,10 +65,13 @@ class AuditRecord:
     detail: Mapping[str, str | int | None]
 
 
+_FIELD_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_NAMES}
+
+
 def row_of(event: AuditEvent) -> AuditRow:
     """The row of an event, its strings cleaned."""
     told: dict[str, str | int | None] = {}
-    for name in _field_names(type(event)):
+    for name in _FIELD_NAMES[type(event)]:
         value = getattr(event, name)
         if name.endswith("token_id"):
             hashed = token_hash_of(value) if value is not None else None
@@ -101,11 +103,6 @@ def _text(told: Mapping[str, str | int | None], name: str) -> str | None:
 def _count(told: Mapping[str, str | int | None], name: str) -> int | None:
     value = told.get(name)
     return value if isinstance(value, int) else None
-
-
-@cache
-def _field_names(kind: type[AuditEvent]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
 
 
 def _cleaned(name: str, value: str | int | None) -> str | int | None:
