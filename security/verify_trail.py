@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 APPLICATION_ID, SCHEMA_VERSION = 0x45415257, 1
-SCHEMA_SHA256 = "5b22c522a469b6b7c37ded78117905b8c26606238e31203df2cfd5949802542a"
+SCHEMA_SHA256 = "9e0177c95ab248e642a1dc72b40d3534aab09d5826b7aa1cb6b6e14a298161ec"
 """Of `schema_text`; docs/audit-format.md has the schema in full."""
 COLUMNS = (
     "seq, at_utc_ns, epoch, event, outcome, session_id, subject, token_hash, address, reason,"

@@ -21,6 +21,8 @@ WRITERS = {
     "security/audit_lock.py",  # an empty file, for turns
     "security/audit_schema.py",  # the trail
     "security/durable.py",  # keys, sealed files, manifests
+    "security/trail_keys.py",  # the running key of the chain, and its head
+    "security/trail_notes.py",  # signed checkpoints
     "security/revocation_file.py",  # ids of what was revoked
     "server/audit_commands.py",  # what an administrator takes out of the trail
     "server/embedded.py",  # a wheel, from a folder into the scratch folder
