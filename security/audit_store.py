@@ -21,7 +21,8 @@ from typing import Self
 
 import aiosqlite
 
-from security.audit import AuditEvent, AuditRow, row_of
+from security.audit import AuditRow, row_of
+from security.audit_events import AuditEvent
 from security.audit_lock import WriteLock
 from security.audit_schema import open_connection
 from security.errors import AuditError

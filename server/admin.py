@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from security.audit import SessionEndedByAdministrator, clean
+from security.audit import clean
+from security.door_events import SessionEndedByAdministrator
 from security.errors import RevocationError
 from security.tokens import TokenPolicy
 from server import errors

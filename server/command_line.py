@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from security.audit import AuditEvent, ModelRefused
+from security.audit_events import AuditEvent, ModelRefused
 from security.audit_store import AuditStore
 from security.errors import (
     AuditError,

@@ -19,7 +19,7 @@ import structlog
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
-from security.audit import AuditEvent
+from security.audit_events import AuditEvent
 from security.errors import AuditError
 from server import errors, wire
 from server.audio import WINDOW_SAMPLES

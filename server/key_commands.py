@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from security.audit import KeySlotsChanged, SigningKeyRotated
+from security.audit_events import KeySlotsChanged, SigningKeyRotated
 from security.keks.uris import KINDS, open_kek
 from security.keys import create_key_file, create_signing_key
 from security.rotation import add_slot, drop_slot, rotate_slot, slots_of

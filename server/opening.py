@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
 from security.accepted import read_accepted, write_accepted
-from security.audit import ModelOpened, ModelRefused, OlderModelAllowed
+from security.audit_events import ModelOpened, ModelRefused, OlderModelAllowed
 from security.audit_store import AuditStore
 from security.errors import KekError, KeyFileError, PackError, SealError
 from security.pack_folder import PackTrust

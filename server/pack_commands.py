@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from security.accepted import read_accepted, write_accepted
-from security.audit import PackSealed
+from security.audit_events import PackSealed
 from security.rotation import slots_of
 from security.sealing import Source, reseal_pack
 from security.weights import OnProgress, PackCard, hashed_pack, inspect_pack, verify_pack

@@ -17,7 +17,7 @@ import structlog
 from starlette.datastructures import Address, Headers
 from starlette.requests import HTTPConnection
 
-from security.audit import HandshakeRefused, TicketIssued
+from security.door_events import HandshakeRefused, TicketIssued
 from security.errors import AuditError
 from security.limits import Limits
 from server import errors

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from security.audit import TokenRevoked
+from security.audit_events import TokenRevoked
 from security.errors import RevocationError
 from security.revocation_file import RevocationFile, append_revocation
 from security.revocations import (

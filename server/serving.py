@@ -18,7 +18,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from security.audit import EngineRestarted, ServerStarted, ServerStopped
+from security.audit_events import EngineRestarted, ServerStarted, ServerStopped
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer

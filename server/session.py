@@ -11,11 +11,7 @@ the session; a peer that is gone skips what needs a peer. Refuses: audio before 
 
 from dataclasses import replace
 
-from security.audit import (
-    RefreshRefused,
-    SessionEnded,
-    SessionRefreshed,
-)
+from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed
 from server import errors, wire
 from server.audio import AudioFormat, Encoding, ms_from_samples
 from server.grant import Grant

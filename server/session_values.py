@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from security.audit import AuditEvent, SessionStarted
+from security.audit_events import AuditEvent
+from security.door_events import SessionStarted
 from security.limits import Limits
 from server import wire
 from server.grant import Grant

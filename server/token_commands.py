@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from security.audit import TokenMinted, clean
+from security.audit import clean
+from security.audit_events import TokenMinted
 from security.errors import TokenError
 from security.issuers import Issuers, open_issuers, open_local_issuer
 from security.keys import open_signing_key

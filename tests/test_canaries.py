@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from security.audit import HandshakeRefused
 from security.audit_store import AuditStore
+from security.door_events import HandshakeRefused
 from security.keys import create_key_file, create_signing_key
 from security.tokens import TokenPolicy, mint_token
 from tests.canaries import SPOKEN, Canaries, Leak, told

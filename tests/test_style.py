@@ -13,6 +13,7 @@ NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
     "bench/autobahn.py",  # a published test suite, and what it needs to run
     "bench/fuzz.py",  # a fuzzer's first inputs
+    "bench/month.py",  # a trail of made-up callers
     "bench/peers.py",  # a public model, for servers that cannot open packs, and their logs
     "bench/scoring.py",  # figures
     "client/__main__.py",  # the null device, for a pipe that closed

@@ -6,7 +6,7 @@ follows.
 
 from dataclasses import replace
 
-from security.audit import SessionEnded, SessionStarted
+from security.door_events import SessionEnded, SessionStarted
 from server import errors
 from server.session import Session
 from server.session_values import Close, Record, Reserve

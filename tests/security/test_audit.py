@@ -1,64 +1,77 @@
 """Events with every kind of string in; rows that forge nothing and have no place for words out."""
 
+import hashlib
 import json
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, astuple, fields, replace
 from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from security.audit import (
+from security.audit import MAX_TEXT_CHARS, clean, row_of, token_hash_of
+from security.audit_events import (
     EVENT_NAMES,
-    MAX_TEXT_CHARS,
     AuditEvent,
-    HandshakeRefused,
     ModelOpened,
+    ServerConfigured,
     ServerStarted,
-    SessionEnded,
-    SessionStarted,
-    TokenRevoked,
-    clean,
-    row_of,
+    TrailGap,
+    TrailVerified,
 )
+from security.door_events import HandshakeRefused, SessionEnded, SessionStarted
 
 ALLOWED_FIELDS = {
-    "by": str,
-    "former_token_id": str,
-    "audio_ms": int,
-    "change": str,
-    "former_kek": str | None,
-    "former_key_id": str,
-    "former_version": int,
-    "kek": str,
-    "key_id": str,
-    "lifetime_s": int,
-    "publisher": str,
-    "bytes_received": int,
-    "close_code": int,
-    "http_status": int,
-    "issuer": str,
-    "model": str,
-    "origin": str | None,
-    "overlap_s": int,
-    "pack": str,
-    "pack_version": int,
-    "peer_address": str,
-    "reason": str,
-    "scopes": str,
-    "segments": int,
-    "session_id": str,
-    "speech_ms": int,
-    "subject": str,
-    "token_id": str,
-    "user_agent": str | None,
-    "version": str,
-}
-PERHAPS_UNKNOWN = {
-    "by": str | None,
-    "subject": str | None,
-    "token_id": str | None,
-    "key_id": str | None,
+    "audio_ms": {int},
+    "block_s": {int},
+    "by": {str, str | None},
+    "bytes_received": {int},
+    "change": {str},
+    "changed": {str},
+    "close_code": {int},
+    "digest": {str},
+    "first_lost_utc_ns": {int},
+    "first_seq": {int},
+    "format": {str},
+    "former_kek": {str | None},
+    "former_key_id": {str},
+    "former_sha256": {str | None},
+    "former_token_id": {str},
+    "former_version": {int},
+    "http_status": {int},
+    "issuer": {str, str | None},
+    "kek": {str, str | None},
+    "key_id": {str, str | None},
+    "last_lost_utc_ns": {int},
+    "last_seq": {int},
+    "lifetime_s": {int},
+    "model": {str},
+    "n_events": {int},
+    "n_refused": {int},
+    "origin": {str | None},
+    "overlap_s": {int},
+    "pack": {str},
+    "pack_version": {int, int | None},
+    "peer_address": {str, str | None},
+    "peer_port": {int | None},
+    "problems": {int},
+    "profile": {str},
+    "publisher": {str},
+    "reason": {str},
+    "root": {str},
+    "rule": {str},
+    "scopes": {str},
+    "segments": {int},
+    "seqs": {str},
+    "session_id": {str},
+    "severity": {str},
+    "since_utc_ns": {int},
+    "speech_ms": {int},
+    "subject": {str, str | None},
+    "token_id": {str, str | None},
+    "user_agent": {str | None},
+    "version": {str},
+    "what": {str},
 }
 KINDS = get_args(AuditEvent)
 STARTED = SessionStarted(
@@ -67,15 +80,20 @@ STARTED = SessionStarted(
     issuer="https://issuer.test",
     token_id="t-1",  # noqa: S106 (a name, not a secret)
     peer_address="192.0.2.1",
+    peer_port=5,
     origin=None,
     user_agent="curl",
     model="tiny.en",
+    pack_version=3,
+    kek="local:0123456789abcdef",
 )
+NASTY = "a\n\x1b[2J\u202e" + "x" * 5000
 
 
 def refusal(**changes):
     known = {
         "peer_address": "192.0.2.1",
+        "peer_port": None,
         "origin": None,
         "user_agent": None,
         "http_status": 401,
@@ -84,10 +102,82 @@ def refusal(**changes):
     return HandshakeRefused(**{**known, **changes})
 
 
+def filled(kind, text):
+    """An event of that kind with nothing but this in its strings."""
+    values = {field.name: text if field.type in {str, str | None} else 7 for field in fields(kind)}
+    return kind(**values)
+
+
+def ended(reason):
+    return replace(filled(SessionEnded, "x"), reason=reason)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_event_has_a_field_that_could_hold_words_tokens_or_keys(kind):
-    allowed = ALLOWED_FIELDS | (PERHAPS_UNKNOWN if kind in {HandshakeRefused, TokenRevoked} else {})
-    assert {field.name: field.type for field in fields(kind)}.items() <= allowed.items()
+    others = [f.name for f in fields(kind) if f.type not in ALLOWED_FIELDS.get(f.name, ())]
+    assert others == []
+
+
+def test_no_field_is_allowed_that_no_event_has():
+    assert {field.name for kind in KINDS for field in fields(kind)} == ALLOWED_FIELDS.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_string_of_a_row_is_cleaned_and_bounded(kind):
+    row = row_of(filled(kind, NASTY))
+    columns = [value for value in astuple(row) if isinstance(value, str)]
+    told = [value for value in json.loads(row.detail).values() if isinstance(value, str)]
+    assert all(text.isprintable() for text in columns + told)
+    assert all(len(text) <= MAX_TEXT_CHARS for text in columns if text != row.detail)
+    assert all(len(text) <= 4096 for text in told)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_id_of_a_token_is_in_no_row(kind):
+    event = filled(kind, "x")
+    named = {f.name: "the-id-of-it" for f in fields(kind) if f.name.endswith("token_id")}
+    row = row_of(replace(event, **named))
+    assert "the-id-of-it" not in repr(row)
+    if "token_id" in named:
+        assert row.token_hash == token_hash_of("the-id-of-it")
+
+
+def test_a_token_is_called_by_128_bits_of_its_hash():
+    assert token_hash_of("t-1") == hashlib.sha256(b"t-1").hexdigest()[:32]
+    assert row_of(STARTED).token_hash == token_hash_of("t-1")
+    assert len(token_hash_of("\ud800")) == 32
+
+
+def test_what_has_no_token_has_no_hash():
+    row = row_of(refusal())
+    assert row.token_hash is None
+    assert "token" not in row.detail
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome"),
+    [
+        (STARTED, "success"),
+        (refusal(), "failure"),
+        (ended("stopped"), "success"),
+        (ended("client_gone"), "success"),
+        (ended("shutting_down"), "success"),
+        (ended("internal"), "failure"),
+        (ended("quota_daily"), "failure"),
+        (ended("bad_message"), "failure"),
+        (ended("audio_unreadable"), "failure"),
+        (TrailVerified(0), "success"),
+        (TrailVerified(1), "failure"),
+        (TrailGap(1, 2, 3, "disk"), "failure"),
+    ],
+)
+def test_a_row_says_whether_what_was_tried_succeeded(event, outcome):
+    assert row_of(event).outcome == outcome
+
+
+def test_names_of_settings_may_be_many():
+    changed = " ".join(f"group.key_{index}" for index in range(100))
+    assert json.loads(row_of(ServerConfigured("d", changed)).detail)["changed"] == changed
 
 
 def test_every_kind_of_event_has_a_name_of_its_own():
@@ -103,21 +193,22 @@ def test_an_event_cannot_be_changed():
 def test_what_is_asked_for_is_a_column_and_the_rest_is_detail():
     row = row_of(STARTED)
     assert (row.event, row.session_id, row.subject) == ("session.started", "s-1", "ward-7")
-    assert (row.token_id, row.reason) == ("t-1", None)
+    assert (row.address, row.reason) == ("192.0.2.1", None)
     assert json.loads(row.detail) == {
         "issuer": "https://issuer.test",
+        "kek": "local:0123456789abcdef",
         "model": "tiny.en",
         "origin": None,
-        "peer_address": "192.0.2.1",
+        "pack_version": 3,
+        "peer_port": 5,
         "user_agent": "curl",
     }
 
 
 def test_counts_stay_numbers():
-    ended = SessionEnded("s", "u", "t", "m", 1, 2, 3, 4, 1000, "stopped")
-    detail = json.loads(row_of(ended).detail)
-    assert detail["bytes_received"] == 1
-    assert detail["close_code"] == 1000
+    row = row_of(SessionEnded("s", "u", "i", "t", "a", "m", 1, 2, 3, 4, 1000, "stopped"))
+    assert (row.bytes_received, row.audio_ms) == (1, 2)
+    assert json.loads(row.detail)["close_code"] == 1000
     assert json.loads(row_of(ModelOpened("m", 1 << 62, "p", "k")).detail)["pack_version"] == 1 << 62
 
 

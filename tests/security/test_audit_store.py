@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from security import audit_store
-from security.audit import ModelOpened, ServerStarted, SessionEnded, SessionStarted
+from security.audit_events import ModelOpened, ServerStarted
 from security.audit_lock import WriteLock
 from security.audit_schema import open_connection
 from security.audit_store import AuditStore
+from security.door_events import SessionEnded, SessionStarted
 from security.errors import AuditError
 
 ROOT = Path(audit_store.__file__).parents[1]
@@ -305,7 +306,7 @@ async def test_a_server_cancelled_again_and_again_still_settles_all_and_ends(pat
 KILLED = """
 import asyncio, itertools, sys
 from pathlib import Path
-from security.audit import ServerStarted
+from security.audit_events import ServerStarted
 from security.audit_store import AuditStore
 
 async def main():

@@ -6,12 +6,8 @@ import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
-from security.audit import (
-    HandshakeRefused,
-    SessionEndedByAdministrator,
-    TicketIssued,
-    TokenRevoked,
-)
+from security.audit_events import TokenRevoked
+from security.door_events import HandshakeRefused, SessionEndedByAdministrator, TicketIssued
 from security.limits import Limits
 from server.admin import admin_routes
 from server.app import SECURITY_HEADERS, build_app

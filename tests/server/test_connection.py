@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from starlette.websockets import WebSocketDisconnect
 
-from security.audit import SessionEnded, SessionRefreshed, SessionStarted
+from security.door_events import SessionEnded, SessionRefreshed, SessionStarted
 from security.errors import AuditError
 from server import errors
 from server.connection import Connection, ConnectionSettings, Desk

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.requests import HTTPConnection
 
-from security.audit import SessionEnded
+from security.door_events import SessionEnded
 from security.limits import Limits
 from server.reception import caller_of
 from server.revoking import revocation_of

@@ -12,7 +12,7 @@ import soundfile
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from security.audit import HandshakeRefused, SessionEnded
+from security.door_events import HandshakeRefused, SessionEnded
 from security.limits import Limits
 from server.rest import RestSettings, rest_routes
 from server.session_values import SessionSettings

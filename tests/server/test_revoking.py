@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
-from security.audit import TokenRevoked
+from security.audit_events import TokenRevoked
 from security.revocation_file import append_revocation
 from security.revocations import RevokedKey, RevokedSubject, RevokedToken
 from security.tokens import TokenPolicy

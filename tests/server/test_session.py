@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from security.audit import RefreshRefused, SessionEnded, SessionRefreshed, SessionStarted
+from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed, SessionStarted
 from security.limits import Limits
 from server import errors
 from server.recognition import Hypothesis, Urgency, Word

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from security.audit import SessionEnded, SessionStarted
+from security.door_events import SessionEnded, SessionStarted
 from server.session_values import Record, Reserve, Send
 from server.track import Score, Transcribe
 from server.wire import Final, Partial, SpeechEnded, SpeechStarted

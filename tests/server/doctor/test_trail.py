@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from security.audit import ServerStarted
+from security.audit_events import ServerStarted
 from security.audit_store import AuditStore
 from server.doctor.trail import check_order, check_space, check_sqlite, check_trail, space_finding
 
