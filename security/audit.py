@@ -1,5 +1,5 @@
-"""An event in, one row of the trail out: who, when from, which session, how it ended, never what was
-said.
+"""An event in, one row of the trail out: who, from where, which session, how it ended, never what
+was said.
 
 Strings that a stranger chose (origin, browser, subject) are cut and stripped of control and
 direction characters here, at the one point through which every event passes: a trail is read in
@@ -75,9 +75,29 @@ def row_of(event: AuditEvent) -> AuditRow:
             fields[name] = _cleaned(name, value)
     if "peer_address" in fields:
         fields["address"] = fields.pop("peer_address")
-    columns = {name: fields.pop(name, None) for name in COLUMNS}
-    detail = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return AuditRow(EVENT_NAMES[type(event)], outcome_of(event), detail=detail, **columns)
+    detail = {name: value for name, value in fields.items() if name not in COLUMNS}
+    return AuditRow(
+        event=EVENT_NAMES[type(event)],
+        outcome=outcome_of(event),
+        session_id=_text(fields, "session_id"),
+        subject=_text(fields, "subject"),
+        token_hash=_text(fields, "token_hash"),
+        address=_text(fields, "address"),
+        reason=_text(fields, "reason"),
+        audio_ms=_count(fields, "audio_ms"),
+        bytes_received=_count(fields, "bytes_received"),
+        detail=json.dumps(detail, sort_keys=True, separators=(",", ":")),
+    )
+
+
+def _text(fields: Mapping[str, str | int | None], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _count(fields: Mapping[str, str | int | None], name: str) -> int | None:
+    value = fields.get(name)
+    return value if isinstance(value, int) else None
 
 
 def _cleaned(name: str, value: str | int | None) -> str | int | None:
