@@ -33,7 +33,7 @@ export class Findings {
     this.context.meet(report.me);
     const groups = GRAVEST_FIRST.map((severity) => [
       severity, report.findings.filter((each) => each.severity === severity)
-        .sort((one, other) => other.last_ms - one.last_ms),
+        .sort((one, other) => other.at_ms - one.at_ms),
     ]).filter(([, findings]) => findings.length > 0);
     refill(this.list, groups.length === 0
       ? make("p", { class: "card nothing" }, texts.noFindings)

@@ -238,7 +238,7 @@ export class Overview {
 
 function byGravity(one, other) {
   const place = (finding) => GRAVEST_FIRST.indexOf(finding.severity);
-  return place(one) - place(other) || other.last_ms - one.last_ms;
+  return place(one) - place(other) || other.at_ms - one.at_ms;
 }
 
 function card(title, kind, ...content) {

@@ -81,7 +81,8 @@ export function findingItem(finding, { isShort = false, isGrouped = false } = {}
   const more = finding.n_events - shown.length;
   return make("li", { class: "finding" },
     make("p", { class: "finding-head" }, isGrouped ? null : severityMark(finding.severity),
-      make("code", {}, foreign(finding.rule)), timeOf(finding.last_ms)),
+      linkTo(`#events/${Number(finding.seq)}`, { class: "rule" },
+        make("code", {}, foreign(finding.rule))), timeOf(finding.at_ms)),
     make("p", { class: "finding-text" }, foreign(finding.sentence)),
     make("p", { class: "finding-links" }, who,
       make("span", { class: "aside" }, texts.findingEvents(finding.n_events)),

@@ -97,7 +97,6 @@ export class Sessions {
   #block(block) {
     return make("li", {},
       linkTo(placeOf("events", { address: block.address }), {}, foreign(block.address)),
-      make("code", {}, foreign(block.rule)),
       make("span", { class: "aside" }, texts.until(moment(block.until_ms))),
       this.#button(texts.unblock, `block ${block.address}`, block.address, () => this.#unblock(block)));
   }

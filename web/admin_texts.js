@@ -255,13 +255,13 @@ export const texts = Object.freeze({
     origin_refused:
       "The server does not accept this page’s address. Open it under an address that the server’s "
       + "settings list among its origins.",
-    blocked: "This address is blocked for a while.",
+    address_blocked: "Too much was tried from this address: it is blocked for a while.",
+    trail_unavailable: "The trail cannot be read or written: check the disk it lies on.",
     unreachable: "The server cannot be reached. Check the network and that the server runs.",
     overloaded: "The server is busy. Wait a moment and try again.",
     not_found: "There is no such thing any more.",
     bad_request: "The server does not understand this filter.",
     internal: "The server failed: its log says why.",
-    trail_unreadable: "The trail cannot be read: check the disk it lies on.",
     export_failed: "The export broke off and was not kept. Try again, or use run.py audit export.",
     needs_admin: "Your token reads only. To act, bring one with: run.py token mint --scope admin",
     unknown: "Something went wrong. Reload the page.",

@@ -82,7 +82,7 @@ def events(n_events: int = 400) -> list[dict]:
         n_events - 2,
         "suspicion.found",
         address="192.0.2.44",
-        detail={"rule": "failures_by_address", "severity": "high", "seqs": "381 384 390"},
+        detail={"rule": "failures_of_address", "severity": "high", "seqs": "381 384 390"},
     )
     return made
 
@@ -90,13 +90,13 @@ def events(n_events: int = 400) -> list[dict]:
 def findings() -> list[dict]:
     def finding(rule, severity, sentence, **fields):
         common = {"subject": None, "address": None, "seqs": [381, 384, 390], "n_events": 3}
-        times = {"first_ms": NOW_MS - 900_000, "last_ms": NOW_MS - 600_000, "is_block": False}
+        times = {"seq": 398, "at_ms": NOW_MS - 600_000, "is_block": False}
         words = {"rule": rule, "severity": severity, "sentence": sentence}
         return {**words, **common, **times, **fields}
 
     return [
         finding(
-            "failures_by_address",
+            "failures_of_address",
             "high",
             "Many failed attempts from one address within five minutes.",
             address="192.0.2.44",
@@ -109,21 +109,21 @@ def findings() -> list[dict]:
             "high",
             "A ticket that had been used was shown again.",
             address="10.20.9.2",
-            last_ms=NOW_MS - 5_400_000,
+            at_ms=NOW_MS - 5_400_000,
         ),
         finding(
-            "token_from_two_addresses",
+            "token_in_two_places",
             "medium",
             "One token was used from two addresses within ten minutes.",
             subject="callcentre-04",
-            last_ms=NOW_MS - 8_000_000,
+            at_ms=NOW_MS - 8_000_000,
         ),
         finding(
-            "quota_ended_often",
+            "limits_reached",
             "low",
             "Sessions of one subject ended at its quota again and again.",
             subject="archive-import",
-            last_ms=NOW_MS - 12_000_000,
+            at_ms=NOW_MS - 12_000_000,
         ),
     ]
 
@@ -244,4 +244,4 @@ def sessions() -> list[dict]:
 
 def blocks() -> list[dict]:
     until_ms = NOW_MS + 1_320_000
-    return [{"address": "192.0.2.44", "until_ms": until_ms, "rule": "failures_by_address"}]
+    return [{"address": "192.0.2.44", "until_ms": until_ms}]
