@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -24,24 +23,26 @@ from client.errors import ClientError
 from client.sources import FileSource
 from client.stream import connect, converse
 from client.transcript import Transcript
-from security.audit_store import AuditRecord, AuditStore
+from security.audit_query import TrailFilter
+from security.audit_reader import TrailReader
 from security.keys import open_signing_key
 from security.process import harden_process
 from security.tokens import mint_token
-from server import key_commands, pack_commands, provision, token_commands
+from server import audit_commands, key_commands, pack_commands, provision, token_commands
+from server.audit_shown import row_lines
 from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
 from server.config import Settings
 from server.doctor.command import doctor
 from server.grant import TRANSCRIBE_SCOPE
 from server.opening import Opening
 from server.serving import Running, running_server
-from server.start_error import EXIT_DATA, StartError
 from server.wire import ServerEvent
 
 EXIT_CLIENT = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-audit_app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
+audit_app = typer.Typer(no_args_is_help=True, help="Read, verify and keep the audit trail.")
+audit_app.add_typer(audit_commands.app)
 app.add_typer(pack_commands.app, name="seal")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(token_commands.app, name="token")
@@ -110,28 +111,6 @@ def demo(
         asyncio.run(_demo(settings, recording, is_once=once))
 
 
-@audit_app.command("list")
-def audit_list(
-    session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
-    event: Annotated[
-        str | None, typer.Option(help="Only this event, such as session.ended.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1)] = 50,
-    config: ConfigFile = None,
-) -> None:
-    """Print the newest rows of the trail, oldest first."""
-    with plain_errors({ClientError: EXIT_CLIENT}):
-        settings = read_settings(config)
-        if not settings.audit_file.is_file():
-            raise StartError(f"{settings.audit_file}: there is no audit trail yet.", EXIT_DATA)
-
-        async def read() -> list[AuditRecord]:
-            async with await AuditStore.open(settings.audit_file, time.time_ns) as store:
-                return await store.events(session_id=session, event=event, limit=limit)
-
-        _print_rows(asyncio.run(read()))
-
-
 @asynccontextmanager
 async def _running(settings: Settings, *, is_older_allowed: bool = False) -> AsyncIterator[Running]:
     with ExitStack() as stack:
@@ -144,8 +123,10 @@ async def _running(settings: Settings, *, is_older_allowed: bool = False) -> Asy
 async def _demo(settings: Settings, recording: Path, *, is_once: bool) -> None:
     async with _running(settings) as running:
         session_id = await _transcribe(settings, running, recording)
-        print(f"\nIn the audit trail ({settings.audit_file}), which holds no words:")
-        _print_rows(await running.store.events(session_id=session_id))
+        print(f"\nIn the audit trail ({settings.trail.folder}), which holds no words:")
+        async with TrailReader(settings.trail) as reader:
+            rows = await reader.records(TrailFilter(session_id=session_id))
+        print("\n".join(row_lines(rows)))
         if not is_once:
             print("\nNow you: open this address in a browser on this machine and speak.")
             print(f"  {running.url}/#token={_demo_token(settings)}")
@@ -190,20 +171,6 @@ def _prepare(settings: Settings) -> None:
 
 def _wall_s() -> float:
     return time.time()  # noqa: TID251 - the shell that owns the wall clock
-
-
-def _print_rows(records: list[AuditRecord]) -> None:
-    for record in records:
-        at = datetime.fromtimestamp(record.at_utc_ns / 1e9, UTC)
-        named = {
-            "session": record.session_id,
-            "subject": record.subject,
-            "token": record.token_id,
-            "reason": record.reason,
-            **record.detail,
-        }
-        shown = " ".join(f"{name}={value}" for name, value in named.items() if value is not None)
-        print(f"{record.seq:>6}  {at:%Y-%m-%d %H:%M:%S}Z  {record.event:<17} {shown}")
 
 
 if __name__ == "__main__":

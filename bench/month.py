@@ -13,14 +13,14 @@ import json
 import random
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from security.audit import token_hash_of
+from security.audit import AuditRecord, token_hash_of
 from security.audit_chain import (
     ChainState,
     canonical,
@@ -30,9 +30,11 @@ from security.audit_chain import (
     next_key,
     root_of,
 )
+from security.audit_schema import APPLICATION_ID, MIGRATIONS
 from security.checkpoint import Checkpoint, origin_of, sign_checkpoint
+from security.rules import WATCHED_EVENTS
+from security.suspicion import Suspicion, SuspicionSettings
 from security.trail_places import TrailPlaces
-from tests.security.trails import INDICES, TABLES
 
 DAYS = 30
 SEGMENTS = 5
@@ -43,6 +45,7 @@ _S_NS = 10**9
 _DAY_NS = 86_400 * _S_NS
 _TRAIL_ID = "00ea4b1750deca5e"
 _AUDITOR_KEY = bytes(range(32))
+_TRIGGER = "CREATE TRIGGER"
 _MODEL = "base"
 _AGENTS = ("earwitness/0.1", "Mozilla/5.0 (X11; Linux x86_64)", "okhttp/5.0")
 _ENDS = ("stopped",) * 40 + ("client_left",) * 6 + ("idle",) * 2 + ("quota_audio", "token_expired")
@@ -66,7 +69,7 @@ def make_month(data_folder: Path, n_events: int = 1_000_000) -> TrailPlaces:
     for folder in (places.folder, places.keys_folder):
         folder.mkdir(parents=True, mode=0o700)
     signing_key = Ed25519PrivateKey.from_private_bytes(_AUDITOR_KEY)
-    rows = month_rows(n_events)
+    rows = with_findings(month_rows(n_events))
     state, key, notes = ChainState(), first_key(_AUDITOR_KEY), ""
     after_seq = 0
     for epoch in range(SEGMENTS):
@@ -104,6 +107,26 @@ def month_rows(n_events: int) -> Iterator[Row]:
             rows += _visit(draw, next(numbers), subject, homes[subject], _moment(draw, began_ns))
         rows.sort(key=lambda row: int(row[0] or 0))
         yield from rows[: last - first]
+
+
+def with_findings(rows: Iterable[Row]) -> Iterator[Row]:
+    """And what the rules find in them, each behind the row that led to it."""
+    suspicion, seq = Suspicion(SuspicionSettings()), 0
+    for row in rows:
+        seq += 1
+        yield row
+        if row[1] not in WATCHED_EVENTS:
+            continue
+        at_utc_ns, *columns = row[:-1]
+        record = AuditRecord(seq, at_utc_ns, *columns, {})  # type: ignore[arg-type]  # made above
+        for finding in suspicion.receive(record):
+            seq += 1
+            numbers = " ".join(map(str, finding.seqs))
+            named = {"rule": finding.rule, "severity": finding.severity}
+            detail = _detail(**named, n_events=finding.n_events, seqs=numbers)
+            who = (finding.subject, None, finding.address)
+            name = "suspicion.found"
+            yield at_utc_ns, name, "success", None, *who, None, None, None, detail
 
 
 def _visit(
@@ -191,8 +214,10 @@ def _write_segment(
     connection.execute(f"PRAGMA journal_mode = {'DELETE' if note else 'WAL'}")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    for statement in (*TABLES, *INDICES):
-        connection.execute(statement)
+    statements = [each for migration in MIGRATIONS for each in migration.statements]
+    for statement in statements:
+        if not statement.startswith(_TRIGGER):
+            connection.execute(statement)
     numbered = enumerate(zip(rows, macs, strict=True), before.size + 1)
     whole = ((seq, row[0], epoch, *row[1:], mac) for seq, (row, mac) in numbered)
     connection.executemany(_INSERT, whole)
@@ -201,6 +226,11 @@ def _write_segment(
     if note:
         grown = (after.size, note, encode_frontier(after.frontier))
         connection.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", grown)
+    for statement in statements:
+        if statement.startswith(_TRIGGER):  # behind the rows: they look at each
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
     connection.execute("COMMIT")
     connection.close()
     path.chmod(0o400 if note else 0o600)

@@ -2,7 +2,7 @@
 checkpoint signs.
 
 Each row's MAC covers its own text, its place and the MAC before it, under the key of its epoch. An
-epoch ends with a checkpoint; its key is then turned into the next one and destroyed, so that whoever
+epoch ends with a checkpoint; its key is turned into the next one and destroyed, so that whoever
 takes the key of today cannot rewrite yesterday. The tree is that of RFC 6962 over all rows from the
 first: only the roots of its complete parts are kept (`frontier`), so that a row costs one hash more
 and old rows may go while what was signed about them stays provable.
@@ -50,7 +50,9 @@ def leaf_hash(text: bytes) -> bytes:
     return hashlib.sha256(_LEAF + text).digest()
 
 
-def extend(state: ChainState, texts: Sequence[bytes], key: bytes) -> tuple[ChainState, list[bytes]]:
+def extend(
+    state: ChainState, texts: Sequence[bytes], key: bytes | memoryview
+) -> tuple[ChainState, list[bytes]]:
     """The chain with these rows (canonical texts) behind it, and a MAC for each."""
     mac, macs = state.mac, []
     leaves = [leaf_hash(text) for text in texts]
@@ -60,7 +62,7 @@ def extend(state: ChainState, texts: Sequence[bytes], key: bytes) -> tuple[Chain
     return replace(grow(state, leaves), mac=mac), macs
 
 
-def mac_of(key: bytes, former_mac: bytes, leaf: bytes) -> bytes:
+def mac_of(key: bytes | memoryview, former_mac: bytes, leaf: bytes) -> bytes:
     """Of a row, which follows the one with `former_mac`."""
     return hmac.digest(key, former_mac + leaf, "sha256")
 

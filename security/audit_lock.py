@@ -1,10 +1,10 @@
-"""The path of the trail in; a turn at writing to it, between processes, out.
+"""The trail's lock file in; a turn at writing to the trail, between processes, out.
 
 SQLite before 3.51.3 can lose what was committed when two connections write or checkpoint at once
 (the WAL-reset bug), and Python brings its own SQLite, often an older one. The server and the
 commands that an administrator runs beside it therefore take turns around each commit. A process
-that dies gives up its turn. The lock has a file of its own: closing the database a second time
-would drop the locks that SQLite holds on it.
+that dies gives up its turn. The lock has a file of its own: the trail is many files, and closing a
+database a second time would drop the locks that SQLite holds on it.
 """
 
 import asyncio
@@ -23,13 +23,12 @@ class WriteLock:
     """One process's share in the turns."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is that of the trail. Raises AuditError."""
-        lock_path = path.with_name(path.name + ".lock")
+        """Makes the file if it is not there. Raises AuditError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._descriptor = os.open(lock_path, flags, 0o600)
+            self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            raise AuditError(f"{lock_path} cannot be opened: {error.strerror}") from None
+            raise AuditError(f"{path} cannot be opened: {error.strerror}") from None
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@ each segment.
 
 Reading never touches what the store does: connections of its own that cannot write, each in a
 thread of its own, so that a question over a million rows keeps nobody waiting but who asked. A few
-run at a time; the others take their turn. Whoever gives up interrupts the query.
+run at a time; the others take their turn. Whoever gives up ends the query.
 
 Only closed segments are kept open between questions. The one that is written to is opened for each:
 a reader who holds it would keep the store from closing it. Segments that retention drops meanwhile
@@ -13,7 +13,7 @@ are simply no longer there; new ones are found when the next question is asked.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,9 @@ _MOST_KEPT = 6
 _ROWS_A_TURN = 100
 """How many are made into records before others get their turn: a millisecond's worth."""
 _LOCK_TIMEOUT_S = 1.0
+_CLOSE_TIMEOUT_S = 1.0
+_STEPS_A_LOOK = 100_000
+"""Of SQLite's machine, a millisecond or two: then it is asked whether the query is still wanted."""
 _NOT_READ = "The audit trail could not be read: check the disk it lies on."
 _CLOSED = "The audit trail is not open for reading."
 _PRAGMAS = ("query_only = ON", "trusted_schema = OFF", "cell_size_check = ON")
@@ -55,11 +58,13 @@ class _Segment:
     first_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     connection: aiosqlite.Connection
-    is_closed_segment: bool
+    is_closed_segment: bool = False
     """Nobody writes to it any more."""
+    is_given_up: bool = False
+    """Its query ends soon, also one that has not begun yet."""
 
 
 class TrailReader:
@@ -83,7 +88,7 @@ class TrailReader:
     ) -> None:
         self._is_open = False
         for segment in list(self._kept):
-            await self._drop(self._kept.pop(segment))
+            await _drop(self._kept.pop(segment))
 
     async def records(
         self,
@@ -161,7 +166,7 @@ class TrailReader:
         with _plain_errors():
             found = await asyncio.to_thread(_list, self._places)
         for gone in set(self._kept) - set(found):
-            await self._drop(self._kept.pop(gone))
+            await _drop(self._kept.pop(gone))
         return found
 
     async def _ask(self, segment: _Segment, query: Query) -> Rows:
@@ -183,29 +188,19 @@ class TrailReader:
                 is_whole = True
             finally:
                 if kept and not is_whole:
-                    await kept.connection.interrupt()
-                    kept.connection.stop()
+                    await _drop(kept)
             if kept:
                 await self._put_back(segment, kept)
 
     async def _put_back(self, segment: _Segment, kept: _Kept) -> None:
         is_of_use = kept.is_closed_segment and self._is_open and segment not in self._kept
         if not is_of_use:
-            await self._drop(kept)
+            await _drop(kept)
             return
         self._kept[segment] = kept
         if len(self._kept) > _MOST_KEPT:
             oldest = next(iter(self._kept))
-            await self._drop(self._kept.pop(oldest))
-
-    async def _drop(self, kept: _Kept) -> None:
-        is_closed = False
-        try:
-            await kept.connection.close()
-            is_closed = True
-        finally:
-            if not is_closed:
-                kept.connection.stop()
+            await _drop(self._kept.pop(oldest))
 
 
 async def _opened(segment: _Segment) -> _Kept | None:
@@ -219,17 +214,34 @@ async def _opened(segment: _Segment) -> _Kept | None:
         if segment.path.exists():
             raise
         return None
+    kept = _Kept(connection)
     is_ready = False
     try:
         for pragma in _PRAGMAS:
             await connection.execute(f"PRAGMA {pragma}")
         async with connection.execute("PRAGMA journal_mode") as cursor:
             mode = await cursor.fetchone()
+        await connection.set_progress_handler(lambda: kept.is_given_up, _STEPS_A_LOOK)
         is_ready = True
     finally:
         if not is_ready:
-            connection.stop()
-    return _Kept(connection, is_closed_segment=mode is not None and mode[0] != "wal")
+            await _drop(kept)
+    kept.is_closed_segment = mode is not None and mode[0] != "wal"
+    return kept
+
+
+async def _drop(kept: _Kept) -> None:
+    """Close it, whatever it is at."""
+    kept.is_given_up = True
+    is_closed = False
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                await kept.connection.close()
+                is_closed = True
+    finally:
+        if not is_closed:  # the thread ends by itself
+            kept.connection.stop()
 
 
 def _list(places: TrailPlaces) -> list[_Segment]:

@@ -1,73 +1,52 @@
-"""Events in, their sequence numbers out once they are on the disk; and the trail read back.
+"""Events in, their sequence numbers out once they are on the disk.
 
 Whoever records an event waits until it is durable, because the answer that depends on it (a
 session begins, a door closes) must not be given before. One writer commits whatever has gathered
-while the commit before it ran, so that a hundred waiters cost one sync. When the disk refuses,
-each waiter is told; the next batch is tried afresh. When more wait than `max_waiting`, further
-events are refused at once: the caller then refuses the session. A waiter who is cancelled leaves
-the event in the trail. Closing takes no new events and writes the waiting ones first. Commands
-that an administrator runs beside the server write to the same file, each in its turn.
+while the commit before it ran, so that a hundred waiters cost one sync. When the disk refuses or
+hangs, each waiter is told within a second; what was lost meanwhile becomes one row, `trail.gap`,
+with the next commit that works. When more wait than may, further events are refused at once: the
+caller then refuses the session. Closing takes no new events, writes the waiting ones and signs all.
+Commands that an administrator runs beside the server write to the same trail, each in its turn.
 """
 
 import asyncio
-import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import astuple, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import aiosqlite
+import structlog
 
-from security.audit import AuditRow, row_of
-from security.audit_events import AuditEvent
-from security.audit_lock import WriteLock
-from security.audit_schema import open_connection
+from security.audit import AuditRecord, row_of
+from security.audit_events import AuditEvent, CheckpointCopyFailed, TrailGap
+from security.audit_rows import audio_ms_since, newest_events
+from security.audit_waiting import NOT_WRITTEN, WRITE_LIMIT_S, Losses, Waiting, WaitingEvents
+from security.audit_writer import AuditWriter
+from security.checkpoint_copies import CheckpointCopies
 from security.errors import AuditError
+from security.trail_places import TrailPlaces
+from security.trail_settings import TrailSettings
+from security.trail_state import TimedRow
 
-MAX_READ_ROWS = 10_000
-_CLOSE_TIMEOUT_S = 10.0
-
-_NOT_WRITTEN = "The audit trail could not be written: check the disk it lies on."
-_NOT_READ = "The audit trail could not be read: check the disk it lies on."
+_log = structlog.get_logger()
+_CLOSE_LIMIT_S = 10.0
+_RETRY_S = 1.0
+"""While events are lost, a commit is tried this often, also if nobody waits for one."""
+_LOOK_S = 1.0
+"""How soon rows of other processes are seen by whoever waits for news."""
+_CHECKPOINT_RETRY_S = 60.0
+_LONG_S = 86_400.0
 _CLOSED = "The audit trail is closed."
-_FULL = "The audit trail does not keep up: its disk is too slow for the load."
-
-_INSERT = """INSERT INTO events (at_utc_ns, event, session_id, subject, token_id, reason, detail)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_COLUMNS = "seq, at_utc_ns, event, session_id, subject, token_id, reason, detail"
-_SELECT = f"SELECT {_COLUMNS} FROM events WHERE (?1 IS NULL OR event = ?1)"  # noqa: S608 (constants)
-_NEWEST = " ORDER BY seq DESC LIMIT ?2"
-_OF_SESSION = " AND session_id = ?3"
-_AUDIO_SINCE = """SELECT json_extract(started.detail, '$.issuer'), ended.subject,
-    sum(json_extract(ended.detail, '$.audio_ms'))
-    FROM events AS ended JOIN events AS started USING (session_id)
-    WHERE ended.event = 'session.ended' AND started.event = 'session.started'
-    AND ended.at_utc_ns >= ? GROUP BY 1, 2"""
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One event as the trail holds it."""
+class SignedAt:
+    """The newest checkpoint."""
 
-    seq: int
-    """Counts up from 1 without gaps."""
+    n_rows: int
     at_utc_ns: int
-    event: str
-    session_id: str | None
-    subject: str | None
-    token_id: str | None
-    reason: str | None
-    detail: Mapping[str, str | int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    at_utc_ns: int
-    row: AuditRow
-    seq: asyncio.Future[int]
 
 
 class AuditStore:
@@ -75,43 +54,48 @@ class AuditStore:
 
     def __init__(
         self,
-        connection: aiosqlite.Connection,
-        lock: WriteLock,
+        writer: AuditWriter,
         clock: Callable[[], int],
+        settings: TrailSettings,
         *,
         max_waiting: int = 10_000,
-        max_batch: int = 100,
+        max_batch: int = 256,
     ) -> None:
-        """Takes over `connection`, of `open_connection`, and `lock`; `clock` gives UTC in ns."""
-        self._connection = connection
-        self._lock = lock
+        """Takes over `writer`; `clock` gives UTC in ns."""
+        self._writer = writer
         self._clock = clock
+        self._settings = settings
         self._max_batch = max_batch
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(max_waiting)
-        self._turn = asyncio.Lock()
+        self._losses = Losses()
+        self._waiting = WaitingEvents(max_waiting, self._losses)
+        self._copies = CheckpointCopies(settings.checkpoint_copies, self._tell_copy_failed)
         self._tasks = asyncio.TaskGroup()
-        self._writer: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._copying: asyncio.Task[None] | None = None
+        self._expiring: asyncio.TimerHandle | None = None
+        self._has_news = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._checkpoint_due_s: float | None = None
+        self._checkpoint_from_s = 0.0
+        self._has_failed = False
         self._is_open = False
         self._is_closed = False
 
     @classmethod
-    async def open(cls, path: Path, clock: Callable[[], int]) -> Self:
-        """Open or make the trail at `path`. Raises AuditError, whose text says what to do."""
-        lock = WriteLock(path)
-        is_open = False
-        try:
-            async with lock.held():
-                connection = await open_connection(path)
-            is_open = True
-        finally:
-            if not is_open:
-                lock.close()
-        return cls(connection, lock, clock)
+    async def open(
+        cls,
+        places: TrailPlaces,
+        clock: Callable[[], int],
+        settings: TrailSettings = TrailSettings(),  # noqa: B008 (frozen)
+    ) -> Self:
+        """Open or begin the trail. Raises AuditError, whose text says what to do."""
+        return cls(await AuditWriter.open(places, clock, settings), clock, settings)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._writer = self._tasks.create_task(self._write())
         self._is_open = True
+        self._writing = self._tasks.create_task(self._write())
+        self._copying = self._tasks.create_task(self._copies.run())
         return self
 
     async def __aexit__(
@@ -126,120 +110,208 @@ class AuditStore:
             await self._tasks.__aexit__(None, None, None)
 
     async def record(self, event: AuditEvent) -> int:
-        """The event's sequence number, once it is durable. Raises AuditError if it is not."""
+        """The event's sequence number, once it is durable. Raises AuditError within a second if it
+        is not; then it is not written later, unless the disk had it already.
+        """
         if not self._is_open:
             raise AuditError(_CLOSED)
-        seq: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.put_nowait(_Waiting(self._clock(), row_of(event), seq))
-        except asyncio.QueueFull:
-            raise AuditError(_FULL) from None
-        return await seq
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        waiting = Waiting(self._clock(), row_of(event), now_s, loop.create_future())
+        self._waiting.add(waiting)
+        if self._expiring is None:
+            self._expiring = loop.call_at(now_s + WRITE_LIMIT_S, self._expire)
+        return await waiting.seq
+
+    async def note(self, event: AuditEvent) -> None:
+        """The same of what has already happened: what cannot be written is counted as lost."""
+        with suppress(AuditError):
+            await self.record(event)
+
+    async def checkpoint(self) -> None:
+        """Sign all rows and end the epoch of their key. Raises AuditError."""
+        async with self._turn:
+            if self._is_closed:
+                raise AuditError(_CLOSED)
+            await self._checkpoint()
+
+    async def until_beyond(self, seq: int) -> int:
+        """The newest row's number, once it is larger than `seq`. Raises AuditError once closed."""
+        while self._is_open:
+            if self.newest_seq > seq:
+                return self.newest_seq
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._has_news.wait()
+            except TimeoutError:
+                newest_seq = await self._writer.seq_on_disk()
+                if newest_seq > seq:
+                    return newest_seq
+        raise AuditError(_CLOSED)
+
+    @property
+    def newest_seq(self) -> int:
+        """Of the rows that we have written, or seen."""
+        return self._writer.standing.chain.size
+
+    @property
+    def newest_checkpoint(self) -> SignedAt | None:
+        """As far as we have made or seen one."""
+        newest = self._writer.standing.newest
+        return SignedAt(newest.size, newest.at_utc_ns) if newest else None
+
+    @property
+    def n_lost(self) -> int:
+        """Events that were not written."""
+        return self._losses.n_lost
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last commit was not possible, or hangs."""
+        return self._has_failed or self.write_lag_s > WRITE_LIMIT_S
+
+    @property
+    def write_lag_s(self) -> float:
+        """How long the oldest event that waits has waited."""
+        return self._waiting.lag_s(asyncio.get_running_loop().time())
 
     async def events(
         self, session_id: str | None = None, event: str | None = None, limit: int = 1000
     ) -> list[AuditRecord]:
         """The newest `limit` durable events, oldest first; of one session or one name if given."""
-        query, values = _SELECT, [event, min(limit, MAX_READ_ROWS)]
-        if session_id is not None:
-            query, values = query + _OF_SESSION, [*values, session_id]
-        try:
-            async with self._turn:  # the one connection would show its own open transaction
-                rows = await self._connection.execute_fetchall(query + _NEWEST, values)
-        except (sqlite3.Error, ValueError):
-            raise AuditError(_NOT_READ) from None
-        return [_record_of(row) for row in rows][::-1]
+        return await newest_events(self._writer.places, session_id, event, limit)
 
     async def audio_ms_since(self, at_utc_ns: int) -> dict[tuple[str, str], int]:
         """Audio of the sessions that ended since then, by issuer and subject."""
-        try:
-            async with self._turn:
-                rows = await self._connection.execute_fetchall(_AUDIO_SINCE, [at_utc_ns])
-        except (sqlite3.Error, ValueError):
-            raise AuditError(_NOT_READ) from None
-        return {(str(issuer), str(subject)): int(audio_ms) for issuer, subject, audio_ms in rows}
+        return await audio_ms_since(self._writer.places, at_utc_ns)
 
     async def close(self) -> None:
-        """Write what waits, refuse what comes, and let go of the file; may be called again."""
+        """Write what waits, refuse what comes, sign all and let go of the files; may be called
+        again.
+        """
         self._is_open = False
         is_closed = False
         try:
-            if self._writer:
-                await self._end_writer(self._writer)
-            async with self._turn:  # a second `close` of aiosqlite beside the first never returns
-                await self._close_connection()
+            if self._writing:
+                await self._end_writing(self._writing)
+            async with self._turn:
+                await self._close_writer()
+            if self._copying:
+                await self._copies.end(self._copying)
             is_closed = True
         finally:
-            if not is_closed:  # cancelled while closing: the thread ends by itself
-                self._connection.stop()
-            self._lock.close()
+            if not is_closed:  # cancelled while closing
+                self._writer.stop()
+                if self._copying:
+                    self._copying.cancel()
+            self._tell_news()
 
-    async def _close_connection(self) -> None:
+    async def _close_writer(self) -> None:
         if self._is_closed:
             return
-        async with self._lock.held():  # the last connection to close checkpoints
-            await self._connection.close()
         self._is_closed = True
+        if self._writing:
+            try:
+                await self._checkpoint()
+            except AuditError:
+                _log.error("the audit trail was closed without a checkpoint")
+        await self._writer.close()
 
-    async def _end_writer(self, writer: asyncio.Task[None]) -> None:
+    async def _end_writing(self, writing: asyncio.Task[None]) -> None:
+        self._waiting.wake()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                    await self._queue.join()
+            await asyncio.wait([writing], timeout=_CLOSE_LIMIT_S)
         finally:
-            writer.cancel()
-        await asyncio.wait([writer])
+            writing.cancel()
+        await asyncio.wait([writing])
 
     async def _write(self) -> None:
-        batch: list[_Waiting] = []
         try:
-            while True:
-                batch = [await self._queue.get()]
-                while len(batch) < self._max_batch and not self._queue.empty():
-                    batch.append(self._queue.get_nowait())
-                await self._settle(batch)
-                for _ in batch:
-                    self._queue.task_done()
+            while self._is_open or len(self._waiting):
+                await self._waiting.until_some(self._idle_s())
+                async with self._turn:
+                    await self._write_batch()
+                    await self._checkpoint_if_due()
         finally:
-            while not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            _refuse(batch)
+            self._waiting.refuse_all("closed")
+            if self._expiring is not None:
+                self._expiring.cancel()
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        try:
-            last_seq = await self._commit(batch)
-        except (sqlite3.Error, ValueError, OverflowError):
-            _refuse(batch)
+    async def _write_batch(self) -> None:
+        """All that waits, behind what the trail does not say yet of what was lost."""
+        if not len(self._waiting) and self._losses.gap is None:
             return
-        for seq, waiting in enumerate(batch, last_seq - len(batch) + 1):
-            if not waiting.seq.done():
-                waiting.seq.set_result(seq)
+        taken: list[TrailGap | None] = []
 
-    async def _commit(self, batch: list[_Waiting]) -> int:
-        """The sequence number of the last event, once all are durable."""
-        rows = [(waiting.at_utc_ns, *astuple(waiting.row)) for waiting in batch]
-        is_durable = False
-        async with self._turn, self._lock.held():
-            try:
-                await self._connection.execute("BEGIN IMMEDIATE")
-                await self._connection.executemany(_INSERT, rows)
-                (newest,) = await self._connection.execute_fetchall("SELECT max(seq) FROM events")
-                await self._connection.execute("COMMIT")
-                is_durable = True
-            finally:
-                if not is_durable:
-                    with suppress(sqlite3.Error, ValueError):
-                        await self._connection.rollback()
-        return int(newest[0])
+        def take() -> list[TimedRow]:
+            gap = self._losses.gap
+            taken.append(gap)
+            rows = [(each.at_utc_ns, each.row) for each in self._waiting.take(self._max_batch)]
+            return [(self._clock(), row_of(gap)), *rows] if gap else rows
+
+        try:
+            first_seq = await self._writer.commit(take)
+        except (AuditError, sqlite3.Error, ValueError, OverflowError, OSError) as error:
+            if not taken:
+                self._waiting.take(self._max_batch)
+            self._waiting.refuse(_reason_of(error))
+            self._has_failed = True
+            return
+        [gap] = taken
+        self._has_failed = False
+        self._waiting.settle(first_seq + 1 if gap else first_seq)
+        if gap:
+            self._losses.forget(gap)
+        if self._checkpoint_due_s is None:
+            now_s = asyncio.get_running_loop().time()
+            self._checkpoint_due_s = now_s + self._settings.checkpoint_every_s
+        self._tell_news()
+
+    def _idle_s(self) -> float:
+        """For how long nothing has to be done unless an event comes."""
+        now_s = asyncio.get_running_loop().time()
+        due_s = self._checkpoint_due_s
+        idle_s = _LONG_S if due_s is None else max(due_s, self._checkpoint_from_s) - now_s
+        return min(idle_s, _RETRY_S) if self._losses.gap else max(idle_s, 0)
+
+    async def _checkpoint_if_due(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        due_s = self._checkpoint_due_s
+        is_due = self._writer.is_checkpoint_due or (due_s is not None and due_s <= now_s)
+        if not is_due or now_s < self._checkpoint_from_s:
+            return
+        try:
+            await self._checkpoint()
+        except AuditError:
+            self._checkpoint_from_s = now_s + _CHECKPOINT_RETRY_S
+            _log.error("the audit trail could not be signed")
+
+    async def _checkpoint(self) -> None:
+        """Raises AuditError."""
+        try:
+            await self._writer.checkpoint()
+        except (sqlite3.Error, ValueError, OSError):
+            raise AuditError(NOT_WRITTEN) from None
+        finally:
+            for note in self._writer.take_notes():
+                self._copies.add(note)
+        self._checkpoint_due_s = None
+
+    def _tell_copy_failed(self, reason: str) -> None:
+        if self._is_open:
+            self._telling = self._tasks.create_task(self.note(CheckpointCopyFailed(reason)))
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_s = self._waiting.expire(loop.time())
+        self._expiring = None if next_s is None else loop.call_at(next_s, self._expire)
+
+    def _tell_news(self) -> None:
+        self._has_news.set()
+        self._has_news = asyncio.Event()
 
 
-def _refuse(batch: Iterable[_Waiting]) -> None:
-    for waiting in batch:
-        if not waiting.seq.done():
-            waiting.seq.set_exception(AuditError(_NOT_WRITTEN))
-
-
-def _record_of(row: sqlite3.Row) -> AuditRecord:
-    seq, at_utc_ns, event, session_id, subject, token_id, reason, detail = row
-    detail = json.loads(detail)
-    return AuditRecord(seq, at_utc_ns, event, session_id, subject, token_id, reason, detail)
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return "locked"
+    return "refused" if isinstance(error, AuditError) else "disk"

@@ -13,6 +13,7 @@ What is held is bounded for each key, subject and rule, and so is their number.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated
 
@@ -240,6 +241,7 @@ class Suspicion:
         return _finding(rule, record, burst) if burst else None
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """What stands for one peer: an IPv4 address, the /64 of an IPv6 one; else what was told."""
     try:

@@ -27,6 +27,11 @@ class TrailPlaces:
         return sorted(self.folder.glob(f"{_SEGMENT}{'[0-9]' * 12}{_SUFFIX}"))
 
     @property
+    def former_file(self) -> Path:
+        """The trail of versions before this one, a single file, which is left alone."""
+        return self.folder.with_name(self.folder.name + _SUFFIX)
+
+    @property
     def checkpoints_file(self) -> Path:
         """Signed checkpoints, one after the other."""
         return self.folder / "checkpoints"

@@ -83,7 +83,7 @@ def record(settings: Settings, event: AuditEvent) -> None:
     """Put what a command does, or is refused, on record. Raises AuditError."""
 
     async def write() -> None:
-        async with await AuditStore.open(settings.audit_file, time.time_ns) as store:
+        async with await AuditStore.open(settings.trail, time.time_ns, settings.audit) as store:
             await store.record(event)
 
     asyncio.run(write())
@@ -93,7 +93,7 @@ def check_trail(settings: Settings) -> None:
     """What cannot be recorded is not done. Raises AuditError."""
 
     async def open_and_close() -> None:
-        async with await AuditStore.open(settings.audit_file, time.time_ns):
+        async with await AuditStore.open(settings.trail, time.time_ns, settings.audit):
             pass
 
     asyncio.run(open_and_close())

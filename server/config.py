@@ -24,6 +24,8 @@ from typing_extensions import override
 
 from security.issuers import IssuerSettings, is_apart
 from security.tokens import TokenPolicy
+from security.trail_places import TrailPlaces
+from security.trail_settings import TrailSettings, trail_faults
 from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
@@ -83,6 +85,7 @@ class Settings(BaseSettings):
     subjects: SubjectSettings = SubjectSettings()
     refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
+    audit: TrailSettings = TrailSettings()
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
@@ -98,6 +101,7 @@ class Settings(BaseSettings):
         if self.connection.outbox_events == 0:  # a queue of no size has no end
             faults.append("connection.outbox_events: at least 1")
         faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
+        faults += [f"audit.{fault}" for fault in trail_faults(self.audit)]
         faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
         faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]
@@ -167,9 +171,9 @@ class Settings(BaseSettings):
         return self.models_folder / self.model
 
     @property
-    def audit_file(self) -> Path:
-        """The audit trail."""
-        return self.data_folder / "audit.sqlite3"
+    def trail(self) -> TrailPlaces:
+        """Where the audit trail lies."""
+        return TrailPlaces(self.data_folder / "audit", self.keys_folder)
 
 
 DETECTORS = ("silero", "webrtc")

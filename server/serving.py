@@ -294,7 +294,7 @@ def _open_certificate(settings: ListenSettings) -> Certificate | None:
 
 async def _open_store(settings: Settings) -> AuditStore:
     try:
-        return await AuditStore.open(settings.audit_file, time.time_ns)
+        return await AuditStore.open(settings.trail, time.time_ns, settings.audit)
     except AuditError as error:
         raise StartError(str(error), EXIT_DATA) from None
 

@@ -26,7 +26,7 @@ from security.suspicion import Finding, Suspicion, SuspicionSettings, network_of
 
 PAUSE_S = 0.25
 WARM_UP_HOURS = 30 * 24
-WARM_UP_ROWS = 400_000
+WARM_UP_ROWS = 200_000
 """Of all events; a busier server knows habits of fewer days."""
 _MOST_ROWS = 500
 _ROWS_A_TURN = 100

@@ -21,6 +21,7 @@ WRITERS = {
     "security/audit_schema.py",  # the trail
     "security/durable.py",  # keys, sealed files, manifests
     "security/revocation_file.py",  # ids of what was revoked
+    "server/audit_commands.py",  # what an administrator takes out of the trail
     "server/embedded.py",  # a wheel, from a folder into the scratch folder
     "server/provision.py",  # the demo's own recording
 }

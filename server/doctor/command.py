@@ -72,7 +72,7 @@ def findings_of(settings: Settings, asked: Asked, wall_ns: int) -> Iterator[Find
     yield model.check_slots(settings)
     if card is not None:
         yield model.check_device(card.engine, settings.transformers.device, model.has_cuda)
-    finding, newest_ns = trail.check_trail(settings.audit_file)
+    finding, newest_ns = trail.check_trail(settings.trail)
     yield finding
     yield trail.check_space(settings.data_folder)
     yield trail.check_sqlite(sqlite3.sqlite_version_info)

@@ -1,4 +1,4 @@
-"""The path of the trail in; whether it opens, is whole, has room and goes forwards in time, out.
+"""The places of the trail in; whether it opens, is whole, has room and goes forwards in time, out.
 
 It is read by a connection that cannot write, opened in its turn: opening alone may write the shared
 memory beside the file. The check itself takes no turn, so that a server that runs is not held up.
@@ -14,30 +14,35 @@ from urllib.parse import quote
 from security.audit_lock import WriteLock
 from security.audit_schema import APPLICATION_ID, MIGRATIONS
 from security.errors import AuditError
+from security.trail_places import TrailPlaces
 from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 
 LEAST_FREE_BYTES, FEW_FREE_BYTES = 100 << 20, 1 << 30
 FIXED_SQLITE = (3, 51, 3)
 _BEHIND_LIMIT_NS = 1_000_000_000
-_MOVE = "keep the file, move it away, and start with a new one."
+_VERIFY = "run.py audit verify; keep it, then run.py audit set-aside begins a new one."
 
 
-def check_trail(path: Path) -> tuple[Finding, int | None]:
-    """Whether it is our trail and whole; and the time of its newest row, in ns."""
-    check, about = "trail", str(path)
-    if not path.exists():
+def check_trail(places: TrailPlaces) -> tuple[Finding, int | None]:
+    """Whether its last file is ours and whole; and the time of its newest row, in ns."""
+    check, about = "trail", str(places.folder)
+    paths = places.segment_files()
+    if not paths and places.chain_key_file.exists():
+        return bad(check, "its files are gone, and its key is there.", _VERIFY, about), None
+    if not paths:
         return ok(check, "there is none yet; the first start makes it.", about), None
     try:
-        wrong, newest_ns = _look_at(path)
+        wrong, newest_ns = _look_at(places, paths[-1])
     except AuditError as fault:
         return bad(check, sentence_of(fault), "mend what it says.", about), None
     except sqlite3.Error:
         wrong, newest_ns = "it is damaged or no audit trail.", None
     if wrong is not None:
-        return bad(check, wrong, _MOVE, about), None
-    if path.stat().st_mode & 0o077:
-        return bad(check, "other accounts can read it.", "chmod 600.", about), newest_ns
-    return ok(check, "it opens and is whole.", about), newest_ns
+        return bad(check, wrong, _VERIFY, about), None
+    if any(path.stat().st_mode & 0o077 for path in (places.folder, *paths)):
+        text = "chmod 700 for the folder, 400 for its files, 600 for the last."
+        return bad(check, "other accounts can read it.", text, about), newest_ns
+    return ok(check, "its last file opens and is whole.", about), newest_ns
 
 
 def check_space(folder: Path) -> Finding:
@@ -82,8 +87,8 @@ def check_order(newest_ns: int | None, wall_ns: int) -> Finding:
     return ok(check, "the clock is not behind the trail.")
 
 
-async def _opened(path: Path) -> sqlite3.Connection:
-    lock = WriteLock(path)
+async def _opened(places: TrailPlaces, path: Path) -> sqlite3.Connection:
+    lock = WriteLock(places.lock_file)
     try:
         async with lock.held():
             connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
@@ -99,9 +104,9 @@ async def _opened(path: Path) -> sqlite3.Connection:
         lock.close()
 
 
-def _look_at(path: Path) -> tuple[str | None, int | None]:
+def _look_at(places: TrailPlaces, path: Path) -> tuple[str | None, int | None]:
     """What is wrong, and the newest row's time."""
-    with closing(asyncio.run(_opened(path))) as connection:
+    with closing(asyncio.run(_opened(places, path))) as connection:
         if _number(connection, "PRAGMA application_id") != APPLICATION_ID:
             return "it belongs to another program.", None
         if _number(connection, "PRAGMA user_version") > len(MIGRATIONS):
@@ -109,10 +114,10 @@ def _look_at(path: Path) -> tuple[str | None, int | None]:
         [[verdict], *_] = connection.execute("PRAGMA quick_check(1)").fetchall()
         if verdict != "ok":
             return "it is damaged.", None
-        return None, _number(connection, "SELECT max(at_utc_ns) FROM events")
+        return None, _number(connection, "SELECT at_utc_ns FROM events ORDER BY seq DESC LIMIT 1")
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
     """0 for nothing."""
-    [number] = connection.execute(query).fetchone()
+    [number] = connection.execute(query).fetchone() or [0]
     return int(number or 0)

@@ -6,13 +6,13 @@ import pytest
 
 from security.audit_query import EVERYTHING, MAX_NAMES, TrailFilter, record_of, rows_query
 from security.errors import AuditError
-from tests.security.trails import INDICES, TABLES
+from tests.security.trails import TABLES
 
 
 @pytest.fixture
 def segment():
     connection = sqlite3.connect(":memory:")
-    for statement in (*TABLES, *INDICES):
+    for statement in TABLES:
         connection.execute(statement)
     yield connection
     connection.close()

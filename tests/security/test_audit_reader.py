@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 
@@ -255,6 +256,8 @@ async def test_whoever_gives_up_interrupts_the_question(places):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await reader.ask_each(SLOW)
+        await asyncio.sleep(0.3)  # one that was only being opened ends by itself
+        assert not [thread for thread in threading.enumerate() if "connection" in thread.name]
         async with asyncio.timeout(5):
             assert await reader.newest_seq() == 9
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from security.audit import AuditRecord
+from security.audit_schema import MIGRATIONS
 from security.trail_places import TrailPlaces
 
 HOUR_NS = 3600 * 10**9
@@ -16,25 +17,13 @@ COLUMNS = (
     *("seq", "at_utc_ns", "epoch", "event", "outcome", "session_id", "subject", "token_hash"),
     *("address", "reason", "audio_ms", "bytes_received", "detail"),
 )
-TABLES = (
-    """CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, at_utc_ns INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        event TEXT NOT NULL, outcome TEXT NOT NULL, session_id TEXT, subject TEXT, token_hash TEXT,
-        address TEXT, reason TEXT, audio_ms INTEGER, bytes_received INTEGER, detail TEXT NOT NULL,
-        mac BLOB NOT NULL) STRICT""",
-    """CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL,
-        frontier BLOB NOT NULL) STRICT""",
-    """CREATE TABLE segment (first_seq INTEGER PRIMARY KEY, former_mac BLOB NOT NULL,
-        frontier BLOB NOT NULL, origin TEXT NOT NULL) STRICT""",
+TABLES = tuple(
+    statement
+    for migration in MIGRATIONS
+    for statement in migration.statements
+    if not statement.startswith("CREATE TRIGGER")
 )
-INDICES = (
-    """CREATE INDEX events_by_session ON events (session_id, seq)
-        WHERE session_id IS NOT NULL""",
-    "CREATE INDEX events_by_subject ON events (subject, seq) WHERE subject IS NOT NULL",
-    "CREATE INDEX events_by_address ON events (address, seq) WHERE address IS NOT NULL",
-    "CREATE INDEX events_by_event ON events (event, seq)",
-    "CREATE INDEX events_by_time ON events (at_utc_ns, event, outcome)",
-)
+"""And indices; whoever writes a million rows at once does without the triggers."""
 _INSERT = f"INSERT INTO events VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608
 
 
@@ -74,7 +63,7 @@ def write_segment(path: Path, rows: Iterable[tuple], *, is_open: bool) -> None:
     connection.execute(f"PRAGMA journal_mode = {'WAL' if is_open else 'DELETE'}")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("BEGIN")
-    for statement in (*TABLES, *INDICES):
+    for statement in TABLES:
         connection.execute(statement)
     connection.executemany(_INSERT, rows)
     connection.execute("COMMIT")

@@ -3,6 +3,8 @@
 from typer import Typer
 from typer.testing import CliRunner
 
+from server.config import Settings
+
 
 def shown(app: Typer, *arguments: str) -> list[str]:
     """The lines that a command prints."""
@@ -18,3 +20,9 @@ def complaint(app: Typer, *arguments: str, exit_code: int) -> str:
     [line] = result.stderr.splitlines()
     assert line.startswith("earwitness: ")
     return line
+
+
+def spoil_trail(settings: Settings) -> None:
+    """Leave no trail that opens."""
+    settings.trail.folder.mkdir(exist_ok=True)
+    settings.trail.segment_file(1).write_bytes(b"not a database" * 1000)

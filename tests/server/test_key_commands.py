@@ -13,7 +13,7 @@ from server.config import load_settings
 from server.key_commands import app
 from server.packs import make_pack_keys, pack_trust
 from server.provision import make_keys, seal
-from tests.server.commands import complaint, shown
+from tests.server.commands import complaint, shown, spoil_trail
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def opens(model="one", **packs):
 
 def trail(settings):
     async def read():
-        async with await AuditStore.open(settings.audit_file, lambda: 0) as store:
+        async with await AuditStore.open(settings.trail, lambda: 0) as store:
             return await store.events()
 
     return [(record.event, dict(record.detail)) for record in asyncio.run(read())]
@@ -164,7 +164,7 @@ def test_a_pack_that_is_not_there_has_no_keys(settings):
 def test_what_cannot_be_recorded_is_not_done(settings, monkeypatch, command):
     monkeypatch.setenv("SECOND", "ab" * 32)
     before = shown(app, "list")
-    settings.audit_file.write_bytes(b"not a database" * 1000)
+    spoil_trail(settings)
     complaint(app, *command.split(), exit_code=5)
     assert shown(app, "list") == before
 
@@ -201,6 +201,6 @@ def test_an_overlap_that_is_no_duration_is_told(settings, overlap):
 def test_a_rotation_of_the_signing_key_that_cannot_be_recorded_is_not_done(settings):
     make_keys(settings)
     before = settings.signing_key_file.read_bytes()
-    settings.audit_file.write_bytes(b"not a database" * 1000)
+    spoil_trail(settings)
     complaint(app, "rotate-signing", exit_code=5)
     assert settings.signing_key_file.read_bytes() == before

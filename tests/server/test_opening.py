@@ -24,7 +24,7 @@ def settings(embedded_model_pack, tmp_path) -> Settings:
 
 @pytest.fixture
 async def store(settings):
-    async with await AuditStore.open(settings.audit_file, iter(range(100)).__next__) as opened:
+    async with await AuditStore.open(settings.trail, iter(range(100)).__next__) as opened:
         yield opened
 
 
@@ -120,7 +120,7 @@ def qwen(tmp_path):
 
 @pytest.fixture
 async def qwen_store(qwen):
-    async with await AuditStore.open(qwen.audit_file, iter(range(100)).__next__) as opened:
+    async with await AuditStore.open(qwen.trail, iter(range(100)).__next__) as opened:
         yield opened
 
 

@@ -11,7 +11,7 @@ from server.config import load_settings
 from server.pack_commands import app
 from server.packs import pack_trust
 from tests.pack_fakes import turn_bit
-from tests.server.commands import complaint, shown
+from tests.server.commands import complaint, shown, spoil_trail
 from tests.server.test_provision import wheels  # noqa: F401 (a fixture)
 
 
@@ -39,7 +39,7 @@ def sealed(settings, folder):
 
 def trail(settings):
     async def read():
-        async with await AuditStore.open(settings.audit_file, lambda: 0) as store:
+        async with await AuditStore.open(settings.trail, lambda: 0) as store:
             return await store.events()
 
     return [(record.event, record.reason, dict(record.detail)) for record in asyncio.run(read())]
@@ -128,14 +128,14 @@ def test_a_damaged_pack_is_refused_and_on_record(sealed, arguments):
 
 
 def test_a_refusal_makes_the_trail_that_it_is_in(sealed):
-    sealed.audit_file.unlink()
+    assert not sealed.trail.segment_files()
     turn_bit(sealed.pack_folder / "f001.seg")
     complaint(app, "verify", exit_code=3)
     assert trail(sealed) == [("model.refused", "bad_segment", {"pack": "mine"})]
 
 
 def test_a_refusal_is_told_even_if_it_cannot_be_recorded(sealed):
-    sealed.audit_file.write_bytes(b"not a database" * 1000)
+    spoil_trail(sealed)
     turn_bit(sealed.pack_folder / "f001.seg")
     assert "no key at hand fits" in complaint(app, "verify", exit_code=3)
 
@@ -177,7 +177,7 @@ def test_a_publisher_that_is_not_trusted_here_is_refused(sealed, tmp_path, monke
 
 
 def test_what_cannot_be_recorded_is_not_sealed(sealed, folder):
-    sealed.audit_file.write_bytes(b"not a database" * 1000)
+    spoil_trail(sealed)
     complaint(app, "reseal", exit_code=5)
     assert shown(app, "inspect")[0].startswith("mine version 1")
     complaint(app, "folder", str(folder), "--name", "other", exit_code=5)

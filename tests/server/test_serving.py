@@ -22,6 +22,7 @@ from tests.e2e.conftest import copy_data
 from tests.e2e.test_stream import pcm_of, words_of
 from tests.fakes import START
 from tests.server.certificates import make_pair, trusting
+from tests.server.commands import spoil_trail
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def token_of(settings: Settings) -> str:
 
 
 async def rows(settings: Settings) -> list[tuple[str, str | None]]:
-    async with await AuditStore.open(settings.audit_file, time.time_ns) as store:
+    async with await AuditStore.open(settings.trail, time.time_ns) as store:
         return [(row.event, row.reason) for row in await store.events()]
 
 
@@ -159,8 +160,7 @@ async def test_a_key_that_is_not_there_is_told(settings, name):
 
 
 async def test_a_trail_that_is_none_is_told(settings):
-    settings.audit_file.write_bytes(b"not a database" * 1000)
-    settings.audit_file.chmod(0o600)
+    spoil_trail(settings)
     assert (await start_fault(settings)).exit_code == EXIT_DATA
 
 

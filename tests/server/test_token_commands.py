@@ -26,7 +26,7 @@ from tests.security.forge import (
     private_key,
     signed,
 )
-from tests.server.commands import complaint, shown
+from tests.server.commands import complaint, shown, spoil_trail
 
 FOREVER = {"iat": 1, "exp": 4_000_000_000}
 
@@ -68,7 +68,7 @@ def verified(settings, token):
 
 def trail(settings):
     async def read():
-        async with await AuditStore.open(settings.audit_file, lambda: 0) as store:
+        async with await AuditStore.open(settings.trail, lambda: 0) as store:
             return await store.events()
 
     return asyncio.run(read())
@@ -119,7 +119,7 @@ def test_what_the_trail_calls_a_token_is_told(settings, token_file):
 
 def test_a_minted_token_is_on_record_and_not_in_it(settings):
     [token] = shown(app, "mint", "--subject", "alice", "--scope", "audit")
-    [row] = trail(settings)
+    _, row = trail(settings)
     assert (row.event, row.subject, row.token_hash) == (
         "token.minted",
         "alice",
@@ -143,7 +143,7 @@ def test_keys_are_made_when_there_are_none(settings):
 
 def test_what_cannot_be_recorded_is_not_minted_but_revoked_all_the_same(settings):
     [token] = shown(app, "mint", "--subject", "alice")
-    settings.audit_file.write_bytes(b"not a database" * 1000)
+    spoil_trail(settings)
     complaint(app, "mint", exit_code=5)
     assert "counts no more" in complaint(app, "revoke", "--subject", "alice", exit_code=5)
     assert revoked(settings, token) == "revoked_subject"
@@ -151,7 +151,7 @@ def test_what_cannot_be_recorded_is_not_minted_but_revoked_all_the_same(settings
 
 def test_a_token_that_would_live_too_long_is_not_minted(settings):
     complaint(app, "mint", "--lifetime-s", "999999", exit_code=2)
-    assert not settings.audit_file.exists()
+    assert not settings.trail.folder.exists()
 
 
 def test_a_good_token_is_told_and_would_be_accepted(settings, token_file):

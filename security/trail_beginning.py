@@ -1,0 +1,99 @@
+"""Places without a trail in, an empty trail out, with the keys that bind and sign it.
+
+The segment is made last: before it is there, a beginning that a crash has cut short is begun again.
+A key of rows that are not there is no beginning: the trail was taken away, and that is told.
+"""
+
+import hashlib
+import secrets
+import sqlite3
+from pathlib import Path
+
+from security.audit_chain import first_key
+from security.audit_schema import (
+    WHAT_TO_DO,
+    SegmentStart,
+    close_segment,
+    create_segment,
+    is_closed,
+)
+from security.checkpoint import origin_of
+from security.durable import sync_folder
+from security.errors import AuditError, KeyFileError
+from security.keys import create_key_file, create_signing_key, open_key_file
+from security.secret import SecretBytes
+from security.trail_keys import HeadFile, create_chain_key, destroy_former_key, read_chain_key
+from security.trail_places import TrailPlaces
+from security.trail_state import ChainKey
+
+_TRAIL_ID_BYTES = 8
+
+
+def make_folder(folder: Path) -> None:
+    """The trail's own, closed to other accounts; the one that it lies in must be there. Raises
+    AuditError.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        text = f"{folder} cannot be made: {error.strerror}; its folder must exist and be ours"
+        raise AuditError(text) from None
+
+
+def prepare(places: TrailPlaces) -> None:
+    """Begin a trail if there is none, and end what a crash has left half done; while the
+    `WriteLock` is held. Raises AuditError.
+    """
+    try:
+        destroy_former_key(places.chain_key_file)
+        if not places.segment_files():
+            _begin(places)
+        for path in places.segment_files()[:-1]:
+            if not is_closed(path):
+                close_segment(path)
+    except KeyFileError as error:
+        raise AuditError(str(error)) from None
+    except (OSError, sqlite3.Error) as error:
+        cause = error.strerror if isinstance(error, OSError) else error
+        text = f"{places.folder} cannot be written: {cause}; check its folder and disk"
+        raise AuditError(text) from None
+
+
+def former_sha256(places: TrailPlaces) -> str | None:
+    """Of the file that held the trail before this one, in hex; None if there is none. Raises
+    OSError.
+    """
+    if not places.former_file.is_file():
+        return None
+    with places.former_file.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _begin(places: TrailPlaces) -> None:
+    places.keys_folder.mkdir(mode=0o700, exist_ok=True)
+    chain_key = read_chain_key(places.chain_key_file)
+    if chain_key is not None and (chain_key.after_seq or chain_key.epoch or _head_seq(places)):
+        raise AuditError(f"{places.folder} has lost its rows: {WHAT_TO_DO}")
+    if not places.signing_key_file.exists():
+        create_signing_key(places.signing_key_file)
+    if not places.auditor_key_file.exists():
+        create_key_file(places.auditor_key_file)
+    if chain_key is None:
+        with open_key_file(places.auditor_key_file) as auditor_key:
+            key = SecretBytes(bytearray(first_key(auditor_key.expose())))
+        chain_key = ChainKey(secrets.token_hex(_TRAIL_ID_BYTES), 0, 0, key)
+        create_chain_key(places.chain_key_file, chain_key)
+    if not places.head_file.exists():
+        HeadFile.create(places.head_file)
+    create_segment(places.segment_file(1), SegmentStart(origin_of(chain_key.trail_id)))
+    sync_folder(places.folder.parent)
+
+
+def _head_seq(places: TrailPlaces) -> int:
+    if not places.head_file.exists():
+        return 0
+    head = HeadFile(places.head_file)
+    try:
+        return head.read()[0]
+    finally:
+        head.close()

@@ -1,0 +1,243 @@
+"""`run.py audit list | query | export | report`: what is wanted of the trail in, rows, files and
+numbers out.
+
+Whoever looks into the trail, or takes events out of it, is on record under the name of the account
+before anything is shown; what cannot be recorded is not shown. A server that runs goes on. An
+export is a new file that nobody else can read, or standard output.
+"""
+
+import asyncio
+import json
+import os
+import pwd
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TextIO, TypeVar
+
+import typer
+
+from security.audit import AuditRecord
+from security.audit_events import TrailExported, TrailRead
+from security.audit_export import FORMATS, ExportFormat, ndjson_line
+from security.audit_query import TrailFilter
+from security.audit_reader import MAX_READ_ROWS, TrailReader
+from security.report import Report, make_report
+from server.audit_shown import console, report_shown, row_lines, rows_table
+from server.command_line import (
+    ConfigFile,
+    check_trail,
+    plain_errors,
+    read_duration_s,
+    read_settings,
+    record,
+)
+from server.config import Settings
+from server.start_error import EXIT_DATA, StartError
+
+app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
+_NS = 10**9
+_Answer = TypeVar("_Answer")
+_MOST_HOURS = 24 * 366 * 20
+
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--event", help="Such as session.ended, or all of session.*; may be repeated."),
+]
+Since = Annotated[
+    str | None, typer.Option(help="From then on: 24h, 7d, or 2026-01-31T08:00 (UTC).")
+]
+Until = Annotated[str | None, typer.Option(help="Before then: as --since.")]
+Outcome = Annotated[str | None, typer.Option(help="success or failure.")]
+Session = Annotated[str | None, typer.Option(help="Only this session.")]
+Subject = Annotated[str | None, typer.Option(help="Only this subject.")]
+Address = Annotated[str | None, typer.Option(help="Only from this address.")]
+Token = Annotated[str | None, typer.Option("--token-hash", help="Only this token.")]
+Reason = Annotated[str | None, typer.Option(help="Only for this reason.")]
+IsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command("list")
+def list_(
+    session: Session = None,
+    event: Annotated[
+        str | None, typer.Option(help="Only this event, such as session.ended.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_READ_ROWS)] = 50,
+    config: ConfigFile = None,
+) -> None:
+    """Print the newest rows of the trail, oldest first."""
+    wanted = TrailFilter((event,) if event else (), session_id=session)
+    with plain_errors():
+        for line in row_lines(_read(read_settings(config), wanted, limit)):
+            print(line)
+
+
+@app.command()
+def query(  # noqa: PLR0913, PLR0917 - one for each option
+    event: Events = None,
+    since: Since = None,
+    until: Until = None,
+    outcome: Outcome = None,
+    session: Session = None,
+    subject: Subject = None,
+    address: Address = None,
+    token_hash: Token = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_READ_ROWS, help="The newest.")] = 50,
+    before: Annotated[int | None, typer.Option(help="Only rows before this number.")] = None,
+    is_json: IsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Find rows of the trail: the newest that fit, oldest first."""
+    wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
+    with plain_errors():
+        found = _read(read_settings(config), wanted, limit, before)
+        if is_json:
+            for each in found:
+                print(ndjson_line(each), end="")
+        else:
+            console().print(rows_table(found))
+
+
+@app.command()
+def export(  # noqa: PLR0913, PLR0917 - one for each option
+    format_: Annotated[str, typer.Option("--format", help="ndjson, csv or ocsf.")] = "ndjson",
+    output: Annotated[
+        Path | None, typer.Option(help="A new file; without it, standard output.")
+    ] = None,
+    event: Events = None,
+    since: Since = None,
+    until: Until = None,
+    outcome: Outcome = None,
+    session: Session = None,
+    subject: Subject = None,
+    address: Address = None,
+    token_hash: Token = None,
+    reason: Reason = None,
+    config: ConfigFile = None,
+) -> None:
+    """Take events out of the trail, for other programs."""
+    if format_ not in FORMATS:
+        raise typer.BadParameter(f"one of {', '.join(FORMATS)}")
+    wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
+    with plain_errors():
+        settings = _with_trail(read_settings(config))
+        check_trail(settings)
+        by = account_name()
+        if output is None:
+            n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], sys.stdout))
+            record(settings, TrailExported(by, format_, n_events))
+            return
+        is_whole = False
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
+                n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], file))
+                file.flush()
+                os.fsync(descriptor)
+            record(settings, TrailExported(by, format_, n_events))
+            is_whole = True
+        finally:
+            if not is_whole:
+                output.unlink(missing_ok=True)
+        print(f"{n_events} events: {output}", file=sys.stderr)
+
+
+@app.command()
+def report(
+    hours: Annotated[int, typer.Option(min=1, max=_MOST_HOURS, help="How far back.")] = 24,
+    is_json: IsJson = False,
+    config: ConfigFile = None,
+) -> None:
+    """Sum up the last hours: totals, who, why refused, and what looked suspicious."""
+    until_ns = time.time_ns()
+
+    async def make(reader: TrailReader) -> Report:
+        return await make_report(reader, until_ns - hours * 3600 * _NS, until_ns)
+
+    with plain_errors():
+        settings = _with_trail(read_settings(config))
+        made = asyncio.run(_asked(settings, make))
+        record(settings, TrailRead(account_name(), "report"))
+        if is_json:
+            print(json.dumps(made.as_dict()))
+        else:
+            console().print(report_shown(made))
+
+
+def account_name() -> str:
+    """Of whom this program runs as, whatever the environment says."""
+    user_id = os.getuid()
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # in a container
+        return f"uid {user_id}"
+
+
+def _read(
+    settings: Settings, wanted: TrailFilter, limit: int, before_seq: int | None = None
+) -> list[AuditRecord]:
+    async def read(reader: TrailReader) -> list[AuditRecord]:
+        return await reader.records(wanted, limit=limit, before_seq=before_seq)
+
+    found = asyncio.run(_asked(_with_trail(settings), read))
+    record(settings, TrailRead(account_name(), "events"))
+    return found
+
+
+async def _asked(settings: Settings, ask: Callable[[TrailReader], Awaitable[_Answer]]) -> _Answer:
+    async with TrailReader(settings.trail) as reader:
+        return await ask(reader)
+
+
+async def _write(settings: Settings, wanted: TrailFilter, form: ExportFormat, file: TextIO) -> int:
+    n_events = 0
+    file.write(form.head)
+    async with TrailReader(settings.trail) as reader:
+        async for batch in reader.batches(wanted):
+            file.writelines(map(form.line, batch))
+            n_events += len(batch)
+    return n_events
+
+
+def _with_trail(settings: Settings) -> Settings:
+    if not settings.trail.segment_files():
+        raise StartError(f"{settings.trail.folder}: there is no audit trail yet.", EXIT_DATA)
+    return settings
+
+
+def _filter(
+    events: list[str] | None,
+    since: str | None,
+    until: str | None,
+    columns: tuple[str | None, str | None, str | None, str | None, str | None, str | None],
+) -> TrailFilter:
+    outcome, session, subject, address, token_hash, reason = columns
+    if outcome not in {None, "success", "failure"}:
+        raise typer.BadParameter("--outcome: success or failure")
+    return TrailFilter(
+        event=tuple(events or ()),
+        outcome=outcome,
+        session_id=session,
+        subject=subject,
+        address=address,
+        token_hash=token_hash,
+        reason=reason,
+        since_utc_ns=_utc_ns(since),
+        until_utc_ns=_utc_ns(until),
+    )
+
+
+def _utc_ns(text: str | None) -> int | None:
+    """A time ago, such as 24h, or a time by ISO 8601; in UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return time.time_ns() - read_duration_s(text) * _NS
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return int(aware.timestamp()) * _NS + aware.microsecond * 1000
