@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from security.audit import clean
+from security.audit import clean, token_hash_of
 from security.door_events import SessionEndedByAdministrator
 from security.errors import RevocationError
 from security.tokens import TokenPolicy
@@ -143,10 +143,12 @@ def _shown(session: LiveSession) -> dict[str, object]:
         "subject": clean(grant.subject),
         "issuer": clean(grant.issuer),
         "token_id": clean(grant.token_id),
+        "token_hash": token_hash_of(grant.token_id),
         "key_id": grant.key_id,
         "address": caller.address,
         "port": caller.port,
         "origin": clean(caller.origin or "") or None,
         "user_agent": clean(caller.user_agent or "") or None,
+        "is_ending": session.connection.is_ending,
         "started_at": datetime.fromtimestamp(session.started_at_s, UTC).isoformat(),
     }

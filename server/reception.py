@@ -45,7 +45,7 @@ from server.subjects import SubjectStore
 from server.vad import SpeechDetector
 
 _LOOK_S = 1.0
-_SECOND_LOOK_S = 0.1
+_HASTE_LIMIT_S = 0.05
 _Result = TypeVar("_Result")
 Run = Callable[[Socket], Awaitable[None]]
 """Runs the session over a socket, to its end."""
@@ -292,7 +292,7 @@ class Reception:
     @staticmethod
     def _patience_s(refused: RefusedError) -> float | None:
         """Who was kept waiting for the trail once is not kept waiting for it again."""
-        return _SECOND_LOOK_S if refused.refusal is errors.TRAIL_UNAVAILABLE else None
+        return _HASTE_LIMIT_S if refused.refusal is errors.TRAIL_UNAVAILABLE else None
 
     async def _write(self, events: Sequence[HandshakeRefused | HandshakeRefusedOften]) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -10,7 +10,7 @@ class Recorder(Protocol):
 
     async def record(self, event: AuditEvent, /) -> int:
         """For what must not happen unless it is on record: its number, once it is durable. Raises
-        AuditError within a second if it is not; it will not be written later.
+        AuditError within a second if it is not; it is not written later, unless the disk had it.
         """
         ...
 

@@ -4,7 +4,7 @@ without I/O.
 A shell decodes what the peer sends, checks what is a token itself, calls `receive_…` as things
 come, drains `actions()` after each call and carries them out in order, reads the socket only while
 `wants_audio`, and calls `tick` no later than `next_deadline_s`. There is one closing path: the last
-finals, the event that says why, `ended`, the audit record, the close, in that order, whatever ended
+finals, the audit record, the event that says why, `ended`, the close, in that order, whatever ended
 the session; a peer that is gone skips what needs a peer. Refuses: audio before `start`, a second
 `start`, anything that is not the protocol, audio beyond the grant, silence beyond the settings.
 """
@@ -336,16 +336,16 @@ class Session:
             return
         refusal = self._refusal
         reason = refusal.code if refusal else STOPPED
-        if refusal:
-            error = wire.ErrorEvent(refusal.code, refusal.text, refusal.is_retryable)
-            self._actions.append(Send(error))
-        self._actions.append(Send(wire.Ended(reason=reason, usage=self.usage)))
-        self._close(refusal.close_code if refusal else _NORMAL_CLOSE, reason)
+        ended = Send(wire.Ended(reason=reason, usage=self.usage))
+        if refusal is None:
+            self._close(_NORMAL_CLOSE, reason, ended)
+            return
+        error = wire.ErrorEvent(refusal.code, refusal.text, refusal.is_retryable)
+        self._close(refusal.close_code, reason, Send(error), ended)
 
-    def _close(self, code: int, reason: str) -> None:
+    def _close(self, code: int, reason: str, *told: Send) -> None:
         self._life.phase = Phase.CLOSED
         if self._quota.unspent_ms > 0:
             self._actions.append(Reserve(-self._quota.unspent_ms))
-        end = End(code, reason)
-        ended = end_of(self._started, self.grant.token_id, self.usage, end)
-        self._actions += [Record(ended), Close(code)]
+        ended = end_of(self._started, self.grant.token_id, self.usage, End(code, reason))
+        self._actions += [Record(ended), *told, Close(code)]

@@ -25,7 +25,10 @@ from server.session_values import End, end_of
 _CANCELLED = End(1006, "cancelled")
 _GONE = End(1006, CLIENT_GONE)
 _FAILED = End(errors.INTERNAL.close_code, errors.INTERNAL.code)
+_UNRECORDED = End(errors.TRAIL_UNAVAILABLE.close_code, errors.TRAIL_UNAVAILABLE.code)
 _NOTE_LIMIT_S = 5.0
+_HASTE_LIMIT_S = 0.05
+"""Who was kept waiting for the trail once is not kept waiting for it again."""
 _NOTHING = wire.Usage(bytes=0, audio_ms=0, speech_ms=0, segments=0)
 
 
@@ -72,21 +75,21 @@ class Stay:
         await self._trail.note(event)
 
     async def _begin(self) -> None:
-        is_unknown = True
+        end: End | None = _CANCELLED
         try:
             await self._trail.record(self.started)
-            is_unknown = False
+            end = None
         except AuditError:
-            is_unknown = False
+            end = _UNRECORDED
             raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
         finally:
-            if is_unknown:  # cancelled: it may have been written all the same
-                await self._end(_CANCELLED)
+            if end is not None:  # the disk may have it all the same
+                await self._end(end, _HASTE_LIMIT_S)
 
-    async def _end(self, end: End) -> None:
+    async def _end(self, end: End, limit_s: float = _NOTE_LIMIT_S) -> None:
         usage, token_id = _NOTHING, self.started.token_id
         if self.session is not None:
             usage, token_id = self.session.usage, self.session.grant.token_id
         with suppress(TimeoutError):
-            async with asyncio.timeout(_NOTE_LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 await self.note(end_of(self.started, token_id, usage, end))

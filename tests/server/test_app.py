@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+from security.audit import token_hash_of
 from security.audit_events import TokenRevoked
 from security.door_events import HandshakeRefused, SessionEndedByAdministrator, TicketIssued
 from security.limits import Limits
@@ -277,6 +278,8 @@ def test_an_administrator_sees_who_is_connected_and_nobody_else_does(scene):
         begin(peer)
         [shown] = scene.client.get("/admin/sessions", headers=admin()).json()["sessions"]
         assert (shown["subject"], shown["issuer"]) == ("alice", "earwitness")
+        assert shown["token_hash"] == token_hash_of(shown["token_id"])
+        assert (shown["address"], shown["port"], shown["is_ending"]) == ("testclient", 50000, False)
         assert shown["started_at"] == "1970-01-12T13:46:40+00:00"
         assert scene.client.get("/admin/sessions", headers=bearer()).status_code == 403
         assert scene.client.get("/admin/sessions").status_code == 401

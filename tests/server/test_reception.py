@@ -188,6 +188,17 @@ async def test_who_was_kept_waiting_for_the_trail_is_not_kept_waiting_twice(join
             await entering(joined)
 
 
+async def test_who_was_refused_and_is_on_record_all_the_same_ends_there(joined, monkeypatch):
+    async def record(event):
+        joined.records.append(event)  # the disk had it when it was given up on
+        raise AuditError("too slow")
+
+    monkeypatch.setattr(joined, "record", record)
+    with pytest.raises(RefusedError):
+        await entering(joined)
+    assert starts_and_ends(joined) == ["trail_unavailable"]
+
+
 async def test_who_is_cancelled_while_it_is_recorded_may_be_on_record_and_so_ends(
     joined, monkeypatch
 ):
@@ -251,7 +262,7 @@ async def test_who_hammers_at_the_door_is_counted(joined):
 
 async def test_counts_are_written_when_their_minute_is_over(joined, monkeypatch):
     monkeypatch.setattr("server.reception._LOOK_S", 0.001)
-    monkeypatch.setattr("server.refusals.MINUTE_S", 0.01)
+    monkeypatch.setattr("server.refusals.MINUTE_S", 0.5)
     for _ in range(21):
         await refusal_of(joined, peer_at("198.51.100.7"))
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:

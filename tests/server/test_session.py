@@ -179,9 +179,9 @@ def test_stop_finds_a_last_word_too_short_to_have_opened_a_segment():
     assert len(shell.of(Final)) == 1
 
 
-def test_the_end_is_told_recorded_and_closed_in_that_order():
+def test_the_end_is_recorded_told_and_closed_in_that_order():
     shell = new_shell().audio(speech(1000)).text(STOP)
-    assert [type(output).__name__ for output in shell.outputs[-3:]] == ["Send", "Record", "Close"]
+    assert [type(output).__name__ for output in shell.outputs[-3:]] == ["Record", "Send", "Close"]
     [ended] = shell.of(Ended)
     assert (ended.reason, ended.usage.bytes, ended.usage.audio_ms) == ("stopped", 32000, 1000)
     record = shell.records[-1]
