@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from client.captions import Captions
@@ -34,6 +33,7 @@ from server.command_line import ConfigFile, Model, plain_errors, progress_bar, r
 from server.config import Settings
 from server.doctor.command import doctor
 from server.grant import TRANSCRIBE_SCOPE
+from server.logs import configure_logs
 from server.opening import Opening
 from server.serving import Running, running_server
 from server.wire import ServerEvent
@@ -59,14 +59,7 @@ TlsKey = Annotated[Path | None, typer.Option(help="The certificate's key in PEM.
 def begin() -> None:
     """Earwitness: live transcription that never leaves the building."""
     harden_process()  # before any command touches a key
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure_logs()
 
 
 @app.command()

@@ -33,7 +33,8 @@ uses; lifetime says when a session ends, live lists those that run, tickets and 
 opens the door and what no longer does, blocks whom nobody looks at; redis_subjects does what
 subjects does for several servers. stay puts a session's start and end on record, refusals counts
 those that are turned away often, familiar those that come often; recorder is the trail as these see
-it, configured what a start puts there.
+it, configured what a start puts there. figures counts what every stage does; metrics and health
+tell it to a monitor, logs the rest.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
 people in, app, rest and admin are what they ask for. serving opens and joins all this, provision
 and embedded put there what it needs, and `run.py` is the command line.

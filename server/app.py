@@ -5,7 +5,7 @@
     /v1/whoami                  whether a token is good: a browser is not shown a handshake's status
     /v1/audio/…, /api/…         one recording at a time, see `rest`
     /admin/…                    for administrators, see `admin`
-    /healthz, /                 whether the server lives; the page
+    /healthz, /                 whether the server lives, see `health` for more; the page
 
 Everything that is refused at the handshake is refused before accept, with a real status, a code
 and a constant text, and recorded. The page and its modules are the files of a page's kinds in
@@ -32,7 +32,6 @@ from server import errors
 from server.bodies import read_message
 from server.door import chosen_subprotocol
 from server.errors import RefusedError
-from server.live import LiveSessions
 from server.reception import Reception
 
 SECURITY_HEADERS = {
@@ -73,7 +72,6 @@ async def _read_limits(request: Request) -> Limits:
 
 def build_app(
     reception: Reception,
-    live: LiveSessions,
     web_folder: Path,
     other_routes: Sequence[BaseRoute] = (),
 ) -> ASGIApp:
@@ -108,7 +106,7 @@ def build_app(
         )
 
     async def health(_request: Request) -> Response:
-        return JSONResponse({"status": "ok", "sessions": live.total})
+        return JSONResponse({"status": "ok", "server": "earwitness"})
 
     routes = [
         WebSocketRoute("/v1/stream", stream),

@@ -149,6 +149,11 @@ class Backlog:
         """Whether nothing waits."""
         return not any(line.waiting for line in self._lines.values())
 
+    @property
+    def n_waiting(self) -> dict[Urgency, int]:
+        """Requests in each line."""
+        return {urgency: len(line.waiting) for urgency, line in self._lines.items()}
+
     def final_share(self, now_s: float) -> float:
         """Of the engine's time, what finals have taken lately: 0 to 1."""
         self._advance(now_s)

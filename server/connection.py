@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -26,6 +26,7 @@ from server import errors, wire
 from server.audio import WINDOW_SAMPLES
 from server.backlog import Key
 from server.errors import RefusedError
+from server.figures import Figures, SessionWatch
 from server.grant import Grant
 from server.recognition import Hypothesis, Samples, Urgency, Utterance
 from server.recorder import Recorder
@@ -95,6 +96,8 @@ class Desk:
     """What a newer token grants now; raises RefusedError."""
     reserve: Callable[[int], Awaitable[int]]
     """So many milliseconds of what its subject has for a day; gives what there is."""
+    watch: SessionWatch = field(default_factory=lambda: SessionWatch(Figures()))
+    """Takes times for the operator."""
 
 
 class Connection:
@@ -199,6 +202,7 @@ class Connection:
             case Reprioritise(segment, urgency):
                 self._transcriber.reprioritise(self._key(segment), urgency)
             case Send(event):
+                self._desk.watch.receive_event(event, self._clock())
                 await self._outbox.put(event)
             case Record(event):
                 await self._note(event)
@@ -222,6 +226,7 @@ class Connection:
 
     async def _score(self, samples: Samples) -> None:
         """A window costs less than handing it to a thread would; many are done a few at a time."""
+        self._desk.watch.receive_samples(samples.size)
         for start in range(0, samples.size, _SCORED_SAMPLES):
             if start:
                 await asyncio.sleep(0)
@@ -235,10 +240,13 @@ class Connection:
         key = self._key(request.segment)
         future = self._transcriber.submit(key, request.utterance, request.urgency)
         segment, revision = request.segment, request.revision  # not the audio
+        urgency, asked_s = request.urgency, self._clock()
 
         def answer(future: asyncio.Future[Hypothesis]) -> None:
             self._requests.discard(future)
             self._answered.append((segment, revision, future))
+            if not future.cancelled() and future.exception() is None:
+                self._desk.watch.receive_answer(urgency, self._clock() - asked_s)
             self._has_acts.set()
 
         self._requests.add(future)

@@ -56,6 +56,8 @@ class ListenSettings:
     close_limit_s: float = 10.0
     """How long a WebSocket's peer may take to answer a close."""
     access_log: bool = True
+    metrics_from: Annotated[tuple[str, ...], Listed] = ("127.0.0.0/8", "::1")
+    """Networks that `/metrics` answers; for all others there is no such page."""
 
 
 def listen_faults(settings: ListenSettings) -> Iterator[str]:
@@ -64,7 +66,7 @@ def listen_faults(settings: ListenSettings) -> Iterator[str]:
         yield f"listen.port: 0 to {_MOST_PORT}"
     if (settings.tls_cert is None) != (settings.tls_key is None):
         yield "listen.tls_cert: tls_cert and tls_key go together"
-    for key in ("trusted_proxies", "uncounted"):
+    for key in ("trusted_proxies", "uncounted", "metrics_from"):
         try:
             Networks(getattr(settings, key))
         except ValueError:

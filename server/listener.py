@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from server.crowd import Crowd, Place
 from server.doorstep import Arrival, Doorstep
+from server.figures import Figures
 from server.forwarded import Networks
 from server.http_protocol import BoundedHttp
 from server.listen_settings import ListenSettings
@@ -61,7 +62,7 @@ class _NotAPeersDoing(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.msg
         if record.exc_info and record.exc_info[0]:
-            record.msg, record.args = "%s (%s)", (text, record.exc_info[0].__name__)
+            record.msg, record.args = f"{text.strip()} ({record.exc_info[0].__name__})", ()
             record.exc_info = None
         return text not in self._TEXTS
 
@@ -75,11 +76,13 @@ class Listener(uvicorn.Server):
         settings: ListenSettings,
         drain: Callable[[], Awaitable[bool]],
         certificate: Certificate | None = None,
+        figures: Figures | None = None,
     ) -> None:
         """`drain` ends what runs and says whether it ended in time."""
         trusted = Networks(settings.trusted_proxies)
         clock = asyncio.get_running_loop().time
-        app = surround(app, trusted, clock, has_access_log=settings.access_log)
+        figures = figures or Figures()
+        app = surround(app, trusted, clock, figures, has_access_log=settings.access_log)
         super().__init__(_config(app, settings))
         logging.getLogger("uvicorn.error").addFilter(_NotAPeersDoing())
         self._settings = settings

@@ -69,6 +69,11 @@ class LiveSessions:
         return self._n_places
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether no more are taken."""
+        return self._is_stopping
+
+    @property
     def sessions(self) -> list[LiveSession]:
         """Those that run, oldest first."""
         return list(self._sessions.values())

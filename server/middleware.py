@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 from uvicorn.protocols.utils import ClientDisconnected
 
+from server.figures import Figures
 from server.forwarded import Networks, read_forwarding
 
 _log = structlog.get_logger()
@@ -66,11 +67,14 @@ class StrictTransport:
 
 
 class AccessLog:
-    """A line for each request when it has ended, a session's too."""
+    """A line for each request when it has ended, a session's too; each is counted."""
 
-    def __init__(self, app: ASGIApp, clock: Callable[[], float], *, is_on: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, clock: Callable[[], float], figures: Figures, *, is_on: bool
+    ) -> None:
         self._app = app
         self._clock = clock
+        self._figures = figures
         self._is_on = is_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +83,7 @@ class AccessLog:
 
         async def send_and_see(message: Message) -> None:
             nonlocal status
+            is_first = status is None
             match message["type"]:
                 case "http.response.start" | "websocket.http.response.start":
                     status = message["status"]
@@ -86,6 +91,9 @@ class AccessLog:
                     status = HTTPStatus.SWITCHING_PROTOCOLS
                 case "websocket.close" if status is None:
                     status = HTTPStatus.FORBIDDEN  # so uvicorn answers
+            if is_first and status is not None and scope["type"] == "websocket":
+                is_let_in = status == HTTPStatus.SWITCHING_PROTOCOLS
+                self._figures.handshake_s[is_let_in].observe(self._clock() - began_s)
             await send(message)
 
         try:
@@ -97,6 +105,7 @@ class AccessLog:
             status = status or HTTPStatus.INTERNAL_SERVER_ERROR
             _log.error("a request failed", error=type(error).__name__)
         finally:
+            self._figures.receive_request(_template(scope), status and int(status))
             if self._is_on:
                 self._tell(scope, status, self._clock() - began_s)
 
@@ -120,7 +129,13 @@ def _template(scope: Scope) -> str | None:
 
 
 def surround(
-    app: ASGIApp, trusted: Networks, clock: Callable[[], float], *, has_access_log: bool
+    app: ASGIApp,
+    trusted: Networks,
+    clock: Callable[[], float],
+    figures: Figures,
+    *,
+    has_access_log: bool,
 ) -> ASGIApp:
     """All of the above, in their order."""
-    return ClientAddress(AccessLog(StrictTransport(app), clock, is_on=has_access_log), trusted)
+    seen = AccessLog(StrictTransport(app), clock, figures, is_on=has_access_log)
+    return ClientAddress(seen, trusted)

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from server.crowd import customer_of
 from server.door import Door, Knock, Ticket, read_credential
 from server.errors import RefusedError
 from server.familiar import Familiar
+from server.figures import Figures, SessionWatch
 from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
@@ -68,6 +69,7 @@ class Parts:
     refusal_settings: RefusalSettings
     blocks: Blocks
     wall_clock: Callable[[], float]
+    figures: Figures = field(default_factory=Figures)
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class _Guest:
     stay: Stay
     admitted_s: float
     """Monotonic: as of when the grant says how long it lasts."""
+    is_live: bool
+    """Speaks as it streams; what is uploaded whole does not."""
 
 
 class Reception:
@@ -183,7 +187,8 @@ class Reception:
                 started = start_of(session_id, self._parts.model, grant, caller)
                 stay = Stay(self._parts.trail, started)
                 await leaving.enter_async_context(stay.on_record())
-                return _Guest(grant, caller, stay, admitted_s)
+                is_live = peer.scope["type"] == "websocket"
+                return _Guest(grant, caller, stay, admitted_s, is_live)
 
             guest = await self._on_record(peer, enter)
             peer.scope.setdefault("state", {})["session_id"] = guest.stay.started.session_id
@@ -252,7 +257,12 @@ class Reception:
             session,
             detector=parts.new_detector(),
             transcriber=parts.transcriber,
-            desk=Desk(guest.stay, self._renew, partial(self._reserve, grant)),
+            desk=Desk(
+                guest.stay,
+                self._renew,
+                partial(self._reserve, grant),
+                SessionWatch(parts.figures, is_live=guest.is_live),
+            ),
             settings=parts.connection_settings,
             clock=time.monotonic,
         )
@@ -273,6 +283,7 @@ class Reception:
     async def _record_refusal(
         self, refused: RefusedError, caller: Caller, grant: Grant | None
     ) -> None:
+        self._parts.figures.receive_refusal(refused.refusal)
         wall_ns = int(self._parts.wall_clock() * 1e9)
         event = HandshakeRefused(
             peer_address=caller.address,

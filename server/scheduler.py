@@ -21,6 +21,7 @@ import structlog
 from annotated_types import Gt
 
 from server.backlog import Backlog, BacklogSettings, Key, Request
+from server.figures import Figures
 from server.recognition import Hypothesis, Recognizer, Urgency, Utterance
 
 _log = structlog.get_logger()
@@ -48,6 +49,18 @@ Reopen = Callable[[str], Awaitable[Recognizer]]
 Clock = Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the engine has to do now."""
+
+    n_waiting: dict[Urgency, int]
+    expected_wait_s: float
+    """Of a new final."""
+    final_share: float
+    """Of the engine's time, 0 to 1, that finals have taken lately."""
+    is_full: bool
+
+
 @dataclass(slots=True, eq=False)
 class _Worker:
     """One thread. Let go, it answers for nothing any more and ends as soon as it can."""
@@ -65,9 +78,15 @@ class Scheduler:
     """
 
     def __init__(
-        self, engine: Recognizer, settings: SchedulerSettings, reopen: Reopen, clock: Clock
+        self,
+        engine: Recognizer,
+        settings: SchedulerSettings,
+        reopen: Reopen,
+        clock: Clock,
+        figures: Figures | None = None,
     ) -> None:
         """`clock` is monotonic, in seconds, and is read from the threads too."""
+        self._figures = figures or Figures()
         self._engine = engine
         self._settings = settings
         self._reopen = reopen
@@ -84,6 +103,23 @@ class Scheduler:
         """Whether another session would break what was promised to those that run."""
         with self._wakes:
             return not self._workers or self._backlog.is_full(self._clock())
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether it is open, and neither given up nor being opened again."""
+        return bool(self._workers)
+
+    @property
+    def load(self) -> Load:
+        """For whoever watches."""
+        with self._wakes:
+            now_s, backlog = self._clock(), self._backlog
+            return Load(
+                backlog.n_waiting,
+                backlog.expected_wait_s(),
+                backlog.final_share(now_s),
+                not self._workers or backlog.is_full(now_s),
+            )
 
     def submit(
         self, key: Key, utterance: Utterance, urgency: Urgency
@@ -240,7 +276,11 @@ class Scheduler:
             if worker.is_let_go:
                 return False
             now_s = self._clock()
-            self._backlog.finish(worker.batch, now_s - worker.begun_s, now_s)
+            took_s = now_s - worker.begun_s
+            self._backlog.finish(worker.batch, took_s, now_s)
+            heard = [request.utterance for request in worker.batch]
+            n_samples = sum(utterance.samples.size for utterance in heard)
+            self._figures.receive_batch(len(heard), n_samples, took_s, is_final=heard[0].is_final)
             worker.batch = []
             return True
 

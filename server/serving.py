@@ -18,6 +18,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from starlette.routing import BaseRoute
+
 from security.audit_events import (
     EngineRestarted,
     ServerConfigured,
@@ -33,18 +35,23 @@ from server.app import build_app
 from server.blocks import Blocks
 from server.config import Settings
 from server.configured import configured
+from server.crowd import Crowd
 from server.door import Door
 from server.engines import processor
+from server.figures import Figures
 from server.forwarded import Networks
+from server.health import Readiness, health_routes
 from server.listen_settings import ListenSettings
 from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
+from server.metrics import CountedTrail, Metrics, Watched, watch_loop_lag
 from server.opening import Opening, open_engine
 from server.reception import Parts, Reception
 from server.recognition import ModelCard, Recognizer
 from server.rest import rest_routes
 from server.revoking import Revoking
 from server.scheduler import Scheduler
+from server.sqlite_fault import warn_of_sqlite
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
 from server.subjects import DAY_S, MemorySubjects, SubjectStore
 from server.tickets import Tickets
@@ -106,6 +113,7 @@ async def running_server(
         async with (
             await _open_store(settings) as store,
         ):
+            trail = CountedTrail(store, Figures(), time.monotonic)
             how = opening or Opening()
             processor.use_widest_vectors()
             engine = await open_engine(settings, store, how)
@@ -113,14 +121,14 @@ async def running_server(
             processor.use_one_thread_for_matrices()
 
             async def reopen(reason: str) -> Recognizer:
-                await store.note(EngineRestarted(engine.card.model_id, reason))
+                await trail.note(EngineRestarted(engine.card.model_id, reason))
                 return await open_engine(settings, store, how)
 
-            scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic)
+            scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic, trail.figures)
             model = _Model(scheduler, engine.card)
             async with (
                 _subjects(settings, store) as subjects,
-                _serving(settings, issuers, entrance, store, model, subjects) as running,
+                _serving(settings, issuers, entrance, trail, model, subjects) as running,
             ):
                 yield running
 
@@ -130,15 +138,19 @@ async def _serving(
     settings: Settings,
     issuers: Issuers,
     entrance: _Entrance,
-    store: AuditStore,
+    trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    server, revoking, reception = _listener(settings, issuers, entrance, store, model, subjects)
-    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run)
+    server, revoking, reception = _listener(settings, issuers, entrance, trail, model, subjects)
+    works = (
+        *(model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run),
+        partial(watch_loop_lag, trail.figures),
+    )
     with server.stopped_by_signals():
-        await store.record(ServerStarted(version("earwitness")))
-        await store.record(_configured(settings))
+        warn_of_sqlite()
+        await trail.record(ServerStarted(version("earwitness")))
+        await trail.record(_configured(settings))
         lost: list[StartError] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -149,7 +161,7 @@ async def _serving(
                     await asyncio.wait([serving])
 
                 try:
-                    yield Running(entrance.url, store, until_stopped)
+                    yield Running(entrance.url, trail.store, until_stopped)
                 finally:
                     server.should_exit = True
                     await asyncio.wait([serving])
@@ -157,7 +169,7 @@ async def _serving(
                     for task in beside:
                         task.cancel()
                     await reception.flush()
-                    await store.note(ServerStopped(reason))
+                    await trail.note(ServerStopped(reason))
         except* StartError as group:  # the engine was to be opened again and could not
             lost += [error for error in group.exceptions if isinstance(error, StartError)]
         if lost:
@@ -168,7 +180,7 @@ def _listener(
     settings: Settings,
     issuers: Issuers,
     entrance: _Entrance,
-    store: AuditStore,
+    trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
 ) -> tuple[Listener, Revoking, Reception]:
@@ -177,12 +189,33 @@ def _listener(
     subjects.on_lost = partial(_end_lost, live)
     revoking = _open_revoking(settings, live)
     door = _door(settings, issuers, entrance, revoking)
-    reception = Reception(_parts(settings, door, live, store, model, subjects))
-    office = Office(reception, live, revoking, settings.policies, store, _wall_clock)
-    routes = [*admin_routes(office), *rest_routes(reception, model.card, settings.rest)]
-    app = build_app(reception, live, WEB_FOLDER, routes)
+    reception = Reception(_parts(settings, door, live, trail, model, subjects))
+    office = Office(reception, live, revoking, settings.policies, trail, _wall_clock)
+    routes = [
+        *_monitor_routes(settings.listen, live, trail, model, lambda: server.crowd),
+        *admin_routes(office),
+        *rest_routes(reception, model.card, settings.rest),
+    ]
+    app = build_app(reception, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
-    return Listener(app, settings.listen, drain, entrance.certificate), revoking, reception
+    server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
+    return server, revoking, reception
+
+
+def _monitor_routes(
+    listen: ListenSettings,
+    live: LiveSessions,
+    trail: CountedTrail,
+    model: _Model,
+    crowd: Callable[[], Crowd],
+) -> list[BaseRoute]:
+    readiness = Readiness(
+        lambda: model.scheduler.has_engine,
+        lambda: trail.store.is_failing,
+        lambda: live.is_stopping,
+    )
+    watched = Watched(trail.figures, live, model.scheduler, trail.store, crowd, time.time_ns)
+    return health_routes(readiness, Metrics(watched).text, listen.metrics_from)
 
 
 def _door(settings: Settings, issuers: Issuers, entrance: _Entrance, revoking: Revoking) -> Door:
@@ -199,7 +232,7 @@ def _parts(
     settings: Settings,
     door: Door,
     live: LiveSessions,
-    store: AuditStore,
+    trail: CountedTrail,
     model: _Model,
     subjects: _Subjects,
 ) -> Parts:
@@ -210,13 +243,14 @@ def _parts(
         transcriber=model.scheduler,
         is_engine_full=lambda: model.scheduler.is_full,
         new_detector=_detector(settings.vad),
-        trail=store,
+        trail=trail,
         model=model.card,
         session_settings=settings.session,
         connection_settings=settings.connection,
         refusal_settings=settings.refusals,
         blocks=Blocks(Networks([*settings.listen.uncounted, *settings.listen.trusted_proxies])),
         wall_clock=_wall_clock,
+        figures=trail.figures,
     )
 
 

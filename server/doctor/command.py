@@ -28,7 +28,7 @@ from security.keys import open_key_file, open_verifying_key, public_half
 from security.token_keys import KeySet, decode_jwks
 from server.command_line import ConfigFile, Model, plain_errors, read_settings
 from server.config import Settings
-from server.doctor import host, keys, model, network, trail, versions
+from server.doctor import chain, host, keys, model, network, redis_store, trail, versions
 from server.doctor.finding import Finding, exit_code_of
 
 _PACKAGE = "earwitness"
@@ -77,6 +77,7 @@ def findings_of(settings: Settings, asked: Asked, wall_ns: int) -> Iterator[Find
     yield trail.check_space(settings.data_folder)
     yield trail.check_sqlite(sqlite3.sqlite_version_info)
     yield trail.check_order(newest_ns, wall_ns)
+    yield from _chain_findings(settings, wall_ns)
     yield from _host_findings()
     yield from versions.check_versions(
         requires(_PACKAGE) or (),
@@ -104,6 +105,15 @@ def _key_findings(settings: Settings, wall_s: float) -> Iterator[Finding]:
     yield keys.check_publisher_key(settings.publisher_key_file, is_reachable=is_reachable)
 
 
+def _chain_findings(settings: Settings, wall_ns: int) -> Iterator[Finding]:
+    places, audit = settings.trail, settings.audit
+    yield chain.check_auditor_key(places.auditor_key_file)
+    yield from chain.check_chain(places)
+    yield chain.check_checkpoint(places, audit.checkpoint_every_s, wall_ns)
+    yield chain.check_copies(audit.checkpoint_copies)
+    yield chain.check_retention(audit.retention)
+
+
 def _host_findings() -> Iterator[Finding]:
     yield host.check_clock(host.is_clock_synchronised())
     yield host.check_cores(host.core_limit_bytes(), host.is_dumpable())
@@ -126,6 +136,9 @@ def _network_findings(settings: Settings, asked: Asked, wall_s: float) -> Iterat
         lambda: is_ours(listen.host, listen.port, has_tls=has_tls),
     )
     yield from network.check_time_outs(settings)
+    yield chain.check_metrics(listen.metrics_from)
+    yield chain.check_metrics_answer(metrics_status(listen.host, listen.port, has_tls=has_tls))
+    yield from redis_store.check_redis(settings.subjects)
 
 
 def _has_proxies(settings: Settings) -> bool:
@@ -145,11 +158,25 @@ def is_bindable(address: str, port: int) -> bool:
 def is_ours(address: str, port: int, *, has_tls: bool) -> bool:
     """Whether what listens there says that it is well in our words."""
     try:
-        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what a server may bind)
-        name = everywhere.get(address, address)
-        return "sessions" in json.loads(_health(name, port, has_tls=has_tls))
-    except (OSError, HTTPException, ValueError, TypeError):
+        status, body = _get(_reached_at(address), port, "/healthz", has_tls=has_tls)
+        return status == HTTPStatus.OK and bool(json.loads(body)["server"] == "earwitness")
+    except (OSError, HTTPException, ValueError, TypeError, KeyError):
         return False
+
+
+def metrics_status(address: str, port: int, *, has_tls: bool) -> int | None:
+    """What our own server answers a scraper of this machine with; None if none answers."""
+    try:
+        if is_bindable(address, port) or not is_ours(address, port, has_tls=has_tls):
+            return None
+        return _get(_reached_at(address), port, "/metrics", has_tls=has_tls)[0]
+    except (OSError, HTTPException):
+        return None
+
+
+def _reached_at(address: str) -> str:
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what a server may bind)
+    return everywhere.get(address, address)
 
 
 def fetched_keys(issuer: IssuerSettings) -> KeySet:
@@ -158,8 +185,8 @@ def fetched_keys(issuer: IssuerSettings) -> KeySet:
     return decode_jwks(asyncio.run(address.fetch()), issuer.algorithm)
 
 
-def _health(address: str, port: int, *, has_tls: bool) -> bytes:
-    """The body of our own port's answer, whatever certificate it shows on this machine."""
+def _get(address: str, port: int, path: str, *, has_tls: bool) -> tuple[int, bytes]:
+    """Our own port's answer, whatever certificate it shows on this machine."""
     connection: HTTPConnection
     if has_tls:
         context = ssl.create_default_context()
@@ -169,8 +196,8 @@ def _health(address: str, port: int, *, has_tls: bool) -> bytes:
     else:
         connection = HTTPConnection(address, port, timeout=_ASK_LIMIT_S)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.read(_MOST_HEALTH_BYTES) if answer.status == HTTPStatus.OK else b""
+        return answer.status, answer.read(_MOST_HEALTH_BYTES)
     finally:
         connection.close()

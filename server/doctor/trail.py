@@ -16,9 +16,9 @@ from security.audit_schema import APPLICATION_ID, MIGRATIONS
 from security.errors import AuditError
 from security.trail_places import TrailPlaces
 from server.doctor.finding import Finding, bad, ok, sentence_of, warn
+from server.sqlite_fault import has_wal_reset_fault
 
 LEAST_FREE_BYTES, FEW_FREE_BYTES = 100 << 20, 1 << 30
-FIXED_SQLITE = (3, 51, 3)
 _BEHIND_LIMIT_NS = 1_000_000_000
 _VERIFY = "run.py audit verify; keep it, then run.py audit set-aside begins a new one."
 
@@ -69,7 +69,7 @@ def space_finding(free_bytes: int, about: str) -> Finding:
 def check_sqlite(version: tuple[int, ...]) -> Finding:
     """Whether SQLite has the WAL-reset fault, which the turns around each commit keep away."""
     check, about = "sqlite", ".".join(map(str, version))
-    if version >= FIXED_SQLITE:
+    if not has_wal_reset_fault(version):
         return ok(check, "it is without the WAL-reset fault.", about)
     text = (
         "before 3.51.3 two programs that write at once can lose what was committed (the WAL-reset "

@@ -21,7 +21,7 @@ class Scene(Joined):
 
     def __init__(self, folder, most_sessions=10):
         super().__init__(folder, most_sessions)
-        app = build_app(self.reception, self.live, folder, admin_routes(self.office))
+        app = build_app(self.reception, folder, admin_routes(self.office))
         self.client = TestClient(app)
 
     def refusal(self, headers, subprotocols=None):
@@ -132,7 +132,7 @@ def test_a_session_runs_through_the_application(scene):
         while kinds[-1] != "ended":
             kinds.append(peer.receive_json()["type"])
     assert "final" in kinds
-    assert scene.client.get("/healthz").json() == {"status": "ok", "sessions": 0}
+    assert scene.client.get("/healthz").json() == {"status": "ok", "server": "earwitness"}
 
 
 def test_whoami_tells_a_page_whether_its_token_is_good(scene):

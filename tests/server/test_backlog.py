@@ -29,6 +29,11 @@ def test_likely_ones_fill_the_batch_that_finals_began():
     assert take_all(filled(asked("l", LIKELY), asked("f"))) == [["f", "l"]]
 
 
+def test_what_waits_is_counted_in_its_line():
+    backlog = filled(asked("p", PARTIAL), asked("l", LIKELY), asked("f"), asked("g"))
+    assert backlog.n_waiting == {FINAL: 2, LIKELY: 1, PARTIAL: 1}
+
+
 def test_partials_are_never_decoded_with_finals():
     assert take_all(filled(asked("f"), asked("p", PARTIAL))) == [["f"], ["p"]]
 

@@ -111,9 +111,11 @@ async def test_who_is_first_to_end_a_session_is_told_so_and_nobody_after():
 
 async def test_draining_ends_all_and_lets_nobody_in():
     live, session = sessions(), living()
+    assert not live.is_stopping
     async with live.place(GRANT, "1"):
         with live.running(session):
             assert not await live.drain(0.01)
+            assert live.is_stopping
             assert session.connection.refusals == [errors.SHUTTING_DOWN]
             assert await refusal_of(live) is errors.SHUTTING_DOWN
     assert await live.drain(0.01)

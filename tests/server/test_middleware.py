@@ -1,9 +1,11 @@
 """Requests in; whose they are, what is logged of them, and what browsers are told, out."""
 
 import pytest
+from starlette.routing import Route
 from starlette.websockets import WebSocketDisconnect
 from structlog.testing import capture_logs
 
+from server.figures import Figures
 from server.forwarded import Networks
 from server.middleware import surround
 from tests.server.listening import UPGRADE, Site, listening
@@ -53,7 +55,7 @@ async def test_a_denied_handshake_by_tls_is_told_of_it_too():
     async def send(message):
         sent.append(message)
 
-    app = surround(deny, Networks([]), lambda: 0.0, has_access_log=False)
+    app = surround(deny, Networks([]), lambda: 0.0, Figures(), has_access_log=False)
     await app({"type": "websocket", "scheme": "wss", "client": None, "headers": []}, None, send)
     assert sent[0]["headers"] == [(b"strict-transport-security", b"max-age=31536000")]
 
@@ -161,3 +163,41 @@ async def test_a_session_whose_peer_left_was_a_session():
         raise WebSocketDisconnect
 
     assert (await logged(UPGRADE, app=app))["status"] == 101
+
+
+async def counted(kind: str, *messages: dict) -> Figures:
+    """Of one request that an application answers so."""
+
+    async def answer(scope, receive, send):
+        scope["route"] = Route("/v1/stream", answer)
+        for message in messages:
+            await send(message)
+
+    async def send(message):
+        pass
+
+    figures = Figures()
+    app = surround(answer, Networks([]), lambda: 0.0, figures, has_access_log=False)
+    await app({"type": kind, "scheme": "http", "client": None, "headers": []}, None, send)
+    return figures
+
+
+async def test_a_handshake_is_timed_once_by_whether_it_was_let_in():
+    accept, close = {"type": "websocket.accept"}, {"type": "websocket.close", "code": 1000}
+    figures = await counted("websocket", accept, close)
+    assert sum(figures.handshake_s[True].counts) == 1
+    assert figures.requests == {("/v1/stream", 101): 1}
+    for denial in (close, {"type": "websocket.http.response.start", "status": 401, "headers": []}):
+        figures = await counted("websocket", denial, {"type": "websocket.http.response.body"})
+        assert sum(figures.handshake_s[False].counts) == 1
+        assert sum(figures.handshake_s[True].counts) == 0
+
+
+async def test_what_is_no_handshake_is_counted_and_not_timed():
+    figures = await counted("http", {"type": "http.response.start", "status": 404, "headers": []})
+    assert figures.requests == {("/v1/stream", 404): 1}
+    assert not any(sum(each.counts) for each in figures.handshake_s.values())
+
+
+async def test_who_goes_before_an_answer_is_counted_too():
+    assert (await counted("http")).requests == {("/v1/stream", 0): 1}

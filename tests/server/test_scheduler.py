@@ -312,3 +312,28 @@ async def test_no_word_of_the_engines_error_is_logged():
             bench.engine.may_work.release(10)
             assert await failed(bench.ask(13))
     assert logs == [{"event": "engine failed", "error": "RuntimeError", "log_level": "error"}]
+
+
+# --- for whoever watches ---
+
+
+async def test_an_engine_is_there_while_its_threads_run():
+    async with running() as bench:
+        await bench.occupied()
+        scheduler = bench.scheduler
+        assert scheduler.has_engine
+        bench.ask(2)
+        assert scheduler.load.n_waiting == {FINAL: 1, LIKELY: 0, PARTIAL: 0}
+        assert not scheduler.load.is_full
+    assert not scheduler.has_engine
+    assert scheduler.load.is_full
+
+
+async def test_each_batch_is_told_with_its_audio_and_its_work():
+    async with running() as bench:
+        bench.engine.may_work.release(10)
+        await text(bench.ask(3))
+        await text(bench.ask(1, PARTIAL))
+        figures = bench.scheduler._figures
+        assert [sum(figures.decode_s[is_final].counts) for is_final in (True, False)] == [1, 1]
+        assert figures.decoded_samples[True] == utterance(3, FINAL).samples.size

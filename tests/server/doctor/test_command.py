@@ -15,7 +15,15 @@ from security.errors import TokenKeyError
 from security.issuers import IssuerSettings
 from security.token_keys import TokenKey, encode_jwks
 from server.config import load_settings
-from server.doctor.command import Asked, doctor, fetched_keys, findings_of, is_bindable, is_ours
+from server.doctor.command import (
+    Asked,
+    doctor,
+    fetched_keys,
+    findings_of,
+    is_bindable,
+    is_ours,
+    metrics_status,
+)
 from server.packs import make_pack_keys
 from server.provision import make_keys, seal
 from tests.server.doctor.test_network import NOW, pair  # noqa: F401 (a fixture)
@@ -100,11 +108,13 @@ def test_tls_proxies_and_issuers_are_looked_at(settings, pair, tmp_path):  # noq
 
 
 @contextmanager
-def answering(status, body):
-    """An HTTP server that says the same to all; gives its port."""
+def answering(status, body, mute=""):
+    """An HTTP server that says the same to all, and nothing to one path; gives its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
+            if self.path == mute:
+                return
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)
@@ -126,11 +136,12 @@ def answering(status, body):
 @pytest.mark.parametrize(
     ("status", "body", "is_ours_"),
     [
-        (200, b'{"status":"ok","sessions":0}', True),
+        (200, b'{"status":"ok","server":"earwitness"}', True),
         (200, b'{"status":"ok"}', False),
+        (200, b'{"status":"ok","server":"another"}', False),
         (200, b"7", False),
         (200, b"<html>", False),
-        (404, b'{"sessions":0}', False),
+        (404, b'{"server":"earwitness"}', False),
     ],
 )
 def test_a_server_of_ours_is_known_by_its_health(status, body, is_ours_):
@@ -160,9 +171,23 @@ def test_keys_are_fetched_as_the_server_would():
 
 
 def test_a_port_in_use_is_asked_whose_it_is(settings, monkeypatch):
-    with answering(200, b'{"sessions":0}') as port:
+    with answering(200, b'{"server":"earwitness"}') as port:
         monkeypatch.setenv("EARWITNESS_LISTEN__PORT", str(port))
-        assert f"{port}: a server of ours answers." in run().stdout
+        told = run().stdout
+    assert f"{port}: a server of ours answers." in told
+    assert "they can be scraped from this machine." in told
+
+
+def test_a_server_that_is_not_ours_is_asked_for_no_metrics(settings):
+    with answering(200, b"{}") as port:
+        assert metrics_status("127.0.0.1", port, has_tls=False) is None
+    assert metrics_status("127.0.0.1", port, has_tls=False) is None
+
+
+def test_a_server_that_ends_meanwhile_has_no_metrics():
+    with answering(200, b'{"server":"earwitness"}', mute="/metrics") as port:
+        assert is_ours("127.0.0.1", port, has_tls=False)
+        assert metrics_status("127.0.0.1", port, has_tls=False) is None
 
 
 def test_a_model_that_wants_torch_has_its_device_looked_at(settings, monkeypatch):
