@@ -5,14 +5,13 @@ its own gaps is read from the trail; files of keys are looked at beside the even
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from security.audit import AuditRecord
 from security.audit_query import TrailFilter
 from security.report import Report
-from server.asked import ExportKind
 from server.blocks import Blocks
 from server.feed import FeedSettings
 from server.grant import Grant
@@ -100,15 +99,6 @@ class Trail(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
-    """One form of export."""
-
-    media_type: str
-    head: bytes
-    records: Callable[[Sequence[AuditRecord]], bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class Latency:
     """How soon something comes."""
 
@@ -152,7 +142,6 @@ class Overview:
     rows: Rows
     make_report: Callable[[int, int], Awaitable[Report]]
     """Since and until when, UTC in ns."""
-    encoders: Mapping[ExportKind, Encoder]
     look_at_keys: Callable[[], KeysSeen]
     """Blocks; raises nothing."""
     is_revoked: Callable[[Grant], bool]
@@ -164,10 +153,6 @@ class Overview:
     feed: FeedSettings = field(default_factory=FeedSettings)
     _reports: dict[int, _Report] = field(default_factory=dict)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def encoder(self, kind: ExportKind) -> Encoder:
-        """Of a form."""
-        return self.encoders[kind]
 
     def latencies(self) -> list[Json] | None:
         """None where nobody measures."""

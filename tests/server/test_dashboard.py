@@ -19,7 +19,7 @@ from server.admin import admin_routes
 from server.dashboard import MOST_EXPORTS, dashboard_routes
 from server.feed import FeedSettings
 from server.live import LiveSession
-from server.overview import Encoder, KeysSeen, Latency, Overview
+from server.overview import KeysSeen, Latency, Overview
 from server.session_values import Caller
 from tests.fakes import GRANT, ManualClock
 from tests.joined import NOW_S, Joined, bearer
@@ -102,15 +102,11 @@ def report_of(since_ns, until_ns):
         *(9, since_ns, "unknown_keys", "high", None, "198.51.100.7", 3, (4, 5, 6), "Keys."),
     )
     return Report(
-        **{"since_utc_ns": since_ns, "until_utc_ns": until_ns, "bucket_ns": 3600 * NS},
-        **{"n_events": 9, "n_succeeded": 8, "n_failed": 1, "n_sessions": 4, "audio_ms": 7000},
-        **{"n_refused": 1, "reasons": (), "events": (), "subjects": (), "addresses": ()},
-        **{"trend": (), "n_findings": 1, "findings_by_rule": {}, "findings": (found,)},
+        since_utc_ns=since_ns, until_utc_ns=until_ns, bucket_ns=3600 * NS,
+        n_events=9, n_succeeded=8, n_failed=1, n_sessions=4, audio_ms=7000,
+        n_refused=1, reasons=(), events=(), subjects=(), addresses=(),
+        trend=(), n_findings=1, findings_by_rule={}, findings=(found,),
     )
-
-
-def lines_of(records):
-    return b"".join(b"%d\n" % record.seq for record in records)
 
 
 class Scene(Joined):
@@ -127,10 +123,6 @@ class Scene(Joined):
             trail=self.trail,
             rows=self.trail,
             make_report=self.make_report,
-            encoders={
-                kind: Encoder("application/x-ndjson", b"", lines_of)
-                for kind in ("ndjson", "csv", "ocsf")
-            },
             look_at_keys=lambda: KeysSeen(True, 2, ("file:a",), "k-1", NOW_S),
             is_revoked=self.revoking.is_revoked,
             clock=self.clock,
@@ -138,6 +130,8 @@ class Scene(Joined):
             default_audio_s_per_day=120,
             feed=FeedSettings(most_feeds=2, heartbeat_s=0.05, pause_s=0, most_behind_rows=50),
         )
+        routes = [*dashboard_routes(self.stages, WEB_FOLDER), *admin_routes(self.office)]
+        self.app = Starlette(routes=routes)
 
     async def make_report(self, since_ns, until_ns):
         self.n_reports += 1
@@ -145,8 +139,7 @@ class Scene(Joined):
 
     @asynccontextmanager
     async def client(self, **claims):
-        routes = [*dashboard_routes(self.stages, WEB_FOLDER), *admin_routes(self.office)]
-        transport = httpx2.ASGITransport(Starlette(routes=routes), client=("198.51.100.9", 5))
+        transport = httpx2.ASGITransport(self.app, client=("198.51.100.9", 5))
         headers = bearer(**claims) if claims else {}
         async with httpx2.AsyncClient(
             transport=transport, base_url="http://testserver", headers=headers
@@ -308,8 +301,8 @@ async def test_the_state_is_that_of_trail_model_and_keys(scene):
     async with scene.client(**AUDIT) as client:
         state = (await client.get("/admin/state")).json()
     assert state["chain"] == {
-        **{"newest_seq": 3, "checkpoint": {"size": 3, "at_ms": int(NOW_S) * 1000}},
-        **{"segments": 2, "n_lost": 0, "gaps": 1, "is_failing": False, "write_lag_ms": 0.4},
+        "newest_seq": 3, "checkpoint": {"size": 3, "at_ms": int(NOW_S) * 1000},
+        "segments": 2, "n_lost": 0, "gaps": 1, "is_failing": False, "write_lag_ms": 0.4,
         "is_auditor_key_here": True,
     }
     assert state["keys"]["slots"] == ["file:a"]
@@ -383,12 +376,12 @@ class Listening:
         self.lines: asyncio.Queue[dict] = asyncio.Queue()
         self.gone = asyncio.Event()
         self.status = None
-        self._app = Starlette(routes=dashboard_routes(scene.stages, WEB_FOLDER))
+        self._app = scene.app
         headers = [(k.encode(), v.encode()) for k, v in bearer(**(claims or AUDIT)).items()]
         self._scope = {
-            **{"type": "http", "method": "GET", "path": "/admin/feed", "headers": headers},
-            **{"query_string": query.encode(), "client": ("198.51.100.9", 5), "scheme": "http"},
-            **{"server": ("testserver", 80), "http_version": "1.1", "root_path": ""},
+            "type": "http", "method": "GET", "path": "/admin/feed", "headers": headers,
+            "query_string": query.encode(), "client": ("198.51.100.9", 5), "scheme": "http",
+            "server": ("testserver", 80), "http_version": "1.1", "root_path": "",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
         }
 
@@ -510,5 +503,3 @@ async def test_an_export_that_is_broken_off_gives_its_place_back_and_is_on_recor
             with pytest.raises(AuditError):
                 await client.get("/admin/export")
     assert scene.records_of(TrailExported)[-1] == TrailExported("olga", "ndjson", 2, "198.51.100.9")
-
-

@@ -49,7 +49,9 @@ def opened_admin(
 
 def is_fault(line) -> bool:
     """A refusal that a test asked for is in the console too: the browser tells of each."""
-    return line.type in {"error", "warning"} and "the server responded with a status" not in line.text
+    return (
+        line.type in {"error", "warning"} and "the server responded with a status" not in line.text
+    )
 
 
 def note_foreign(url: str, address: str, faults: list[str]) -> None:

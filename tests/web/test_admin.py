@@ -69,9 +69,7 @@ def test_signing_out_forgets_the_token_and_what_was_shown(browser, server):
     ],
     ids=["expired", "audience", "scope", "other", "revoked"],
 )
-def test_a_refused_token_is_explained_and_another_asked_for(
-    browser, server, refusal, shown, words
-):
+def test_a_refused_token_is_explained_and_another_asked_for(browser, server, refusal, shown, words):
     server.denial = refusal
     with opened_admin(browser, server, f"#token={shown}", is_signed_in=False) as page:
         expect(page.locator("#problem")).to_contain_text(words)
@@ -109,9 +107,7 @@ def test_the_overview_says_first_whether_there_is_something_to_look_at(browser, 
 def test_a_quiet_day_is_told_as_one(browser, server):
     server.findings, server.state["chain"]["is_auditor_key_here"] = [], False
     with opened_admin(browser, server) as page:
-        expect(page.locator(".state-head")).to_have_text(
-            "Nothing stands out in the last 24 hours."
-        )
+        expect(page.locator(".state-head")).to_have_text("Nothing stands out in the last 24 hours.")
         expect(page.locator(".state")).to_have_attribute("data-tone", "good")
 
 
