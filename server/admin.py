@@ -1,4 +1,5 @@
-"""Requests of administrators in, what lives now and what was ended out: scope `admin`.
+"""Requests of administrators in, what lives now and what was ended out: scope `admin`, and to see who
+is there `audit` will do.
 
     GET    /admin/sessions         who is connected, from where, since when
     DELETE /admin/sessions/{id}    end one, with its last finals
@@ -27,7 +28,7 @@ from server import errors
 from server.app import answer
 from server.bodies import read_message
 from server.errors import RefusedError
-from server.grant import ADMIN_SCOPE, Grant
+from server.grant import ADMIN_SCOPE, AUDIT_SCOPE, Grant
 from server.live import LiveSession, LiveSessions
 from server.reception import Reception, caller_of
 from server.recorder import Recorder
@@ -95,11 +96,11 @@ def admin_routes(office: Office) -> list[Route]:
         return JSONResponse({"ended": ended})
 
     def for_administrators(
-        endpoint: Callable[[Request, Grant], Awaitable[Response]],
+        endpoint: Callable[[Request, Grant], Awaitable[Response]], scope: str = ADMIN_SCOPE
     ) -> _Endpoint:
         async def guarded(request: Request) -> Response:
             try:
-                admin = await office.reception.admit(request, ADMIN_SCOPE)
+                admin = await office.reception.admit(request, scope)
                 return await endpoint(request, admin)
             except RefusedError as refused:
                 return answer(refused.refusal)
@@ -107,7 +108,7 @@ def admin_routes(office: Office) -> list[Route]:
         return guarded
 
     return [
-        Route("/admin/sessions", for_administrators(list_sessions), methods=["GET"]),
+        Route("/admin/sessions", for_administrators(list_sessions, AUDIT_SCOPE), methods=["GET"]),
         Route("/admin/sessions/{session_id}", for_administrators(end_session), methods=["DELETE"]),
         Route("/admin/revocations", for_administrators(revoke), methods=["POST"]),
     ]

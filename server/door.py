@@ -78,7 +78,7 @@ class Door:
         """Raises RefusedError for what was revoked, or is for something else."""
         if self.is_revoked(grant):
             raise RefusedError(errors.REVOKED)
-        if scope not in grant.scopes:
+        if not grant.is_for(scope):
             raise RefusedError(errors.FORBIDDEN, "scope_missing")
 
     async def grant(self, token: str, wall_s: float, scope: str = TRANSCRIBE_SCOPE) -> Grant:

@@ -11,15 +11,16 @@ KNOWN_S = 15 * 60.0
 class Familiar:
     """What was seen; used from the event loop only."""
 
-    def __init__(self, most: int = 4096) -> None:
+    def __init__(self, most: int = 4096, known_s: float = KNOWN_S) -> None:
         self._most = most
+        self._known_s = known_s
         self._told_s: dict[tuple[str, ...], float] = {}
         """Oldest first."""
 
     def is_new(self, key: tuple[str, ...], now_s: float) -> bool:
         """Whether it is to be told, which it then is."""
         told_s = self._told_s.get(key)
-        if told_s is not None and now_s - told_s < KNOWN_S:
+        if told_s is not None and now_s - told_s < self._known_s:
             return False
         self._told_s.pop(key, None)  # so that it is the newest
         self._told_s[key] = now_s

@@ -54,6 +54,10 @@ class Grant:
         is_for_model = self.models is None or model_id in self.models
         return is_for_model and (self.languages is None or heard <= self.languages)
 
+    def is_for(self, scope: str) -> bool:
+        """Whether it lets do this; who may act on what the trail shows may look at it, too."""
+        return scope in self.scopes or (scope == AUDIT_SCOPE and ADMIN_SCOPE in self.scopes)
+
     def language_of(self, wished: str | None, known: frozenset[str]) -> str | None:
         """The one to hear, of a model's: who may only have one need not say which."""
         if self.languages is None or wished in self.languages:

@@ -26,6 +26,7 @@ from security.audit_events import (
     ServerStarted,
     ServerStopped,
 )
+from security.audit_reader import TrailReader
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer
@@ -41,6 +42,7 @@ from server.engines import processor
 from server.figures import Figures
 from server.forwarded import Networks
 from server.health import Readiness, health_routes
+from server.insight import Stages, insight_routes
 from server.listen_settings import ListenSettings
 from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
@@ -127,8 +129,9 @@ async def running_server(
             scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic, trail.figures)
             model = _Model(scheduler, engine.card)
             async with (
+                TrailReader(settings.trail) as reader,
                 _subjects(settings, store) as subjects,
-                _serving(settings, issuers, entrance, trail, model, subjects) as running,
+                _serving(settings, issuers, entrance, trail, reader, model, subjects) as running,
             ):
                 yield running
 
@@ -139,10 +142,13 @@ async def _serving(
     issuers: Issuers,
     entrance: _Entrance,
     trail: CountedTrail,
+    reader: TrailReader,
     model: _Model,
     subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    server, revoking, reception = _listener(settings, issuers, entrance, trail, model, subjects)
+    server, revoking, reception = _listener(
+        settings, issuers, entrance, trail, reader, model, subjects
+    )
     works = (
         *(model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run),
         partial(watch_loop_lag, trail.figures),
@@ -181,6 +187,7 @@ def _listener(
     issuers: Issuers,
     entrance: _Entrance,
     trail: CountedTrail,
+    reader: TrailReader,
     model: _Model,
     subjects: _Subjects,
 ) -> tuple[Listener, Revoking, Reception]:
@@ -189,11 +196,14 @@ def _listener(
     subjects.on_lost = partial(_end_lost, live)
     revoking = _open_revoking(settings, live)
     door = _door(settings, issuers, entrance, revoking)
-    reception = Reception(_parts(settings, door, live, trail, model, subjects))
+    parts = _parts(settings, door, live, trail, model, subjects)
+    reception = Reception(parts)
+    stages = Stages(settings, reception, live, parts.blocks, trail, reader, revoking, _wall_clock)
     office = Office(reception, live, revoking, settings.policies, trail, _wall_clock)
     routes = [
         *_monitor_routes(settings.listen, live, trail, model, lambda: server.crowd),
         *admin_routes(office),
+        *insight_routes(stages, WEB_FOLDER),
         *rest_routes(reception, model.card, settings.rest),
     ]
     app = build_app(reception, WEB_FOLDER, routes)

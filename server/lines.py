@@ -1,0 +1,75 @@
+"""Bytes as they are made in, a response that goes on out; and the places there are for such.
+
+A place is given back when the response has ended, however it ended: told to its end, left by its
+reader, or broken off. What must be done then is done after that, with a limit of its own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+
+from server import errors
+from server.errors import RefusedError
+
+_END_LIMIT_S = 2.0
+
+
+class Places:
+    """So many at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._n_left = most
+
+    def take(self) -> "Place":
+        """Raises RefusedError."""
+        if not self._n_left:
+            raise RefusedError(errors.OVERLOADED)
+        self._n_left -= 1
+        return Place(self._free)
+
+    def _free(self) -> None:
+        self._n_left += 1
+
+
+class Place:
+    """One, until it is given back."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self._free: Callable[[], None] | None = free
+
+    def give_back(self) -> None:
+        """Once; no harm if it is done again."""
+        if self._free is not None:
+            self._free()
+            self._free = None
+
+
+class Lines(StreamingResponse):
+    """Has its place from the beginning."""
+
+    def __init__(
+        self,
+        lines: AsyncIterator[bytes],
+        place: Place,
+        media_type: str,
+        headers: Mapping[str, str],
+        on_end: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(lines, headers=headers, media_type=media_type)
+        self._lines = lines
+        self._place = place
+        self._on_end = on_end
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See starlette."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._place.give_back()
+            if self._on_end is not None:
+                async with asyncio.timeout(_END_LIMIT_S):
+                    await self._on_end()
