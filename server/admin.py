@@ -1,5 +1,5 @@
-"""Requests of administrators in, what lives now and what was ended out: scope `admin`, and to see who
-is there `audit` will do.
+"""Requests of administrators in, what lives now and what was ended out: scope `admin`; to see who
+is there, `audit` will do.
 
     GET    /admin/sessions         who is connected, from where, since when
     DELETE /admin/sessions/{id}    end one, with its last finals

@@ -4,6 +4,7 @@ what it asks for. Scope `audit`; to lift a block, `admin`.
     GET    /admin                     the page
     GET    /admin/overview?hours=24   totals, trends, findings, quotas, latencies, state
     GET    /admin/report?hours=168    totals, trends and findings of a longer time
+    GET    /admin/former?hours=24     totals of as many hours before
     GET    /admin/state               how the trail, the model and the keys are
     GET    /admin/events?…            newest first; filters, `before` a number, `limit`
     GET    /admin/events/{seq}        one
@@ -75,6 +76,9 @@ class _Dashboard:
     async def report(self, request: Request, who: Grant) -> Response:
         report = await self._stages.report(read_query(request, AskedPeriod).hours)
         return _json({"me": _me(who), **report})
+
+    async def former(self, request: Request, _who: Grant) -> Response:
+        return _json(await self._stages.former(read_query(request, AskedPeriod).hours))
 
     async def state(self, _request: Request, who: Grant) -> Response:
         return _json({"me": _me(who), **await self._stages.state()})
@@ -183,6 +187,7 @@ def dashboard_routes(stages: Overview, web_folder: Path) -> list[Route]:
         Route("/admin", page, methods=["GET"]),
         get("overview", dashboard.overview, "overview"),
         get("report", dashboard.report, "report"),
+        get("former", dashboard.former, "report"),
         get("state", dashboard.state),
         get("events", dashboard.events, "events"),
         get("events/{seq:int}", dashboard.event, "event"),

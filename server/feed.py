@@ -1,4 +1,4 @@
-"""The trail as it grows in, lines of JSON for one reader out, until the reader's right to them ends.
+"""The trail as it grows in, lines of JSON for one reader out, until its right to them ends.
 
     {"type":"event","event":{…}}      one that is wanted
     {"type":"heartbeat","seq":7}      nothing was, up to this row

@@ -23,7 +23,7 @@ from server.overview import Latency, Overview
 from server.reception import Reception
 from server.revoking import Revoking
 
-_REPORT = ReportSettings(most_buckets=32)
+REPORT = ReportSettings(most_buckets=32)
 """Hours of a day, quarters of the days of a week, days of a month: what a small chart can show."""
 
 
@@ -53,7 +53,7 @@ def insight_routes(stages: Stages, web_folder: Path) -> list[Route]:
         trail=stages.trail.store,
         rows=stages.reader,
         make_report=lambda since_ns, until_ns: make_report(
-            stages.reader, since_ns, until_ns, _REPORT
+            stages.reader, since_ns, until_ns, REPORT
         ),
         look_at_keys=partial(look_at_keys, settings, settings.trail),
         is_revoked=stages.revoking.is_revoked,

@@ -18,15 +18,15 @@ from server.grant import Grant
 from server.live import LiveSessions
 from server.reception import Reception
 from server.recorder import Recorder
-from server.shown import Json, quotas_shown, report_shown
+from server.shown import Json, quotas_shown, report_shown, totals_shown
 from server.subjects import DAY_S
 
 _NS = 1_000_000_000
 _NS_PER_MS = 1_000_000
 _HOUR_NS = 3600 * _NS
 _FRESH_S = 5.0
-_FRESH_LONG_S = 30.0
-_LONG_HOURS = 48
+_FRESH_FORMER_S = 60.0
+_DAY_HOURS = 24
 _MOST_KEPT = 8
 _MOST_GAPS = 1000
 _MOST_QUOTAS = 50
@@ -122,12 +122,29 @@ class KeysSeen:
     """Unix time; of the key that signs tokens."""
 
 
-@dataclass(slots=True)
-class _Report:
-    """One that was made."""
+class _Kept:
+    """What takes a while to add up, for all who ask before it is old; one at a time."""
 
-    at_s: float
-    body: Json
+    def __init__(self, fresh_s: float) -> None:
+        self._fresh_s = fresh_s
+        self._turn = asyncio.Lock()
+        self._made: dict[int, tuple[float, Json]] = {}
+        """By hours: when, and what."""
+
+    async def of(
+        self, hours: int, clock: Callable[[], float], make: Callable[[int], Awaitable[Json]]
+    ) -> Json:
+        """What was made a moment ago, or a new one; what is long may be older."""
+        async with self._turn:
+            made = self._made.get(hours)
+            fresh_s = self._fresh_s * max(1.0, hours / _DAY_HOURS)
+            if made is None or clock() - made[0] >= fresh_s:
+                body = await make(hours)
+                self._made.pop(hours, None)
+                self._made[hours] = made = (clock(), body)
+                if len(self._made) > _MOST_KEPT:
+                    del self._made[next(iter(self._made))]
+            return made[1]
 
 
 @dataclass(slots=True)
@@ -151,8 +168,8 @@ class Overview:
     """What a token gets that says nothing."""
     figures: Callable[[], Sequence[Latency]] | None = None
     feed: FeedSettings = field(default_factory=FeedSettings)
-    _reports: dict[int, _Report] = field(default_factory=dict)
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _reports: _Kept = field(default_factory=lambda: _Kept(_FRESH_S))
+    _formers: _Kept = field(default_factory=lambda: _Kept(_FRESH_FORMER_S))
 
     def latencies(self) -> list[Json] | None:
         """None where nobody measures."""
@@ -171,19 +188,14 @@ class Overview:
         ]
 
     async def report(self, hours: int) -> Json:
-        """Of the last hours, with its findings and the totals of the time before. Raises
+        """Of the last hours. Raises AuditError."""
+        return await self._reports.of(hours, self.clock, self._new_report)
+
+    async def former(self, hours: int) -> Json:
+        """The totals of as many hours before: not with the report, which is waited for. Raises
         AuditError.
         """
-        async with self._turn:
-            fresh_s = _FRESH_LONG_S if hours > _LONG_HOURS else _FRESH_S
-            kept = self._reports.get(hours)
-            if kept is None or self.clock() - kept.at_s >= fresh_s:
-                body = await self._new_report(hours)
-                self._reports.pop(hours, None)
-                self._reports[hours] = kept = _Report(self.clock(), body)
-                if len(self._reports) > _MOST_KEPT:
-                    del self._reports[next(iter(self._reports))]
-            return kept.body
+        return await self._formers.of(hours, self.clock, self._new_former)
 
     async def state(self) -> Json:
         """How the trail, the model and the keys are. Raises AuditError."""
@@ -218,12 +230,13 @@ class Overview:
 
     async def _new_report(self, hours: int) -> Json:
         until_ns = int(self.wall_clock() * _NS)
-        since_ns = until_ns - hours * _HOUR_NS
-        report, former = await self.make_report(since_ns, until_ns), None
-        if hours <= _LONG_HOURS:
-            former = await self.make_report(2 * since_ns - until_ns, since_ns)
+        report = await self.make_report(until_ns - hours * _HOUR_NS, until_ns)
         blocked = {block.address for block in self.blocks.blocked(self.wall_clock())}
-        return report_shown(report, former, blocked)
+        return report_shown(report, blocked)
+
+    async def _new_former(self, hours: int) -> Json:
+        until_ns = int(self.wall_clock() * _NS) - hours * _HOUR_NS
+        return totals_shown(await self.make_report(until_ns - hours * _HOUR_NS, until_ns))
 
 
 def _keys_shown(keys: KeysSeen, opened: AuditRecord | None) -> Json:

@@ -137,7 +137,7 @@ async def running_server(
 
 
 @asynccontextmanager
-async def _serving(
+async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     settings: Settings,
     issuers: Issuers,
     entrance: _Entrance,
@@ -182,7 +182,7 @@ async def _serving(
             raise lost[0]
 
 
-def _listener(
+def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     settings: Settings,
     issuers: Issuers,
     entrance: _Entrance,

@@ -33,8 +33,8 @@ def event_shown(record: AuditRecord) -> Json:
     }
 
 
-def report_shown(report: Report, former: Report | None, blocked: Set[str]) -> Json:
-    """A report, beside the totals of the time before; `blocked`: addresses that are."""
+def report_shown(report: Report, blocked: Set[str]) -> Json:
+    """A report; `blocked`: addresses that are."""
     trend = [
         {
             "at_ms": bucket.start_utc_ns // _NS_PER_MS,
@@ -49,8 +49,7 @@ def report_shown(report: Report, former: Report | None, blocked: Set[str]) -> Js
     return {
         "since_ms": report.since_utc_ns // _NS_PER_MS,
         "until_ms": report.until_utc_ns // _NS_PER_MS,
-        "totals": _totals(report),
-        "former": former and _totals(former),
+        "totals": totals_shown(report),
         "trend": {"bucket_ms": report.bucket_ns // _NS_PER_MS, "buckets": trend},
         "refusals": refusals,
         "addresses": addresses,
@@ -58,7 +57,8 @@ def report_shown(report: Report, former: Report | None, blocked: Set[str]) -> Js
     }
 
 
-def _totals(report: Report) -> Json:
+def totals_shown(report: Report) -> Json:
+    """The sums alone."""
     return {
         "events": report.n_events,
         "successes": report.n_succeeded,

@@ -67,7 +67,7 @@ function showPerson() {
   on["person-name"].textContent = texts.signedIn(subject, duration(Math.floor(left / 1000) * 1000));
 }
 
-function useToken(token) {
+function useToken(token, isMove = false) {
   if (!isToken(token)) {
     askForToken();
     showProblem("token_malformed");
@@ -79,7 +79,7 @@ function useToken(token) {
   on["token-form"].hidden = true;
   on.places.hidden = false;
   showProblem(null);
-  show();
+  show(isMove);
 }
 
 function refuse(code) {
@@ -173,7 +173,7 @@ function begin() {
   on.places.setAttribute("aria-label", texts.places);
   on["token-form"].addEventListener("submit", (event) => {
     event.preventDefault();
-    useToken(on["token-field"].value.trim());
+    useToken(on["token-field"].value.trim(), true);
   });
   on.leave.addEventListener("click", () => {
     askForToken();

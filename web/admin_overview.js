@@ -18,6 +18,7 @@ import { Trend } from "./admin_trend.js";
 
 const REFRESH_MS = 15_000;
 const HOUR_MS = 3_600_000;
+const PAINTED = "totals-painted";
 const MOST_BARS = 7;
 const MOST_LINES = 12;
 const MOST_LISTED = 4;
@@ -130,6 +131,7 @@ export class Overview {
     document.addEventListener("visibilitychange", onVisible, { signal: this.#closed.signal });
     this.#closed.signal.addEventListener("abort", () => clearInterval(timer));
     this.#follow();
+    this.#compare();
   }
 
   async #follow() {
@@ -159,10 +161,10 @@ export class Overview {
     const { report } = overview;
     this.#showState(overview);
     for (const trend of Object.values(this.trends)) {
-      const former = report.former === null ? null : change(report.totals[trend.field], report.former[trend.field]);
       trend.total.textContent = trend.tell(report.totals[trend.field]);
       const buckets = report.trend.buckets.map((each) => ({ at_ms: each.at_ms, value: each[trend.field] }));
-      trend.update(buckets, report.trend.bucket_ms, former === null ? texts.nothingBefore : texts.against(former));
+      trend.now = report.totals[trend.field];
+      trend.update(buckets, report.trend.bucket_ms, this.#compared(trend));
     }
     this.#showFindings(report.findings, report.totals.findings);
     showBars(this.reasons, report.refusals.slice(0, MOST_BARS).map((each) => ({
@@ -183,8 +185,9 @@ export class Overview {
       place: placeOf("events", { event: "handshake.*", address: each.address }),
     })), { tone: "wrong", empty: texts.noReasons });
     refill(this.checks, checksOf(overview).map(checkItem));
-    document.body.dataset.painted = "totals";
-    performance.mark("totals");
+    if (performance.getEntriesByName(PAINTED).length === 0) {
+      requestAnimationFrame(() => setTimeout(() => performance.mark(PAINTED)));
+    }
   }
 
   #showState({ report, chain, at_ms: atMs, ...rest }) {
@@ -202,6 +205,23 @@ export class Overview {
           : `${texts.attention(report.totals.findings, period)} ${texts.gravest(texts.severities[grave.severity] ?? grave.severity)}`),
         make("p", { class: "aside" }, worst === "bad" ? texts.chainBad
           : texts.chainGood(count(chain.newest_seq), age), ` · ${texts.updated(moment(atMs, atMs))}`)));
+  }
+
+  /** The time before takes as long to add up, and nobody waits for it. */
+  async #compare() {
+    try {
+      const params = { hours: this.#hours };
+      this.former = await this.context.api.get("admin/former", params, this.#closed.signal);
+    } catch {
+      return; // told where it matters: with the report itself
+    }
+    for (const trend of Object.values(this.trends)) trend.compare(this.#compared(trend));
+  }
+
+  #compared(trend) {
+    if (this.former === undefined) return "";
+    const changed = change(trend.now, this.former[trend.field]);
+    return changed === null ? texts.nothingBefore : texts.against(changed);
   }
 
   #showFindings(findings, total) {

@@ -75,6 +75,12 @@ export class Trend {
     this.#put(this.#cursor);
   }
 
+  /** Another text for while nothing is pointed at. */
+  compare(rest) {
+    this.rest = rest;
+    this.#put(this.#cursor);
+  }
+
   #resize() {
     const width = Math.floor(this.plot.clientWidth);
     if (width === this.#width || width === 0) return;

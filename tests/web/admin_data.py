@@ -149,7 +149,6 @@ def report(hours: int, found: list[dict]) -> dict:
         "since_ms": start_ms,
         "until_ms": NOW_MS,
         "totals": totals,
-        "former": {name: int(value * 0.88) for name, value in totals.items()},
         "trend": {"bucket_ms": bucket_ms, "buckets": buckets},
         "refusals": [
             {"reason": reason, "n": n} for reason, n in zip(REASONS, (38, 14, 9, 5, 2), strict=True)

