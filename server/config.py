@@ -23,6 +23,7 @@ from pydantic_settings import SettingsError as SourceError
 from typing_extensions import override
 
 from security.issuers import IssuerSettings, is_apart
+from security.suspicion import SuspicionSettings
 from security.tokens import TokenPolicy
 from security.trail_places import TrailPlaces
 from security.trail_settings import TrailSettings, trail_faults
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
     audit: TrailSettings = TrailSettings()
+    suspicion: SuspicionSettings = SuspicionSettings()
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()
     scheduler: SchedulerSettings = SchedulerSettings()

@@ -60,6 +60,10 @@ class CountedTrail:
         await self.store.note(event)
         self.figures.trail_write_s.observe(self._clock() - began_s)
 
+    async def until_beyond(self, seq: int) -> int:
+        """See `AuditStore.until_beyond`."""
+        return await self.store.until_beyond(seq)
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:

@@ -59,6 +59,7 @@ from server.subjects import DAY_S, MemorySubjects, SubjectStore
 from server.tickets import Tickets
 from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
+from server.watching import Watching
 
 WEB_FOLDER = Path(__file__).parent.parent / "web"
 _DRAIN_LIMIT_S = 20.0
@@ -130,7 +131,7 @@ async def running_server(
             model = _Model(scheduler, engine.card)
             async with (
                 TrailReader(settings.trail) as reader,
-                _subjects(settings, store) as subjects,
+                _subjects(settings, reader) as subjects,
                 _serving(settings, issuers, entrance, trail, reader, model, subjects) as running,
             ):
                 yield running
@@ -151,6 +152,7 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     )
     works = (
         *(model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run),
+        Watching(trail, reader, reception.blocks, settings.suspicion, _wall_clock).run,
         partial(watch_loop_lag, trail.figures),
     )
     with server.stopped_by_signals():
@@ -274,7 +276,7 @@ def _end_lost(live: LiveSessions, session_id: str) -> None:
 
 
 @asynccontextmanager
-async def _subjects(settings: Settings, trail: AuditStore) -> AsyncIterator[_Subjects]:
+async def _subjects(settings: Settings, trail: TrailReader) -> AsyncIterator[_Subjects]:
     """Raises StartError."""
     if settings.subjects.redis_url is None:
         spent_ms = await _spent_today_ms(trail)
@@ -292,7 +294,7 @@ async def _subjects(settings: Settings, trail: AuditStore) -> AsyncIterator[_Sub
         yield subjects[0]
 
 
-async def _spent_today_ms(trail: AuditStore) -> dict[str, int]:
+async def _spent_today_ms(trail: TrailReader) -> dict[str, int]:
     """By subject, from the trail: a restart gives nobody a new day. Raises StartError."""
     midnight_s = int(_wall_clock() // DAY_S) * DAY_S
     try:
