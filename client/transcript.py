@@ -3,12 +3,13 @@
 A final replaces whatever the captions of its segment said, and nothing replaces a final. Captions
 that arrive out of order are recognised by their revision and dropped. Segments stay in the order
 in which they were first heard of, so that a final which comes late still stands where it was
-spoken.
+spoken. `Channels` lays several transcripts side by side.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from server.wire import Final, Partial, ServerEvent, SpeechStarted, WordEvent
 
@@ -40,11 +41,26 @@ class Segment:
     language: str | None = None
     confidence: float = 0.0
     words: tuple[WordEvent, ...] = ()
+    channel: str | None = None
+    """Whose it is, where a recording has a channel for each speaker."""
+
+    @property
+    def key(self) -> tuple[str | None, int]:
+        """What no other segment of a transcript has."""
+        return self.channel, self.segment
 
     @property
     def text(self) -> str:
         """The settled text and the tail; the space between them belongs to the tail."""
         return self.settled + self.tail
+
+
+class Segments(Protocol):
+    """Whatever has segments: one transcript, or several side by side."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments, in the order in which they began."""
 
 
 class Transcript:
@@ -62,6 +78,11 @@ class Transcript:
     def text(self) -> str:
         """All text, tails included."""
         return _join_all(segment.text for segment in self._segments.values())
+
+    @property
+    def words(self) -> tuple[WordEvent, ...]:
+        """All words of finals, with their times and confidences."""
+        return tuple(word for segment in self._segments.values() for word in segment.words)
 
     @property
     def settled_text(self) -> str:
@@ -116,6 +137,24 @@ class Transcript:
             confidence=event.confidence,
             words=tuple(event.words),
         )
+
+
+class Channels:
+    """The transcripts of channels that were recorded side by side, as one, in order by time."""
+
+    def __init__(self, transcripts: Mapping[str | None, Transcript]) -> None:
+        self._transcripts = transcripts
+        """By the name of the channel; None alone where there is one channel without a name."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments, by the time at which they began."""
+        named = [
+            segment if name is None else replace(segment, channel=name)
+            for name, transcript in self._transcripts.items()
+            for segment in transcript.segments
+        ]
+        return tuple(sorted(named, key=lambda segment: segment.start_ms))
 
 
 def join_text(left: str, right: str) -> str:

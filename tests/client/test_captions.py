@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.captions import LISTENING, Captions, Line, cells_of, clean, layout, wrap
+from client.captions import LISTENING, Captions, Line, layout, wrap
+from client.cells import cells_of, clean
 from client.transcript import Segment, Transcript
 from server import wire
 from tests.client.fake_server import final, partial
