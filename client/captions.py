@@ -105,7 +105,7 @@ class Captions:
         for segment in segments:
             text = clean(segment.text)
             if text:
-                self._out.write(f"{label_of(segment)}{text}\n")
+                self._out.write(f"{segment.label}{text}\n")
         self._out.flush()
 
     def _redraw(self, done: Sequence[Segment], still_open: Sequence[Segment]) -> None:
@@ -137,19 +137,15 @@ def layout(segment: Segment, width_cells: int) -> list[Line]:
     text = clean(segment.text) or ("" if segment.is_final else LISTENING)
     if not text:
         return []
-    label = label_of(segment)
-    tail_at = len(label) + len(clean(segment.settled))  # cleaned text begins with its beginning
-    text = label + text
+    tail_at = len(segment.label) + len(
+        clean(segment.settled)
+    )  # cleaned text begins with its beginning
+    text = segment.label + text
     lines = []
     for start, end in wrap(text, width_cells):
         middle = max(start, min(tail_at, end))
         lines.append(Line(text[start:middle], text[middle:end]))
     return lines
-
-
-def label_of(segment: Segment) -> str:
-    """What stands before a segment of a named channel."""
-    return "" if segment.channel is None else f"{clean(segment.channel)}: "
 
 
 def wrap(text: str, width_cells: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from client.cells import clean
 from server.wire import Final, Partial, ServerEvent, SpeechStarted, WordEvent
 
 _SCRIPTS_WITHOUT_SPACES = (
@@ -50,6 +51,11 @@ class Segment:
         return self.channel, self.segment
 
     @property
+    def label(self) -> str:
+        """What stands before its text, where its channel has a name."""
+        return "" if self.channel is None else f"{clean(self.channel)}: "
+
+    @property
     def text(self) -> str:
         """The settled text and the tail; the space between them belongs to the tail."""
         return self.settled + self.tail
@@ -77,7 +83,7 @@ class Transcript:
     @property
     def text(self) -> str:
         """All text, tails included."""
-        return _join_all(segment.text for segment in self._segments.values())
+        return join_all(segment.text for segment in self._segments.values())
 
     @property
     def words(self) -> tuple[WordEvent, ...]:
@@ -87,12 +93,12 @@ class Transcript:
     @property
     def settled_text(self) -> str:
         """All text that cannot change any more."""
-        return _join_all(segment.settled for segment in self._segments.values())
+        return join_all(segment.settled for segment in self._segments.values())
 
     @property
     def tail(self) -> str:
         """All text that still can."""
-        return _join_all(segment.tail for segment in self._segments.values())
+        return join_all(segment.tail for segment in self._segments.values())
 
     @property
     def is_settled(self) -> bool:
@@ -167,13 +173,14 @@ def join_text(left: str, right: str) -> str:
     return f"{left} {right}"
 
 
-def _is_unspaced(char: str) -> bool:
-    point = ord(char)
-    return any(first <= point <= last for first, last in _SCRIPTS_WITHOUT_SPACES)
-
-
-def _join_all(texts: Iterable[str]) -> str:
+def join_all(texts: Iterable[str]) -> str:
+    """The same of many."""
     joined = ""
     for text in texts:
         joined = join_text(joined, text.strip())
     return joined
+
+
+def _is_unspaced(char: str) -> bool:
+    point = ord(char)
+    return any(first <= point <= last for first, last in _SCRIPTS_WITHOUT_SPACES)
