@@ -1,7 +1,6 @@
 """Files to what they are, and to the channels that are in them."""
 
 import random
-import wave
 from array import array
 
 import miniaudio
@@ -9,17 +8,9 @@ import pytest
 
 from client.errors import SourceError
 from client.sound_file import SoundFile, are_two_speakers, until_damaged
+from tests.client.audio_files import write_wav
 
 RATE_HZ = 16_000
-
-
-def write_wav(path, *channels):
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(len(channels))
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(array("h", [s for frame in zip(*channels, strict=True) for s in frame]))
-    return path
 
 
 def noise(seconds, peak):
