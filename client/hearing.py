@@ -44,7 +44,7 @@ class Recording:
 class Account:
     """What was said so far on all channels."""
 
-    def __init__(self, channels: Mapping[str | None, Source], kind: Format | None) -> None:
+    def __init__(self, channels: Mapping[str | None, Source], kind: Format | None = None) -> None:
         self._transcripts = {name: Transcript() for name in channels}
         self._kind = kind
         self._lines: list[str] = []
@@ -83,7 +83,7 @@ async def hear(
     door: Door,
     sources: Mapping[str | None, Source],
     receive_event: Callable[[str | None, ServerEvent], None],
-    pace: Pace,
+    pace: Pace = None,
 ) -> None:
     """Send every source, hand over every event with its channel. Raises any ClientError."""
     token = await asyncio.to_thread(door.find_token)

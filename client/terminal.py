@@ -46,9 +46,9 @@ class RichView:
         """Bring the terminal up to date."""
         if self._has_captions:
             done, still_open = self._unprinted.take(transcript)
-            self._print(done)
             most_lines = max(self._console.height - 2, 1)
-            self._open = tuple(self._texts(still_open)[-most_lines:])
+            self._open = tuple(self._texts(still_open)[-most_lines:])  # before what is done stands
+            self._print(done)
         self._live.refresh()
 
     def close(self, transcript: Segments) -> None:

@@ -17,6 +17,7 @@ WRITERS = {
     "bench/scoring.py",  # figures
     "client/__main__.py",  # the null device, for a pipe that closed
     "client/outputs.py",  # what was said, where its user wants it
+    "docs/examples/obs_captions.py",  # the newest caption
     "security/audit_lock.py",  # an empty file, for turns
     "security/audit_schema.py",  # the trail
     "security/durable.py",  # keys, sealed files, manifests
