@@ -83,7 +83,7 @@ class _Single:
         """Raises any ClientError."""
         options = self._options
         if options.output is not None:
-            check_output(options.output, is_forced=options.is_forced)
+            check_output(options.output, options.files, is_forced=options.is_forced)
         recording = await asyncio.to_thread(_open, options)
         account = Account(recording.sources, options.kind if self._is_document else None)
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from client.errors import ClientError, RefusedError, SessionError
 from client.hearing import Account, Door, hear, open_recording
 from client.options import Options
-from client.outputs import Job, plan_jobs, write_output
+from client.outputs import Job, make_folder, plan_jobs, write_output
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Before each further attempt."""
@@ -76,6 +76,7 @@ class Batch:
             self._n_skipped += 1
             return f"{job.output} is there already"
         content = await self._transcribe(job.recording)
+        await asyncio.to_thread(make_folder, job.output.parent)
         await asyncio.to_thread(write_output, job.output, content, is_forced=is_forced)
         self._n_written += 1
         return f"{job.recording} → {job.output}"

@@ -54,19 +54,31 @@ def plan_jobs(inputs: Sequence[Path], kind: Format, folder: Path | None) -> list
     return jobs
 
 
-def check_output(path: Path, *, is_forced: bool) -> None:
+def check_output(path: Path, recordings: Sequence[Path] = (), *, is_forced: bool) -> None:
     """Before any work is done for it. Raises UnusableError."""
+    if any(
+        recording.exists() and path.exists() and recording.samefile(path)
+        for recording in recordings
+    ):
+        raise UnusableError(f"{path} is the recording itself.")
     if not is_forced and (path.exists() or path.is_symlink()):
         raise UnusableError(f"{path} {_IS_THERE}")
     if not path.parent.is_dir():
         raise UnusableError(f"{path.parent}: no such folder")
 
 
+def make_folder(folder: Path) -> None:
+    """With all above it. Raises UnusableError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnusableError(f"{folder}: {error.strerror or 'cannot be made'}") from None
+
+
 def write_output(path: Path, content: str, *, is_forced: bool) -> None:
     """All of it or nothing. Raises UnusableError."""
     place = path.with_name(f".{path.name}.{os.getpid()}.part") if is_forced else path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with place.open("x", encoding="utf-8", newline="") as file:
             _write_whole(file, content, place)
         if is_forced:
@@ -98,4 +110,5 @@ def _recordings_in(path: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _document(place: Path, kind: Format, *, is_alone: bool) -> Path:
-    return place.with_suffix(f".{kind}") if is_alone else place.with_name(f"{place.name}.{kind}")
+    short, long = place.with_suffix(f".{kind}"), place.with_name(f"{place.name}.{kind}")
+    return short if is_alone and short != place else long

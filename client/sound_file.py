@@ -24,8 +24,9 @@ from server.wire import SampleRateHz
 FALLBACK_RATE_HZ: SampleRateHz = 16_000
 PIECES_PER_S = 50
 
-COMPARED_RATE_HZ = 8_000
 COMPARED_PIECES_PER_S = 10
+COMPARED_SAMPLES_PER_S = 4_000
+"""Of each channel, taken evenly: enough to tell how loud it is, without the work of resampling."""
 LOUDER = 3.16
 """Times; 10 dB."""
 SILENCE_SHARE = 0.1
@@ -71,8 +72,9 @@ class SoundFile:
         """Whether it is stereo with a speaker on each side. Reads all of it. Raises SourceError."""
         if self.n_channels != 2:
             return False
-        pieces = self._decode(2, COMPARED_RATE_HZ, COMPARED_PIECES_PER_S)
-        return are_two_speakers([(_loudness(p[0::2]), _loudness(p[1::2])) for p in pieces])
+        pieces = self._decode(2, self.sample_rate_hz, COMPARED_PIECES_PER_S)
+        step = 2 * (self.sample_rate_hz // COMPARED_SAMPLES_PER_S)
+        return are_two_speakers([(_loudness(p[0::step]), _loudness(p[1::step])) for p in pieces])
 
     def _decode(
         self, n_channels: int, sample_rate_hz: int, pieces_per_s: int

@@ -44,15 +44,10 @@ class FileSource:
         """Open the file; `channel` from 0 hears one alone. Raises SourceError."""
         from client.sound_file import SoundFile
 
-        self._file = SoundFile(path)
-        self.sample_rate_hz = self._file.sample_rate_hz
-        self._pieces = self._file.open_pieces(channel)
+        file = SoundFile(path)
+        self.sample_rate_hz = file.sample_rate_hz
+        self._pieces = file.open_pieces(channel)
         self._is_closed = False
-
-    @property
-    def audio_ms(self) -> int:
-        """How long it is, as far as its head tells; 0 if it does not."""
-        return self._file.audio_ms
 
     def __iter__(self) -> Iterator[bytes]:
         """The blocks, once."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import wave
 from pathlib import Path
 
@@ -267,6 +268,25 @@ def test_ctrl_c_stops_and_waits_for_the_finals():
         out, err = program.communicate(timeout=30)
     assert (program.returncode, err) == (0, b"")
     assert b"Hello." in out
+
+
+def test_ctrl_c_ends_several_files_at_once_and_leaves_none_half_done(speech, tmp_path):
+    is_asked = threading.Event()
+
+    async def never_end(session):
+        await session.hear_start()
+        await session.say(READY)
+        is_asked.set()
+        await session.socket.wait_closed()
+
+    output = tmp_path / "out"
+    with fake_server_in_thread(never_end) as fake:
+        program = start_program(speech, "--output-folder", str(output), "--url", fake.url)
+        assert is_asked.wait(30)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=30)
+    assert (program.returncode, out, err) == (130, b"", b"earwitness: Interrupted.\n")
+    assert not output.exists()
 
 
 def test_a_second_ctrl_c_does_not_wait():

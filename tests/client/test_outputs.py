@@ -3,7 +3,7 @@
 import pytest
 
 from client.errors import UnusableError
-from client.outputs import Job, check_output, plan_jobs, write_output
+from client.outputs import Job, check_output, make_folder, plan_jobs, write_output
 
 
 @pytest.fixture
@@ -73,18 +73,31 @@ def test_a_link_to_nowhere_is_there_too(tmp_path):
         write_output(tmp_path / "a.txt", "", is_forced=False)
 
 
-def test_a_folder_that_is_missing_is_made_for_a_batch_and_told_before_a_session(tmp_path):
-    write_output(tmp_path / "out" / "a.txt", "a", is_forced=False)
-    assert (tmp_path / "out" / "a.txt").read_text() == "a"
+def test_a_folder_is_made_for_a_batch_and_must_be_there_for_one_file(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UnusableError, match="file: File exists"):
+        make_folder(tmp_path / "file")
     with pytest.raises(UnusableError, match="no such folder"):
         check_output(tmp_path / "none" / "a.txt", is_forced=False)
+
+
+def test_a_recording_is_never_written_over(tmp_path):
+    recording = tmp_path / "talk.txt"
+    recording.touch()
+    (tmp_path / "link.txt").symlink_to(recording)
+    with pytest.raises(UnusableError, match="the recording itself"):
+        check_output(tmp_path / "link.txt", [recording], is_forced=True)
+    [job] = plan_jobs([recording], "txt", None)
+    assert job.output == tmp_path / "talk.txt.txt"
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path):
     for is_forced in (False, True):
         with pytest.raises(UnicodeEncodeError):
             write_output(tmp_path / "a.txt", "\ud800", is_forced=is_forced)
-    (tmp_path / "file").touch()
-    with pytest.raises(UnusableError, match="file"):
-        write_output(tmp_path / "file" / "a.txt", "", is_forced=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UnusableError, match="No such file or directory"):
+        write_output(tmp_path / "none" / "a.txt", "", is_forced=False)

@@ -40,6 +40,11 @@ def test_a_file_is_read_again_each_time(tmp_path):
     assert find() == "new"
 
 
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(UnusableError, match="No such file"):
+        find_token(None, tmp_path / "none", None)()
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b" \n", b"a" * 16_385])
 def test_a_file_that_holds_no_token_is_refused(tmp_path, content):
     (tmp_path / "token").write_bytes(content)
