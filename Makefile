@@ -7,7 +7,7 @@ MODEL ?=
 PORT ?=
 FUZZ_S ?= 600
 DEMO_FLAGS := $(if $(ONCE),--once) $(if $(MODEL),--model $(MODEL)) $(if $(PORT),--port $(PORT))
-SOURCES := server client security tests bench run.py
+SOURCES := server client security tests bench docs/examples run.py
 
 # Extras to install besides: WITH=gpu for models of transformers, and for their tests.
 WITH ?=

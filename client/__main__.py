@@ -1,51 +1,45 @@
-"""`python -m client FILE`: an audio file or raw PCM in, live captions or events out.
+"""`python -m client FILE…`: recordings, a microphone or raw PCM in, captions or documents out.
 
-Standard output holds the words and nothing else; everything that went wrong is one line on standard
-error and an exit code. Ctrl-C ends the audio and still waits for the last finals, a second one does
-not. The token comes from a file or from the environment, because the command line is visible to
-everybody on the machine, and it is never printed.
+Standard output holds the words and nothing else; what went wrong is one line on standard error and
+an exit code. Ctrl-C ends the audio and still waits for the last finals, a second one does not; of
+several files it ends the whole at once. A token is never printed. What was told before a session
+failed is written for a microphone, which cannot be heard again, and not for a file, which can.
 
-    0 all was told   1 the session ended by an error   2 usage, or audio that cannot be read
-    3 refused at the door   4 no connection, or it was lost   130 interrupted twice
+    0 all was told   1 the session ended by an error
+    2 usage, audio that cannot be read, or a document that cannot be written
+    3 refused at the door   4 no connection, or it was lost   130 interrupted
 """
 
-import argparse
 import asyncio
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from time import monotonic
+from typing import TextIO
 
-from client.captions import Captions
-from client.errors import ClientError, ConnectionLostError, RefusedError, UnusableError
-from client.sources import RATES_HZ, FileSource, PipeSource, Source
-from client.stream import Pace, connect, converse
-from client.transcript import Transcript
-from server.wire import SampleRateHz, ServerEvent, encode
+from client.batch import Batch
+from client.documents import encode_event
+from client.errors import (
+    ClientError,
+    ConnectionLostError,
+    RefusedError,
+    SourceError,
+    UnusableError,
+)
+from client.hearing import Account, Door, Recording, hear, open_recording
+from client.microphone import MicrophoneSource
+from client.options import Options, parse_options
+from client.outputs import check_output, write_output
+from client.progress import Progress
+from client.recorders import find_recorder, list_devices
+from client.sources import PipeSource, Source
+from client.views import choose_views, shown
+from server.wire import ServerEvent
 
-DEFAULT_URL = "ws://127.0.0.1:8765/v1/stream"
-STANDARD_INPUT = "-"
-MAX_TOKEN_FILE_BYTES = 16_384
 EXIT_INTERRUPTED = 130
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The command line, with what the environment adds to it."""
-
-    file: str
-    url: str
-    token: str = field(repr=False)
-    rate_hz: SampleRateHz | None
-    language: str | None
-    end_of_speech_ms: int | None
-    context: str | None = field(repr=False)
-    is_fast: bool
-    is_json: bool
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,129 +47,144 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # words that the locale cannot write become "?"
     try:
-        asyncio.run(_transcribe(parse_options(arguments)))
+        return _run(parse_options(arguments))
     except ClientError as error:
         return _complain(str(error), _exit_code(error))
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return _complain("Interrupted.", EXIT_INTERRUPTED)
     return 0
 
 
-def parse_options(arguments: Sequence[str] | None) -> Options:
-    """Read command line and environment. Raises UnusableError; SystemExit on bad usage."""
-    parser = _make_parser()
-    found, unknown = parser.parse_known_args(arguments)
-    if unknown:  # not repeated: a token may be among them
-        parser.error("there are arguments that this program does not know; see --help")
-    if found.rate is not None and found.file != STANDARD_INPUT:
-        parser.error("--rate is for raw PCM on standard input; files know their own")
-    if found.rate is None and found.file == STANDARD_INPUT:
-        parser.error("raw PCM on standard input needs --rate")
-    return Options(
-        file=found.file,
-        url=found.url,
-        token=_find_token(found.token, found.token_file),
-        rate_hz=found.rate,
-        language=found.language,
-        end_of_speech_ms=found.end_of_speech_ms,
-        context=found.context,
-        is_fast=found.fast,
-        is_json=found.json,
-    )
+def _run(options: Options) -> int:
+    if options.input == "devices":
+        recorder = find_recorder()
+        print(f"by {recorder.name}:", *list_devices(recorder) or ["its default"], sep="\n  ")
+        return 0
+    if options.is_batch:
+        batch = Batch(options, _door(options, has_captions=False), _tell)
+        failure = asyncio.run(batch.run())
+        return 0 if failure is None else _exit_code(failure)
+    asyncio.run(_Single(options).run())
+    return 0
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m client",
-        usage="%(prog)s FILE [options]",
-        description="Transcribe an audio file, or raw PCM from standard input, with live captions.",
-        epilog="Exit codes: 0 ok, 1 session error, 2 usage or unreadable audio, 3 refused at the "
-        "door, 4 connection lost, 130 interrupted twice.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("file", metavar="FILE", help="WAV, FLAC, MP3 or Ogg Vorbis; - is raw PCM")
-    parser.add_argument(
-        "--url",
-        default=os.environ.get("EARWITNESS_URL", DEFAULT_URL),
-        help=f"the server; by default EARWITNESS_URL, or {DEFAULT_URL}",
-    )
-    token = parser.add_mutually_exclusive_group()
-    token.add_argument(
-        "--token",
-        help="bearer token; everybody on this machine can see it there, so prefer --token-file or "
-        "the environment variable EARWITNESS_TOKEN",
-    )
-    token.add_argument("--token-file", type=Path, metavar="F", help="file that holds the token")
-    parser.add_argument(
-        "--rate", type=int, choices=RATES_HZ, help="samples a second of raw 16-bit mono PCM"
-    )
-    parser.add_argument("--language", metavar="L", help="language code, such as en")
-    parser.add_argument(
-        "--end-of-speech-ms", type=int, metavar="MS", help="silence that ends a segment"
-    )
-    parser.add_argument(
-        "--context", metavar="WORDS", help="names and words that may be said, to be spelt so"
-    )
-    parser.add_argument("--fast", action="store_true", help="send faster than real time")
-    parser.add_argument(
-        "--json", action="store_true", help="print the events, a JSON object a line"
-    )
-    return parser
+class _Single:
+    """One recording, microphone or pipe, from its source to its document."""
 
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        kind = options.kind
+        self._is_streamed = kind == "ndjson" and options.output is None
+        self._is_document = kind is not None and not self._is_streamed
 
-def _find_token(given: str | None, file: Path | None) -> str:
-    if given is not None:
-        return given
-    if file is not None:
+    async def run(self) -> None:
+        """Raises any ClientError."""
+        options = self._options
+        if options.output is not None:
+            check_output(options.output, options.files, is_forced=options.is_forced)
+        recording = await asyncio.to_thread(_open, options)
+        account = Account(recording.sources, options.kind if self._is_document else None)
         try:
-            with file.open("rb") as content:
-                return content.read(MAX_TOKEN_FILE_BYTES).decode("ascii").strip()
-        except OSError as error:
-            raise UnusableError(f"{file}: {error.strerror or 'cannot be read'}") from None
-        except UnicodeDecodeError:
-            raise UnusableError(f"{file}: holds no token") from None
-    token = os.environ.get("EARWITNESS_TOKEN", "").strip()
-    if not token:
-        raise UnusableError("A token is needed: --token-file, or EARWITNESS_TOKEN.")
-    return token
+            await self._hear(recording, account)
+        except ClientError:
+            if not options.is_file:
+                self._write(account)
+            raise
+        self._write(account)
+        for source in recording.sources.values():
+            if isinstance(source, MicrophoneSource) and source.complaint is not None:
+                raise SourceError(source.complaint)
+
+    async def _hear(self, recording: Recording, account: Account) -> None:
+        options = self._options
+        progress = _progress(options, recording)
+        captions_out = self._captions_out(recording)
+        views = choose_views(captions_out, sys.stderr if options.is_file else None, progress)
+
+        def receive_event(channel: str | None, event: ServerEvent) -> None:
+            if self._is_streamed:
+                print(encode_event(event, channel), flush=True)
+            account.receive_event(channel, event)
+            progress.receive_event(channel, event)
+            for view in views:
+                view.show(account.transcript)
+
+        is_fast_file = options.is_file and options.pace is None
+        door = _door(options, has_captions=captions_out is not None and not is_fast_file)
+        with shown(views, account.transcript), _stopping_at_ctrl_c(recording.sources):
+            await hear(door, recording.sources, receive_event, options.pace)
+
+    def _captions_out(self, recording: Recording) -> TextIO | None:
+        """Where captions may grow: not into a document, and not out of their order."""
+        options = self._options
+        if len(recording.sources) > 1 and options.pace is None:
+            self._is_document = self._is_document or not self._is_streamed
+            return None
+        if options.kind is None:
+            return sys.stdout
+        if options.output is not None:
+            return sys.stdout if sys.stdout.isatty() else None
+        is_live = not options.is_file and not self._is_streamed
+        return sys.stderr if is_live and sys.stderr.isatty() else None
+
+    def _write(self, account: Account) -> None:
+        options = self._options
+        if not self._is_document:
+            return
+        if options.output is None:
+            sys.stdout.write(account.encode())
+        else:
+            write_output(options.output, account.encode(), is_forced=options.is_forced)
 
 
-async def _transcribe(options: Options) -> None:
-    source = await asyncio.to_thread(_open_source, options)
-    with _stopping_at_ctrl_c(source):
-        async with connect(
-            options.url,
-            token=options.token,
-            sample_rate_hz=source.sample_rate_hz,
-            language=options.language,
-            end_of_speech_ms=options.end_of_speech_ms,
-            context=options.context,
-        ) as stream:
-            pace: Pace = None if options.is_fast else "real_time"
-            if options.is_json:
-                _print_event(stream.ready)
-                await converse(stream, source, _print_event, pace)
-            else:
-                with _captions() as show_event:
-                    await converse(stream, source, show_event, pace)
+def _door(options: Options, *, has_captions: bool) -> Door:
+    """Captions that nobody sees would take the engine's time for nothing."""
+    return Door(
+        options.url,
+        options.find_token,
+        options.language,
+        options.end_of_speech_ms,
+        options.context,
+        has_partials=has_captions or options.kind == "ndjson",
+    )
 
 
-def _open_source(options: Options) -> Source:
-    if options.rate_hz is None:
-        return FileSource(Path(options.file))
-    return PipeSource(sys.stdin.fileno(), options.rate_hz)
+def _open(options: Options) -> Recording:
+    match options.input:
+        case "microphone":
+            command = find_recorder().command_for(options.device)
+            return Recording({None: MicrophoneSource(command)}, 0)
+        case "stdin" if options.rate_hz is not None:
+            return Recording({None: PipeSource(sys.stdin.fileno(), options.rate_hz)}, 0)
+        case _:
+            return open_recording(options.files[0], options.channels, options.labels)
+
+
+def _progress(options: Options, recording: Recording) -> Progress:
+    return Progress(
+        options.files[0].name if options.is_file else "listening",
+        recording.audio_ms,
+        len(recording.sources),
+        is_real_time=options.pace == "real_time",
+        clock=monotonic,
+    )
 
 
 @contextmanager
-def _stopping_at_ctrl_c(source: Source) -> Iterator[None]:
-    """Ctrl-C ends the audio; from then on it is the usual KeyboardInterrupt again."""
-    loop = asyncio.get_running_loop()
+def _stopping_at_ctrl_c(sources: Mapping[str | None, Source]) -> Iterator[None]:
+    """Ctrl-C ends the audio; the next one ends everything, at a point where tasks expect it."""
+    loop, session = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel() -> None:
+        if session is not None:
+            session.cancel()
 
     def stop() -> None:
-        source.close()
-        loop.remove_signal_handler(signal.SIGINT)
+        for source in sources.values():
+            source.close()
+        loop.add_signal_handler(signal.SIGINT, cancel)
 
     with suppress(NotImplementedError):  # Windows
         loop.add_signal_handler(signal.SIGINT, stop)
@@ -184,27 +193,6 @@ def _stopping_at_ctrl_c(source: Source) -> Iterator[None]:
     finally:
         with suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
-
-
-def _print_event(event: ServerEvent) -> None:
-    print(encode(event), flush=True)
-
-
-@contextmanager
-def _captions() -> Iterator[Callable[[ServerEvent], None]]:
-    """Shows events on standard output while it is open."""
-    is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    captions = Captions(sys.stdout, is_terminal=is_terminal)
-    transcript = Transcript()
-
-    def show_event(event: ServerEvent) -> None:
-        transcript.receive_event(event)
-        captions.show(transcript)
-
-    try:
-        yield show_event
-    finally:
-        captions.close(transcript)
 
 
 def _exit_code(error: ClientError) -> int:
@@ -220,8 +208,12 @@ def _exit_code(error: ClientError) -> int:
 
 
 def _complain(text: str, exit_code: int) -> int:
-    print(f"earwitness: {text}", file=sys.stderr)
+    _tell(f"earwitness: {text}")
     return exit_code
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

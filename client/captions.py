@@ -9,21 +9,19 @@ terminal.
 """
 
 import shutil
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import terminal_size
 from typing import TextIO
 
-from client.transcript import Segment, Transcript
+from client.cells import cells_of, clean
+from client.transcript import Segment, Segments
 
 LISTENING = "…"
 """Stands for a segment in which no word is known yet."""
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[22m"
 _CLEAR_LINE, _CLEAR_BELOW = "\x1b[K", "\x1b[J"
-_JOINERS = "\u200c\u200d"
-"""Format characters that words are written with (Persian, Hindi); all others are taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,32 @@ class Line:
         return self.settled + (f"{_DIM}{self.tail}{_PLAIN}" if self.tail else "")
 
 
+class Unprinted:
+    """Knows which segments have been written for good. Each is taken once, in order."""
+
+    def __init__(self) -> None:
+        self._printed: set[tuple[str | None, int]] = set()
+        """By channel and number: of two channels, the earlier segment may be heard of later."""
+
+    def take(self, transcript: Segments) -> tuple[list[Segment], list[Segment]]:
+        """Segments that are final, up to the first that is not; and from there all others."""
+        pending = self._pending(transcript)
+        n_done = next(
+            (at for at, segment in enumerate(pending) if not segment.is_final), len(pending)
+        )
+        self._printed.update(segment.key for segment in pending[:n_done])
+        return pending[:n_done], pending[n_done:]
+
+    def take_rest(self, transcript: Segments) -> list[Segment]:
+        """All that are left, as they are."""
+        pending = self._pending(transcript)
+        self._printed.update(segment.key for segment in pending)
+        return pending
+
+    def _pending(self, transcript: Segments) -> list[Segment]:
+        return [segment for segment in transcript.segments if segment.key not in self._printed]
+
+
 class Captions:
     """Draws one transcript. `show` after every event, `close` at the end."""
 
@@ -57,37 +81,31 @@ class Captions:
         self._out = out
         self._is_terminal = is_terminal
         self._size = size
-        self._n_printed_segments = 0
+        self._unprinted = Unprinted()
         self._live: tuple[Line, ...] = ()
 
-    def show(self, transcript: Transcript) -> None:
+    def show(self, transcript: Segments) -> None:
         """Bring the output up to date."""
-        pending = transcript.segments[self._n_printed_segments :]
-        n_done = next(
-            (at for at, segment in enumerate(pending) if not segment.is_final), len(pending)
-        )
-        self._n_printed_segments += n_done
-        done, still_open = pending[:n_done], pending[n_done:]
+        done, still_open = self._unprinted.take(transcript)
         if self._is_terminal:
             self._redraw(done, still_open)
         else:
             self._print_finals(done)
 
-    def close(self, transcript: Transcript) -> None:
+    def close(self, transcript: Segments) -> None:
         """Leave what is known and end the last line; the cursor is free again."""
         self.show(transcript)
-        pending = transcript.segments[self._n_printed_segments :]
-        self._n_printed_segments += len(pending)
+        rest = self._unprinted.take_rest(transcript)
         if self._is_terminal:
-            self._redraw(pending, ())
+            self._redraw(rest, ())
         else:
-            self._print_finals([segment for segment in pending if segment.is_final])
+            self._print_finals([segment for segment in rest if segment.is_final])
 
     def _print_finals(self, segments: Sequence[Segment]) -> None:
         for segment in segments:
             text = clean(segment.text)
             if text:
-                self._out.write(f"{text}\n")
+                self._out.write(f"{segment.label}{text}\n")
         self._out.flush()
 
     def _redraw(self, done: Sequence[Segment], still_open: Sequence[Segment]) -> None:
@@ -117,9 +135,12 @@ class Captions:
 def layout(segment: Segment, width_cells: int) -> list[Line]:
     """The lines of a segment, broken at spaces where it has any; none for an empty final."""
     text = clean(segment.text) or ("" if segment.is_final else LISTENING)
-    tail_at = len(clean(segment.settled))  # what is cleaned begins with its cleaned beginning
     if not text:
         return []
+    tail_at = len(segment.label) + len(
+        clean(segment.settled)
+    )  # cleaned text begins with its beginning
+    text = segment.label + text
     lines = []
     for start, end in wrap(text, width_cells):
         middle = max(start, min(tail_at, end))
@@ -154,16 +175,3 @@ def _break(char: str, at: int, break_at: tuple[int, int] | None) -> tuple[int, i
     if char == " ":
         return at, at + 1
     return (at, at) if break_at is None or cells_of(char) == 2 else break_at
-
-
-def clean(text: str) -> str:
-    """One line without control characters, direction overrides or double spaces."""
-    kept = (char if char.isprintable() or char in _JOINERS else " " for char in text)
-    return " ".join("".join(kept).split())
-
-
-def cells_of(char: str) -> int:
-    """Columns that a character takes in a terminal."""
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1

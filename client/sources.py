@@ -4,7 +4,8 @@ A file keeps its own rate where the protocol has it, because the server resample
 decoder does; any other rate becomes 16 kHz. Every source is a plain iterator, read in a thread, so
 that a slow disk or a silent pipe holds up nothing; `close`, from anywhere, ends the iteration. In
 real time, block i goes out at start + i * 20 ms whatever happened before, so that pauses are
-caught up with and nothing drifts. What is no audio is refused with one `SourceError`.
+caught up with and nothing drifts. Files are decoded by `client.sound_file`, which is imported when
+the first is opened: a program that has its own audio does not pay for the decoder.
 """
 
 import asyncio
@@ -14,22 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Protocol, Self, get_args
 
-import miniaudio
-
-from client.errors import SourceError
 from server.wire import SampleRateHz
 
 BLOCKS_PER_S = 50
 RATES_HZ: tuple[SampleRateHz, ...] = get_args(SampleRateHz)
-FALLBACK_RATE_HZ: SampleRateHz = 16_000
 POLL_S = 0.1
 """How soon a source that waits for a pipe notices that it was closed."""
-
-_READERS_OF_INFO = {
-    b"RIFF": miniaudio.wav_get_file_info,
-    b"fLaC": miniaudio.flac_get_file_info,
-    b"OggS": miniaudio.vorbis_get_file_info,
-}
 
 
 class Source(Protocol):
@@ -47,39 +38,30 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A WAV, FLAC, MP3 or Ogg Vorbis file, decoded while it is read."""
+    """A WAV, FLAC, MP3 or Ogg Vorbis file, decoded while it is read; its channels are mixed."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file. Raises SourceError."""
-        self.sample_rate_hz = _rate_of_file(path)
+    def __init__(self, path: Path, channel: int | None = None) -> None:
+        """Open the file; `channel` from 0 hears one alone. Raises SourceError."""
+        from client.sound_file import SoundFile
+
+        file = SoundFile(path)
+        self.sample_rate_hz = file.sample_rate_hz
+        self._pieces = file.open_pieces(channel)
         self._is_closed = False
-        try:
-            self._pieces = miniaudio.stream_file(
-                str(path),
-                output_format=miniaudio.SampleFormat.SIGNED16,
-                nchannels=1,
-                sample_rate=self.sample_rate_hz,
-                frames_to_read=self.sample_rate_hz // BLOCKS_PER_S,
-            )
-        except miniaudio.MiniaudioError:
-            raise SourceError(f"{path}: not a WAV, FLAC, MP3 or Ogg Vorbis file") from None
 
     def __iter__(self) -> Iterator[bytes]:
         """The blocks, once."""
-        return _blocks(self._read_pieces(), self.sample_rate_hz)
+        return blocks_of(self._read_pieces(), self.sample_rate_hz)
 
     def close(self) -> None:
         """End the iteration at the next block."""
         self._is_closed = True
 
     def _read_pieces(self) -> Iterator[bytes]:
-        try:
-            for piece in self._pieces:
-                if self._is_closed:
-                    return
-                yield piece.tobytes()
-        except miniaudio.MiniaudioError:
-            raise SourceError("The audio file is damaged.") from None
+        for piece in self._pieces:
+            if self._is_closed:
+                return
+            yield piece
 
 
 class PipeSource:
@@ -92,7 +74,7 @@ class PipeSource:
 
     def __iter__(self) -> Iterator[bytes]:
         """The blocks, once."""
-        return _blocks(self._read_pieces(), self.sample_rate_hz)
+        return blocks_of(self._read_pieces(), self.sample_rate_hz)
 
     def close(self) -> None:
         """End the iteration within POLL_S."""
@@ -161,23 +143,7 @@ def block_bytes(sample_rate_hz: int) -> int:
     return sample_rate_hz // BLOCKS_PER_S * 2
 
 
-def _rate_of_file(path: Path) -> SampleRateHz:
-    """The file's own rate if the protocol has it, otherwise 16 kHz."""
-    if path.is_fifo():
-        raise SourceError(f"{path}: a pipe; pass its bytes on standard input")
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        read_info = _READERS_OF_INFO.get(magic, miniaudio.mp3_get_file_info)
-        own_rate_hz = read_info(str(path)).sample_rate
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except (miniaudio.MiniaudioError, ZeroDivisionError):
-        return FALLBACK_RATE_HZ
-    return next((rate for rate in RATES_HZ if rate == own_rate_hz), FALLBACK_RATE_HZ)
-
-
-def _blocks(pieces: Iterator[bytes], sample_rate_hz: int) -> Iterator[bytes]:
+def blocks_of(pieces: Iterator[bytes], sample_rate_hz: int) -> Iterator[bytes]:
     """The same bytes in blocks of 20 ms."""
     size = block_bytes(sample_rate_hz)
     rest = b""

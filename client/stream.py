@@ -5,6 +5,10 @@
         await stream.stop()
         async for event in stream: ...
 
+    async with stream_file(url, token, "talk.flac") as events:
+        async for event in events: ...
+    events.transcript.words
+
 Sending and receiving are meant for two tasks. A task of the stream reads the socket all the time,
 so that a consumer who is slow, or who sends everything before reading, never makes both ends wait
 for each other; sending waits for the server, which takes audio no faster than it can hear it.
@@ -14,6 +18,7 @@ the same error that `send` raises from then on.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
@@ -151,6 +156,45 @@ async def connect(  # noqa: PLR0913 - a door and the wishes of `Start`
             await group.__aexit__(None, None, None)
 
 
+class Events:
+    """The events of a source while it is being sent. Made by `stream_source` and `stream_file`."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.ready = stream.ready
+        """What the server granted."""
+        self.transcript = Transcript()
+        """Grows with the events that were taken."""
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        """The events after `ready`, each once; for one consumer."""
+        return self
+
+    async def __anext__(self) -> ServerEvent:
+        """The next event. Raises SessionError or ConnectionLostError after the last."""
+        event = await anext(self._stream)
+        self.transcript.receive_event(event)
+        return event
+
+
+@asynccontextmanager
+async def stream_source(stream: Stream, source: Source, pace: Pace = None) -> AsyncIterator[Events]:
+    """Send a source while its events are read. Closing the source stops the session cleanly; what
+    it raises comes out of the block.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            sender = group.create_task(_send_source(stream, source, pace))
+            try:
+                yield Events(stream)
+            finally:
+                sender.cancel()
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    finally:
+        source.close()
+
+
 async def converse(
     stream: Stream,
     source: Source,
@@ -158,16 +202,36 @@ async def converse(
     pace: Pace = None,
 ) -> None:
     """Send a source, hand over every event. Closing the source stops the session cleanly."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            sender = group.create_task(_send_source(stream, source, pace))
-            async for event in stream:
-                receive_event(event)
-            sender.cancel()
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    finally:
-        source.close()
+    async with stream_source(stream, source, pace) as events:
+        async for event in events:
+            receive_event(event)
+
+
+@asynccontextmanager
+async def stream_file(  # noqa: PLR0913 - a door, a file, and the wishes of `Start`
+    url: str,
+    token: str,
+    path: str | Path,
+    pace: Pace = None,
+    *,
+    language: str | None = None,
+    context: str | None = None,
+    partials: bool = True,
+) -> AsyncIterator[Events]:
+    """The events of a WAV, FLAC, MP3 or Ogg Vorbis file as they come. Raises any ClientError."""
+    source = await asyncio.to_thread(FileSource, Path(path))
+    async with (
+        connect(
+            url,
+            token=token,
+            sample_rate_hz=source.sample_rate_hz,
+            language=language,
+            partials=partials,
+            context=context,
+        ) as stream,
+        stream_source(stream, source, pace) as events,
+    ):
+        yield events
 
 
 async def transcribe_file(
@@ -179,18 +243,12 @@ async def transcribe_file(
     context: str | None = None,
 ) -> Transcript:
     """The transcript of a WAV, FLAC, MP3 or Ogg Vorbis file. Raises any ClientError."""
-    source = await asyncio.to_thread(FileSource, Path(path))
-    transcript = Transcript()
-    async with connect(
-        url,
-        token=token,
-        sample_rate_hz=source.sample_rate_hz,
-        language=language,
-        partials=False,
-        context=context,
-    ) as stream:
-        await converse(stream, source, transcript.receive_event, pace)
-    return transcript
+    async with stream_file(
+        url, token, path, pace, language=language, context=context, partials=False
+    ) as events:
+        async for _ in events:
+            pass
+    return events.transcript
 
 
 def transcribe_file_blocking(
@@ -201,8 +259,17 @@ def transcribe_file_blocking(
     language: str | None = None,
     context: str | None = None,
 ) -> Transcript:
-    """`transcribe_file` for programs without an event loop."""
-    return asyncio.run(transcribe_file(url, token, path, pace, language, context))
+    """`transcribe_file` for programs that do not await; a notebook's event loop is no obstacle."""
+
+    def run() -> Transcript:
+        return asyncio.run(transcribe_file(url, token, path, pace, language, context))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
 
 
 async def _begin(socket: ClientConnection, conversation: Conversation) -> Ready:

@@ -3,13 +3,15 @@
 A final replaces whatever the captions of its segment said, and nothing replaces a final. Captions
 that arrive out of order are recognised by their revision and dropped. Segments stay in the order
 in which they were first heard of, so that a final which comes late still stands where it was
-spoken.
+spoken. `Channels` lays several transcripts side by side.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from client.cells import clean
 from server.wire import Final, Partial, ServerEvent, SpeechStarted, WordEvent
 
 _SCRIPTS_WITHOUT_SPACES = (
@@ -40,11 +42,31 @@ class Segment:
     language: str | None = None
     confidence: float = 0.0
     words: tuple[WordEvent, ...] = ()
+    channel: str | None = None
+    """Whose it is, where a recording has a channel for each speaker."""
+
+    @property
+    def key(self) -> tuple[str | None, int]:
+        """What no other segment of a transcript has."""
+        return self.channel, self.segment
+
+    @property
+    def label(self) -> str:
+        """What stands before its text, where its channel has a name."""
+        return "" if self.channel is None else f"{clean(self.channel)}: "
 
     @property
     def text(self) -> str:
         """The settled text and the tail; the space between them belongs to the tail."""
         return self.settled + self.tail
+
+
+class Segments(Protocol):
+    """Whatever has segments: one transcript, or several side by side."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments, in the order in which they began."""
 
 
 class Transcript:
@@ -61,17 +83,22 @@ class Transcript:
     @property
     def text(self) -> str:
         """All text, tails included."""
-        return _join_all(segment.text for segment in self._segments.values())
+        return join_all(segment.text for segment in self._segments.values())
+
+    @property
+    def words(self) -> tuple[WordEvent, ...]:
+        """All words of finals, with their times and confidences."""
+        return tuple(word for segment in self._segments.values() for word in segment.words)
 
     @property
     def settled_text(self) -> str:
         """All text that cannot change any more."""
-        return _join_all(segment.settled for segment in self._segments.values())
+        return join_all(segment.settled for segment in self._segments.values())
 
     @property
     def tail(self) -> str:
         """All text that still can."""
-        return _join_all(segment.tail for segment in self._segments.values())
+        return join_all(segment.tail for segment in self._segments.values())
 
     @property
     def is_settled(self) -> bool:
@@ -118,6 +145,24 @@ class Transcript:
         )
 
 
+class Channels:
+    """The transcripts of channels that were recorded side by side, as one, in order by time."""
+
+    def __init__(self, transcripts: Mapping[str | None, Transcript]) -> None:
+        self._transcripts = transcripts
+        """By the name of the channel; None alone where there is one channel without a name."""
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments, by the time at which they began."""
+        named = [
+            segment if name is None else replace(segment, channel=name)
+            for name, transcript in self._transcripts.items()
+            for segment in transcript.segments
+        ]
+        return tuple(sorted(named, key=lambda segment: segment.start_ms))
+
+
 def join_text(left: str, right: str) -> str:
     """Two texts after each other, with one space between them where their script wants one."""
     if not left or not right or left[-1].isspace() or right[0].isspace():
@@ -128,13 +173,14 @@ def join_text(left: str, right: str) -> str:
     return f"{left} {right}"
 
 
-def _is_unspaced(char: str) -> bool:
-    point = ord(char)
-    return any(first <= point <= last for first, last in _SCRIPTS_WITHOUT_SPACES)
-
-
-def _join_all(texts: Iterable[str]) -> str:
+def join_all(texts: Iterable[str]) -> str:
+    """The same of many."""
     joined = ""
     for text in texts:
         joined = join_text(joined, text.strip())
     return joined
+
+
+def _is_unspaced(char: str) -> bool:
+    point = ord(char)
+    return any(first <= point <= last for first, last in _SCRIPTS_WITHOUT_SPACES)

@@ -86,6 +86,21 @@ def says(*events: wire.ServerEvent) -> Script:
     return script
 
 
+def says_by_turns(*scripts: Script) -> Script:
+    """The first session gets the first script, and so on; the last is for all that follow."""
+    left = list(scripts)
+
+    async def script(session: Session) -> None:
+        await (left.pop(0) if len(left) > 1 else left[0])(session)
+
+    return script
+
+
+def said(segment: int, start_ms: int, end_ms: int, text: str) -> wire.Final:
+    """A final with a place in time."""
+    return wire.Final(segment, start_ms, end_ms, text, "en", 0.9, [])
+
+
 @dataclass
 class FakeServer:
     """What the clients of one server did."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.captions import LISTENING, Captions, Line, cells_of, clean, layout, wrap
-from client.transcript import Segment, Transcript
+from client.captions import LISTENING, Captions, Line, layout, wrap
+from client.cells import cells_of, clean
+from client.transcript import Channels, Segment, Transcript
 from server import wire
 from tests.client.fake_server import final, partial
 
@@ -190,15 +191,6 @@ def test_without_a_terminal_there_are_only_finals_a_line_each():
     assert out.getvalue() == "A b.\nD. [2J\n"
 
 
-def test_words_cannot_steer_the_terminal():
-    assert clean("a\x1b[2Jb\r\n\u202ec\x9bd\u200ce") == "a [2Jb c d\u200ce"
-
-
-@pytest.mark.parametrize(("char", "cells"), [("a", 1), ("世", 2), ("\u0301", 0), ("\u200d", 0)])
-def test_characters_take_the_cells_a_terminal_gives_them(char, cells):
-    assert cells_of(char) == cells
-
-
 @pytest.mark.parametrize(
     ("text", "width_cells", "lines"),
     [
@@ -238,3 +230,21 @@ def test_settled_text_is_the_same_whatever_its_tail(settled, tail, width_cells):
     lines = layout(Segment(0, 0, 0, settled=settled, tail=tail), width_cells)
     shown = "".join(line.settled for line in lines)
     assert shown.replace(" ", "") == clean(settled).replace(" ", "")
+
+
+def test_channels_are_named_and_a_later_one_waits_for_an_earlier():
+    left, right = Transcript(), Transcript()
+    screen = Screen()
+    both = Channels({"left": left, "right": right})
+    captions = Captions(screen, is_terminal=True, size=screen.size)
+    right.receive_event(wire.Final(0, 500, 900, "Yes?", "en", 0.9, []))
+    left.receive_event(wire.Partial(0, 0, 100, 400, "hel", "lo"))
+    captions.show(both)
+    assert screen.rows == ["left: hello", "right: Yes?"]
+    assert screen.dim_rows[0] == "         dd"
+    left.receive_event(wire.Final(0, 100, 450, "Hello.", "en", 0.9, []))
+    left.receive_event(wire.Final(1, 0, 50, "Late.", "en", 0.9, []))
+    captions.show(both)
+    left.receive_event(wire.Final(2, 0, 60, "Later.", "en", 0.9, []))
+    captions.close(both)
+    assert screen.rows == ["left: Late.", "left: Hello.", "right: Yes?", "left: Later.", ""]

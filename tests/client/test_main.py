@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import wave
 from pathlib import Path
 
 import pytest
 
-from client.__main__ import main, parse_options
+from client.__main__ import main
 from server import wire
+from tests.client.audio_files import write_call
 from tests.client.fake_server import (
     READY,
     TOKEN,
@@ -20,7 +22,9 @@ from tests.client.fake_server import (
     fake_server_in_thread,
     final,
     partial,
+    said,
     says,
+    says_by_turns,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +73,7 @@ def test_finals_are_printed_a_line_each(speech, capsys):
         assert main([speech, "--url", fake.url, *wishes]) == 0
     assert capsys.readouterr() == ("Hello.\nBye.\n", "")
     assert fake.sessions[0].start == wire.Start(
-        16_000, language="en", end_of_speech_ms=300, context="Braun"
+        16_000, language="en", end_of_speech_ms=300, context="Braun", partials=False
     )
 
 
@@ -111,66 +115,15 @@ def test_no_server_is_4(speech, capsys):
     assert "connection refused" in complaint(capsys)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["a.wav", TOKEN],
-        ["a.wav", "--tok", TOKEN],
-        ["a.wav", "--token", TOKEN, "--token-file", "f"],
-        ["a.wav", "--rate", "16000"],
-        ["-"],
-        ["-", "--rate", "11025"],
-        ["a.wav", "--end-of-speech-ms", "soon"],
-    ],
-)
-def test_bad_usage_is_2_and_never_repeats_the_token(arguments, capsys):
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
-    out, err = capsys.readouterr()
-    assert TOKEN not in out + err
-
-
 def test_settings_the_protocol_does_not_know_are_2(speech, capsys):
     assert main([speech, "--language", "English"]) == 2
     assert "settings" in complaint(capsys)
-
-
-def test_the_token_comes_from_the_command_line_a_file_or_the_environment(tmp_path, monkeypatch):
-    file = tmp_path / "token"
-    file.write_text("from-file\n")
-    monkeypatch.setenv("EARWITNESS_TOKEN", "from-environment")
-    found = [
-        parse_options(["a", *arguments]).token
-        for arguments in (["--token", "given"], ["--token-file", str(file)], [])
-    ]
-    assert found == ["given", "from-file", "from-environment"]
-    assert "from-environment" not in repr(parse_options(["a"]))
-
-
-def test_the_address_comes_from_the_command_line_or_the_environment(monkeypatch):
-    assert parse_options(["a"]).url == "ws://127.0.0.1:8765/v1/stream"
-    monkeypatch.setenv("EARWITNESS_URL", "ws://host/")
-    assert parse_options(["a"]).url == "ws://host/"
-    assert parse_options(["a", "--url", "ws://other/"]).url == "ws://other/"
 
 
 def test_without_a_token_it_is_2(speech, monkeypatch, capsys):
     monkeypatch.delenv("EARWITNESS_TOKEN")
     assert main([speech]) == 2
     assert "--token-file" in complaint(capsys)
-
-
-def test_a_token_file_that_cannot_be_read_is_2(speech, tmp_path, capsys):
-    assert main([speech, "--token-file", str(tmp_path / "none")]) == 2
-    assert "No such file" in complaint(capsys)
-
-
-def test_a_token_file_that_holds_none_is_2(speech, tmp_path, capsys):
-    (tmp_path / "token").write_bytes(b"\xff\xfe")
-    assert main([speech, "--token-file", str(tmp_path / "token")]) == 2
-    assert "holds no token" in complaint(capsys)
 
 
 def test_help_warns_of_tokens_on_the_command_line(monkeypatch, capsys):
@@ -180,6 +133,102 @@ def test_help_warns_of_tokens_on_the_command_line(monkeypatch, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "everybody on this machine can see it" in out
     assert "secret" not in out
+
+
+def test_a_document_goes_to_standard_output_or_into_a_file(speech, tmp_path, capsys):
+    output = tmp_path / "talk.srt"
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        assert main([speech, "--url", fake.url, "--format", "srt"]) == 0
+        printed = capsys.readouterr()
+        assert main([speech, "--url", fake.url, "--output", str(output)]) == 0
+        assert capsys.readouterr() == ("", "")
+        assert main([speech, "--url", fake.url, "--output", str(output)]) == 2
+        assert "--force" in complaint(capsys)
+        assert main([speech, "--url", fake.url, "--output", str(output), "--force"]) == 0
+    assert printed == (output.read_text(), "")
+    assert output.read_text().endswith("Hello.\n")
+    assert len(fake.sessions) == 3
+
+
+def test_events_can_go_into_a_file(speech, tmp_path, capsys):
+    output = tmp_path / "talk.ndjson"
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        assert main([speech, "--url", fake.url, "--output", str(output)]) == 0
+    kinds = [json.loads(line)["type"] for line in output.read_text().splitlines()]
+    assert kinds == ["ready", "final", "ended"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_fails_leaves_no_document(speech, tmp_path, capsys):
+    with fake_server_in_thread(end_with_error) as fake:
+        assert main([speech, "--url", fake.url, "--output", str(tmp_path / "talk.txt")]) == 1
+    assert not (tmp_path / "talk.txt").exists()
+    assert "Nothing came." in complaint(capsys)
+
+
+@pytest.mark.parametrize("pace", ["--fast", "--realtime"])
+def test_a_call_is_printed_by_channel_in_order_by_time(tmp_path, pace, capsys):
+    call = str(write_call(tmp_path / "call.wav"))
+    script = says_by_turns(
+        says(said(0, 0, 100, "Hello."), said(1, 300, 400, "Fine.")), says(said(0, 200, 250, "Hi!"))
+    )
+    with fake_server_in_thread(script) as fake:
+        assert main([call, "--url", fake.url, pace, "--labels", "Agent,Caller"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(lines) == ["Agent: Fine.", "Agent: Hello.", "Caller: Hi!"]
+    assert lines == ["Agent: Hello.", "Caller: Hi!", "Agent: Fine."] or pace == "--realtime"
+
+
+def test_several_files_are_told_about_and_the_first_failure_decides(speech, tmp_path, capsys):
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        assert main([speech, str(tmp_path / "none.wav"), "--url", fake.url]) == 2
+        assert main([speech, "--output-folder", str(tmp_path / "out"), "--url", fake.url]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[2] == "1 written, 1 failed."
+    assert (tmp_path / "out" / "speech.txt").read_text() == "Hello.\n"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs recorders into a machine that has none."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def install(name, script):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return install
+
+
+def test_the_microphone_is_heard_and_a_recorder_that_gives_up_loses_no_words(
+    install, tmp_path, capsys
+):
+    install("arecord", "printf '%0640d' 7; echo unplugged >&2; exit 1")
+    output = tmp_path / "notes.txt"
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        assert main(["--microphone", "--url", fake.url, "--output", str(output)]) == 2
+    assert output.read_text() == "Hello.\n"
+    assert capsys.readouterr().err == "earwitness: arecord gave up: unplugged\n"
+    assert fake.sessions[0].audio == b"0" * 639 + b"7"
+
+
+def test_what_a_microphone_heard_is_kept_when_the_session_fails(install, tmp_path, capsys):
+    install("arecord", "printf '%0640d' 7; exec /bin/sleep 60")
+    output = tmp_path / "notes.txt"
+    with fake_server_in_thread(end_with_error) as fake:
+        assert main(["--microphone", "--url", fake.url, "--output", str(output)]) == 1
+    assert output.read_text() == "so far\n"
+    assert "Nothing came." in complaint(capsys)
+
+
+def test_devices_are_listed_without_a_token(install, monkeypatch, capsys):
+    monkeypatch.delenv("EARWITNESS_TOKEN")
+    install("arecord", "printf 'default\\n    Default device\\nhw:CARD=1\\n'")
+    assert main(["--list-devices"]) == 0
+    assert capsys.readouterr() == ("by arecord:\n  default\n  hw:CARD=1\n", "")
 
 
 def start_program(*arguments):
@@ -219,6 +268,25 @@ def test_ctrl_c_stops_and_waits_for_the_finals():
         out, err = program.communicate(timeout=30)
     assert (program.returncode, err) == (0, b"")
     assert b"Hello." in out
+
+
+def test_ctrl_c_ends_several_files_at_once_and_leaves_none_half_done(speech, tmp_path):
+    is_asked = threading.Event()
+
+    async def never_end(session):
+        await session.hear_start()
+        await session.say(READY)
+        is_asked.set()
+        await session.socket.wait_closed()
+
+    output = tmp_path / "out"
+    with fake_server_in_thread(never_end) as fake:
+        program = start_program(speech, "--output-folder", str(output), "--url", fake.url)
+        assert is_asked.wait(30)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=30)
+    assert (program.returncode, out, err) == (130, b"", b"earwitness: Interrupted.\n")
+    assert not output.exists()
 
 
 def test_a_second_ctrl_c_does_not_wait():

@@ -16,7 +16,14 @@ from client.errors import (
     UnusableError,
 )
 from client.sources import PipeSource
-from client.stream import connect, converse, transcribe_file, transcribe_file_blocking
+from client.stream import (
+    connect,
+    converse,
+    stream_file,
+    stream_source,
+    transcribe_file,
+    transcribe_file_blocking,
+)
 from server import wire
 from tests.client.fake_server import (
     READY,
@@ -316,6 +323,44 @@ async def test_a_session_that_ends_while_a_pipe_is_silent_ends_the_reading(pipe)
 
 
 def test_a_program_without_an_event_loop_gets_its_transcript(tmp_path):
+    path = write_wav(tmp_path / "a.wav", bytes(6400))
+    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
+        assert transcribe_file_blocking(fake.url, TOKEN, path).text == "Hello."
+
+
+async def test_a_file_gives_its_events_as_they_come_and_then_its_words(tmp_path):
+    path = write_wav(tmp_path / "a.wav", bytes(6400))
+    word = wire.WordEvent("Hello.", 0, 90, 0.9)
+    told = [partial(0, 0, "hel"), wire.Final(0, 0, 100, "Hello.", "en", 0.9, [word])]
+    async with (
+        fake_server(says(*told)) as fake,
+        stream_file(fake.url, TOKEN, path, language="en", context="Braun") as events,
+    ):
+        seen = [(event, events.transcript.text) async for event in events]
+    assert events.ready == READY
+    assert seen == [(told[0], "hel"), (told[1], "Hello."), (ended(), "Hello.")]
+    assert events.transcript.words == (word,)
+    assert fake.sessions[0].start == wire.Start(16_000, language="en", context="Braun")
+
+
+async def test_leaving_a_file_early_closes_the_connection(tmp_path):
+    path = write_wav(tmp_path / "a.wav", bytes(320_000))
+    async with fake_server(says()) as fake:
+        async with stream_file(fake.url, TOKEN, path, "real_time") as events:
+            assert events.transcript.text == ""
+        await fake.sessions[0].socket.wait_closed()
+
+
+async def test_what_the_reader_of_events_raises_comes_out_as_it_is(pipe):
+    source = PipeSource(pipe[0], 16_000)
+    async with fake_server(says()) as fake, open_stream(fake) as stream:
+        with pytest.raises(KeyError):
+            async with stream_source(stream, source):
+                raise KeyError
+    assert list(source) == []
+
+
+async def test_blocking_works_where_an_event_loop_runs_already(tmp_path):
     path = write_wav(tmp_path / "a.wav", bytes(6400))
     with fake_server_in_thread(says(final(0, "Hello."))) as fake:
         assert transcribe_file_blocking(fake.url, TOKEN, path).text == "Hello."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from client.transcript import Transcript, join_text
+from client.transcript import Channels, Transcript, join_text
 from server import wire
 from tests.client.fake_server import READY, ended, final, partial
 
@@ -78,3 +78,22 @@ def test_other_events_change_nothing():
 )
 def test_texts_are_joined_as_their_script_wants(left, right, joined):
     assert join_text(left, right) == joined
+
+
+def test_words_come_with_their_times_in_order():
+    one, two = (wire.WordEvent(text, at, at + 1, 0.5) for text, at in (("one", 0), ("two", 5)))
+    told = [wire.Final(n, 0, 9, w.text, "en", 0.5, [w]) for n, w in enumerate((one, two))]
+    assert heard(*told).words == (one, two)
+
+
+def test_channels_stand_side_by_side_in_order_by_time():
+    def said(*spans):
+        return heard(*(wire.Final(n, at, at, t, "en", 1, []) for n, (at, t) in enumerate(spans)))
+
+    both = Channels({"a": said((0, "one"), (20, "three")), "b": said((10, "two"))})
+    assert [segment.text for segment in both.segments] == ["one", "two", "three"]
+    assert [segment.label for segment in both.segments] == ["a: ", "b: ", "a: "]
+    assert len({segment.key for segment in both.segments}) == 3
+    alone = said((0, "one"))
+    assert Channels({None: alone}).segments == alone.segments
+    assert alone.segments[0].label == ""
