@@ -36,6 +36,8 @@ those that are turned away often, familiar those that come often; recorder is th
 it, configured what a start puts there. figures counts what every stage does; metrics and health
 tell it to a monitor, logs the rest.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
-people in, app, rest and admin are what they ask for. serving opens and joins all this, provision
-and embedded put there what it needs, and `run.py` is the command line.
+people in, app, rest and admin are what they ask for. dashboard answers those who watch: asked reads
+their questions, overview and holdings know the answers, shown words them, feed and lines go on
+telling, insight joins them. serving opens and joins all this, provision and embedded put there what
+it needs, and `run.py` is the command line.
 """
