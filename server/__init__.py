@@ -37,6 +37,8 @@ it, configured what a start puts there. figures counts what every stage does; me
 tell it to a monitor, logs the rest.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
 people in, app, rest and admin are what they ask for. watching follows the trail and tells what
-looks suspicious; audit_commands and audit_shown show it in a terminal. serving opens and joins all
-this, provision and embedded put there what it needs, and `run.py` is the command line.
+looks suspicious. dashboard answers those who watch: asked reads their questions, overview and
+holdings know the answers, shown words them, feed and lines go on telling, insight joins them.
+audit_commands, audit_shown and trail_commands do the same in a terminal. serving opens and joins
+all this, provision and embedded put there what it needs, and `run.py` is the command line.
 """

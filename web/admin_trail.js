@@ -23,7 +23,8 @@ export function checksOf({ chain, keys, at_ms: atMs }) {
     found.push({ state: chain.newest_seq > 0 ? "warning" : "good", words: checks.checkpointNone });
   } else {
     const age = ago(chain.checkpoint.at_ms, atMs);
-    const isFresh = atMs - chain.checkpoint.at_ms < OVERDUE_MS;
+    const isFresh = atMs - chain.checkpoint.at_ms < OVERDUE_MS
+      || chain.newest_seq <= chain.checkpoint.size; // nothing has come since
     found.push(either(isFresh, "warning", checks.checkpointGood(age), checks.checkpointBad(age)));
   }
   found.push(either(chain.n_lost === 0, "bad", checks.lostGood, checks.lostBad(count(chain.n_lost))));
