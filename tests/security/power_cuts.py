@@ -1,6 +1,7 @@
 """The system calls of a process in, the disk as a power cut at any of them would leave it out.
 
-What was written to a file and not synced may be there, or not, or in part; the rest is there. Names come and go at once, as a journalling file system keeps them in order.
+What was written to a file and not synced may be there, or not, or in part. Names come and go at
+once, as a journalling file system keeps them in order.
 """
 
 import re
