@@ -1,5 +1,5 @@
-"""An event in, one row of the trail out: who, when from, which session, how it ended, never what was
-said.
+"""An event in, one row of the trail out: who, from where, which session, how it ended, never what
+was said.
 
 Strings that a stranger chose (origin, browser, subject) are cut and stripped of control and
 direction characters here, at the one point through which every event passes: a trail is read in
@@ -12,20 +12,15 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 
 from security.audit_events import EVENT_NAMES, AuditEvent, outcome_of
 
 MAX_TEXT_CHARS = 256
 _LONG = {"changed": 4096}
 """Of our own names, which no stranger makes longer."""
-COLUMNS = (
-    *("session_id", "subject", "token_hash", "address", "reason"),
-    *("audio_ms", "bytes_received"),
-)
-"""Fields that are columns of their own, because they are asked for."""
 _CUT_MARK = "…"
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_NAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ class AuditRecord:
 def row_of(event: AuditEvent) -> AuditRow:
     """The row of an event, its strings cleaned."""
     told: dict[str, str | int | None] = {}
-    for name in _field_names(type(event)):
+    for name in _FIELDS[type(event)]:
         value = getattr(event, name)
         if name.endswith("token_id"):
             hashed = token_hash_of(value) if value is not None else None
@@ -78,14 +73,27 @@ def row_of(event: AuditEvent) -> AuditRow:
             told[name] = _cleaned(name, value)
     if "peer_address" in told:
         told["address"] = told.pop("peer_address")
-    columns = {name: told.pop(name, None) for name in COLUMNS}
-    detail = _encode(told)
-    return AuditRow(EVENT_NAMES[type(event)], outcome_of(event), detail=detail, **columns)
+    take = told.pop
+    return AuditRow(
+        event=EVENT_NAMES[type(event)],
+        outcome=outcome_of(event),
+        session_id=_text(take("session_id", None)),
+        subject=_text(take("subject", None)),
+        token_hash=_text(take("token_hash", None)),
+        address=_text(take("address", None)),
+        reason=_text(take("reason", None)),
+        audio_ms=_count(take("audio_ms", None)),
+        bytes_received=_count(take("bytes_received", None)),
+        detail=_encode(told),
+    )
 
 
-@cache
-def _field_names(kind: type[AuditEvent]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _text(value: str | int | None) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _count(value: str | int | None) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _cleaned(name: str, value: str | int | None) -> str | int | None:

@@ -47,6 +47,8 @@ class IssuerSettings:
     """Authorities to trust at the address instead of the system's."""
     proxy: str | None = None
     """The proxy by which the address is reached; the environment names none."""
+    admin_audience: str | None = None
+    """What its tokens for administrators call this server; by default `audience` and `/admin`."""
 
     @property
     def is_fetched(self) -> bool:
@@ -65,6 +67,7 @@ class IssuerSettings:
             algorithm=self.algorithm,
             typ=self.typ,
             max_age_s=self.max_age_s,
+            admin_audience=self.admin_audience,
         )
 
     def faults(self) -> list[str]:
@@ -78,6 +81,7 @@ class IssuerSettings:
         rules = {
             "issuer: not empty, and without spaces": bool(self.issuer) and " " not in self.issuer,
             "audience: not empty": bool(self.audience),
+            "admin_audience: not empty, and not the audience": is_apart(self.policy),
             "keys: not empty": bool(self.keys),
             "keys: an https address, or http on this machine, without a password": (
                 not self.is_fetched or _is_safe_address(self.keys)
@@ -155,6 +159,11 @@ def open_local_issuer(
 ) -> tuple[TokenPolicy, VerifyingKeys]:
     """The issuer whose signing key lies here. Raises KeyFileError."""
     return policy, local_keys(public_half(signing_key_file), retired_keys_file)
+
+
+def is_apart(policy: TokenPolicy) -> bool:
+    """Whether tokens for administrators are told from those for sessions."""
+    return policy.admin_audience != "" and policy.for_admin != policy.audience
 
 
 def _is_safe_address(address: str) -> bool:

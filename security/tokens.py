@@ -35,6 +35,8 @@ from security.token_keys import (
 )
 
 _HEADER_FIELDS = {"alg", "typ", "kid"}
+ADMIN_SCOPES = frozenset({"admin", "audit"})
+"""What only tokens of an issuer's own audience for administrators are for."""
 _LAST_SECOND = 253_402_300_799  # the year 9999 ends
 _MAX_LIMIT = (1 << 53) - 1  # JSON numbers beyond are not exact everywhere (RFC 8259, section 6)
 _SCOPE = r"[!#-\[\]-~]+"  # RFC 6749, section 3.3
@@ -86,6 +88,13 @@ class TokenPolicy:
     """The header's `typ`, exactly; issuers that know no access tokens write `JWT`."""
     max_age_s: int | None = None
     """How long ago it may have been issued, when it is shown; by default as long as it lives."""
+    admin_audience: str | None = None
+    """Of tokens for administrators; by default `audience` and `/admin`."""
+
+    @property
+    def for_admin(self) -> str:
+        """The audience of tokens for administrators."""
+        return self.admin_audience or f"{self.audience}/admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,8 @@ class Claims:
     """None: any."""
     languages: frozenset[str] | None = None
     limits: Limits = field(default_factory=Limits)
+    is_for_admin: bool = False
+    """Whether its audience is that of administrators, and not that of sessions."""
 
 
 class VerifyingKeys(Protocol):
@@ -165,7 +176,11 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     models: Set[str] | None = None,
     languages: Set[str] | None = None,
 ) -> str:
-    """A token issued at Unix time `wall_s`. Raises TokenError if `policy` would not accept it."""
+    """A token issued at Unix time `wall_s`, for administrators or for sessions by its scopes, which
+    are not mixed. Raises TokenError if `policy` would not accept it.
+    """
+    if not (scopes <= ADMIN_SCOPES or scopes.isdisjoint(ADMIN_SCOPES)):
+        raise TokenError(TokenReason.BAD_CLAIMS)
     named = {"models": models, "languages": languages}
     extra: dict[str, object] = {
         **{name: limit for name, limit in asdict(limits or Limits()).items() if limit is not None},
@@ -173,7 +188,7 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     }
     claims = {
         "iss": policy.issuer,
-        "aud": policy.audience,
+        "aud": policy.for_admin if scopes and scopes <= ADMIN_SCOPES else policy.audience,
         "sub": subject,
         "jti": token_id or secrets.token_hex(16),
         "iat": int(wall_s),
@@ -221,7 +236,8 @@ def _check_claims(
     if not all(map(_is_clean, (payload.iss, payload.sub, payload.jti, *names))):
         raise TokenError(TokenReason.BAD_CLAIMS)
     audiences = [payload.aud] if isinstance(payload.aud, str) else payload.aud
-    if policy.audience not in audiences:
+    is_for_admin = policy.for_admin in audiences
+    if (policy.audience in audiences) is is_for_admin:  # for nobody here, or for both
         raise TokenError(TokenReason.WRONG_AUDIENCE)
     _check_times(payload, policy, wall_s)
     return Claims(
@@ -235,6 +251,7 @@ def _check_claims(
         models=None if extra.models is msgspec.UNSET else frozenset(extra.models),
         languages=None if extra.languages is msgspec.UNSET else frozenset(extra.languages),
         limits=Limits(**{f.name: _or_none(getattr(extra, f.name)) for f in fields(Limits)}),
+        is_for_admin=is_for_admin,
     )
 
 

@@ -20,6 +20,7 @@ segmenter    probabilities → speech started, paused, resumed, ended
 segment      requests and hypotheses of one stretch of speech → its captions and its final
 track        one channel's audio, windows and segments
 session      the conversation: what comes in, what has to happen next
+refreshing   what newer tokens grant → by which of them the session goes on
 backlog      requests of many sessions → batches, finals first
 scheduler    the engine's threads, clock and futures around it
 engines      audio → words
@@ -29,7 +30,10 @@ transcriptions   finals → OpenAI's answers; subtitles makes the cues
 
 audio, errors, languages, recognition, session_values and config hold the values that every stage
 uses; lifetime says when a session ends, live lists those that run, tickets and revoking say what
-opens the door and what no longer does; redis_subjects does what subjects does for several servers.
+opens the door and what no longer does, blocks whom nobody looks at; redis_subjects does what
+subjects does for several servers. stay puts a session's start and end on record, refusals counts
+those that are turned away often, familiar those that come often; recorder is the trail as these see
+it, configured what a start puts there.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
 people in, app, rest and admin are what they ask for. serving opens and joins all this, provision
 and embedded put there what it needs, and `run.py` is the command line.

@@ -4,7 +4,8 @@
     DELETE /admin/sessions/{id}    end one, with its last finals
     POST   /admin/revocations      a token, a subject or a key counts no more; its sessions end
 
-What is done is on record with who did it, before the administrator is told.
+What is done is on record with who did it, before the administrator is told; a trail that cannot be
+written keeps nobody from taking something away.
 """
 
 import asyncio
@@ -18,18 +19,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from security.audit import clean
+from security.audit import clean, token_hash_of
 from security.door_events import SessionEndedByAdministrator
 from security.errors import RevocationError
 from security.tokens import TokenPolicy
 from server import errors
 from server.app import answer
 from server.bodies import read_message
-from server.connection import Recorder
 from server.errors import RefusedError
 from server.grant import ADMIN_SCOPE, Grant
 from server.live import LiveSession, LiveSessions
 from server.reception import Reception, caller_of
+from server.recorder import Recorder
 from server.revoking import Revoking, event_of, policy_of, revocation_of
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -54,7 +55,7 @@ class Office:
     live: LiveSessions
     revoking: Revoking
     policies: Sequence[TokenPolicy]
-    record: Recorder
+    trail: Recorder
     wall_clock: Callable[[], float]
 
 
@@ -66,20 +67,11 @@ def admin_routes(office: Office) -> list[Route]:
         return JSONResponse({"sessions": await _all_shown(office.live)})
 
     async def end_session(request: Request, admin: Grant) -> Response:
-        session_id = request.path_params["session_id"]
-        meant = [each for each in office.live.sessions if each.session_id == session_id]
-        for each in meant:
-            event = SessionEndedByAdministrator(
-                session_id=session_id,
-                subject=each.connection.grant.subject,
-                by=admin.subject,
-                peer_address=caller_of(request).address,
-            )
-            await office.record(event)
-        ended = office.live.end(
-            lambda each: each.session_id == session_id, errors.ENDED_BY_ADMINISTRATOR
-        )
-        return JSONResponse({"ended": ended}, status_code=200 if ended else 404)
+        session = office.live.find(request.path_params["session_id"])
+        if session is None:
+            return JSONResponse({"ended": 0}, status_code=404)
+        has_ended = await _end(office, session, admin.subject, caller_of(request).address)
+        return JSONResponse({"ended": int(has_ended)})
 
     async def revoke(request: Request, admin: Grant) -> Response:
         asked = await read_message(request, _Revocation)
@@ -94,7 +86,8 @@ def admin_routes(office: Office) -> list[Route]:
             subject=asked.subject,
             key_id=asked.key_id,
         )
-        await office.record(event_of(revocation, by=admin.subject))
+        peer_address = caller_of(request).address
+        await office.trail.note(event_of(revocation, by=admin.subject, peer_address=peer_address))
         try:
             ended = await office.revoking.revoke(revocation)
         except RevocationError:
@@ -120,6 +113,19 @@ def admin_routes(office: Office) -> list[Route]:
     ]
 
 
+async def _end(office: Office, session: LiveSession, by: str, peer_address: str) -> bool:
+    """On record, once; whether it was not ending before."""
+    if not office.live.claim_end(session):
+        return False
+    subject = session.connection.grant.subject
+    event = SessionEndedByAdministrator(session.session_id, subject, by, peer_address)
+    try:
+        await office.trail.note(event)
+    finally:
+        session.connection.refuse(errors.ENDED_BY_ADMINISTRATOR)
+    return True
+
+
 async def _all_shown(live: LiveSessions) -> list[dict[str, object]]:
     shown = []
     for session in live.sessions:
@@ -136,9 +142,12 @@ def _shown(session: LiveSession) -> dict[str, object]:
         "subject": clean(grant.subject),
         "issuer": clean(grant.issuer),
         "token_id": clean(grant.token_id),
+        "token_hash": token_hash_of(grant.token_id),
         "key_id": grant.key_id,
         "address": caller.address,
+        "port": caller.port,
         "origin": clean(caller.origin or "") or None,
         "user_agent": clean(caller.user_agent or "") or None,
+        "is_ending": session.connection.is_ending,
         "started_at": datetime.fromtimestamp(session.started_at_s, UTC).isoformat(),
     }

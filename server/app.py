@@ -127,7 +127,7 @@ def answer(refusal: errors.Refusal) -> Response:
     if refusal.http_status == errors.UNAUTHENTICATED.http_status:
         headers["www-authenticate"] = "Bearer"
     if refusal.is_retryable:
-        headers["retry-after"] = "60" if refusal is errors.TOO_MANY_STARTS else "5"
+        headers["retry-after"] = str(refusal.retry_after_s)
     body = {"code": refusal.code, "message": refusal.text}
     return JSONResponse(body, status_code=refusal.http_status, headers=headers)
 

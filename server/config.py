@@ -22,7 +22,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 from typing_extensions import override
 
-from security.issuers import IssuerSettings
+from security.issuers import IssuerSettings, is_apart
 from security.tokens import TokenPolicy
 from security.trail_places import TrailPlaces
 from security.trail_settings import TrailSettings, trail_faults
@@ -32,6 +32,7 @@ from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
 from server.listed import Listed
 from server.listen_settings import ListenSettings, listen_faults
+from server.refusals import RefusalSettings
 from server.rest import RestSettings
 from server.scheduler import SchedulerSettings
 from server.session_values import SessionSettings
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     grants: GrantSettings = GrantSettings()
     tickets: TicketSettings = TicketSettings()
     subjects: SubjectSettings = SubjectSettings()
+    refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
     audit: TrailSettings = TrailSettings()
     session: SessionSettings = SessionSettings()
@@ -228,6 +230,8 @@ def _issuer_faults(local: TokenPolicy, others: tuple[IssuerSettings, ...]) -> li
         faults.append("issuers: each once, and none like token_policy.issuer")
     if not local.issuer or " " in local.issuer:
         faults.append("token_policy.issuer: not empty, and without spaces")
+    if not is_apart(local):
+        faults.append("token_policy.admin_audience: not empty, and not the audience")
     if local.algorithm != "EdDSA":
         faults.append("token_policy.algorithm: EdDSA, which the signing key is made for")
     return faults

@@ -3,7 +3,8 @@
 One task group: a reader that stops reading while the session does not want audio, a ticker, a
 writer behind a bounded outbox, and in the middle the worker, which alone carries out the session's
 actions, in order, and hands it what the engine answers. When the session closes, all end. A newer
-token goes from the reader to the door, and only what it grants to the session.
+token goes from the reader to the door, and only what it grants, once that is on record, to the
+session.
 Whatever goes wrong in here is ours: the session is closed with 1011, without detail, and its end
 is still recorded.
 """
@@ -27,6 +28,7 @@ from server.backlog import Key
 from server.errors import RefusedError
 from server.grant import Grant
 from server.recognition import Hypothesis, Samples, Urgency, Utterance
+from server.recorder import Recorder
 from server.scheduler import EngineFailedError
 from server.session import Session
 from server.session_values import Action, Close, Record, Reserve, Send
@@ -81,7 +83,6 @@ class Transcriber(Protocol):
         ...
 
 
-Recorder = Callable[[AuditEvent], Awaitable[object]]
 Clock = Callable[[], float]
 
 
@@ -89,9 +90,9 @@ Clock = Callable[[], float]
 class Desk:
     """What one session asks of the rest of the server, besides the engine."""
 
-    record: Recorder
+    trail: Recorder
     renew: Callable[[str], Awaitable[Grant]]
-    """What a newer token grants; raises RefusedError."""
+    """What a newer token grants now; raises RefusedError."""
     reserve: Callable[[int], Awaitable[int]]
     """So many milliseconds of what its subject has for a day; gives what there is."""
 
@@ -135,6 +136,11 @@ class Connection:
     def grant(self) -> Grant:
         """What its session lives by now."""
         return self._session.grant
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its session takes no more audio."""
+        return self._session.is_ending
 
     async def run(self) -> None:
         """Until the session is closed and recorded; raises nothing but cancellation."""
@@ -195,10 +201,15 @@ class Connection:
             case Send(event):
                 await self._outbox.put(event)
             case Record(event):
-                async with asyncio.timeout(max(self._left_s, _SETTLE_LIMIT_S)):
-                    await self._desk.record(event)
+                await self._note(event)
             case Reserve(audio_ms):
                 await self._reserve(audio_ms)
+
+    async def _note(self, event: AuditEvent) -> None:
+        """A trail that cannot be written is no reason to end anybody's sentence."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_LIMIT_S):
+                await self._desk.trail.note(event)
 
     async def _reserve(self, audio_ms: int) -> None:
         got_ms = await self._desk.reserve(audio_ms)
@@ -275,8 +286,16 @@ class Connection:
     async def _refresh(self, token: str) -> None:
         try:
             grant = await self._desk.renew(token)
+            event = self._session.consider_grant(grant, self._clock())
+            if event is None:
+                return
+            await self._desk.trail.record(event)
+            grant = await self._desk.renew(token)  # which may have been revoked meanwhile
         except RefusedError as refused:
             self._session.refuse_refresh(refused.refusal, refused.reason, self._clock())
+        except AuditError:
+            refusal = errors.TRAIL_UNAVAILABLE
+            self._session.refuse_refresh(refusal, refusal.code, self._clock())
         else:
             self._session.receive_grant(grant, self._clock())
 
@@ -336,11 +355,11 @@ class Connection:
         self._session.abort()
         self._todo += self._session.actions()
         for action in self._todo:
-            with contextlib.suppress(AuditError, TimeoutError):
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_SETTLE_LIMIT_S):
                     match action:
                         case Record(event):
-                            await self._desk.record(event)
+                            await self._desk.trail.note(event)
                         case Reserve(audio_ms) if audio_ms < 0:
                             await self._desk.reserve(audio_ms)
         await self._close_socket(errors.INTERNAL.close_code, _SETTLE_LIMIT_S)

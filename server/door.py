@@ -63,27 +63,29 @@ class Door:
     tickets: Tickets
     is_revoked: Callable[[Grant], bool]
 
-    async def admit(
-        self, knock: Knock, *, wall_s: float, now_s: float, scope: str = TRANSCRIBE_SCOPE
-    ) -> Grant:
-        """Whoever has a good credential for it. Raises RefusedError, with the exact reason for the
-        trail.
+    async def identify(self, knock: Knock, *, wall_s: float, now_s: float) -> Grant:
+        """Whoever has a good credential; `check` says whether it still counts, and for what. Raises
+        RefusedError, with the exact reason for the trail.
         """
         self.check_origin(knock)
         match read_credential(knock):
             case Ticket(text):
-                grant = self.tickets.redeem(text, knock.origin, now_s)
-                return self._checked(grant, scope)
+                return self.tickets.redeem(text, knock.origin, now_s)
             case Token(text):
-                return await self.grant(text, wall_s, scope)
+                return await self._granted(text, wall_s)
+
+    def check(self, grant: Grant, scope: str) -> None:
+        """Raises RefusedError for what was revoked, or is for something else."""
+        if self.is_revoked(grant):
+            raise RefusedError(errors.REVOKED)
+        if scope not in grant.scopes:
+            raise RefusedError(errors.FORBIDDEN, "scope_missing")
 
     async def grant(self, token: str, wall_s: float, scope: str = TRANSCRIBE_SCOPE) -> Grant:
-        """What a token grants. Raises RefusedError."""
-        try:
-            claims = await self.verify(token, wall_s)
-        except TokenError as error:
-            raise RefusedError(errors.UNAUTHENTICATED, f"token_{error.reason}") from None
-        return self._checked(grant_from_claims(claims, self.grants, wall_s), scope)
+        """What a token grants that counts and is for it. Raises RefusedError."""
+        grant = await self._granted(token, wall_s)
+        self.check(grant, scope)
+        return grant
 
     def check_origin(self, knock: Knock) -> None:
         """Refuse pages that are not on the list."""
@@ -91,12 +93,12 @@ class Door:
         if any(origin not in self.origins for origin in origins):
             raise RefusedError(errors.ORIGIN_REFUSED)
 
-    def _checked(self, grant: Grant, scope: str) -> Grant:
-        if self.is_revoked(grant):
-            raise RefusedError(errors.REVOKED)
-        if scope not in grant.scopes:
-            raise RefusedError(errors.FORBIDDEN, "scope_missing")
-        return grant
+    async def _granted(self, token: str, wall_s: float) -> Grant:
+        try:
+            claims = await self.verify(token, wall_s)
+        except TokenError as error:
+            raise RefusedError(errors.UNAUTHENTICATED, f"token_{error.reason}") from None
+        return grant_from_claims(claims, self.grants, wall_s)
 
 
 def read_credential(knock: Knock) -> Token | Ticket:

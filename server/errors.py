@@ -4,7 +4,7 @@ constant text.
     Refusal                      the peer sees code, text and nothing else
     ├── door (before accept)     HTTP 401, 403, 429, 503
     ├── the peer's fault         bad_message, message_too_big, idle, quota_*, token_expired, …
-    ├── ours                     internal, shutting_down
+    ├── ours                     internal, shutting_down, trail_unavailable
     └── overload                 overloaded
 
 A refusal is a value: the session core puts it into an event, the door into an HTTP answer, and the
@@ -28,6 +28,8 @@ class Refusal:
     """Status when it is said before the WebSocket is accepted."""
     is_retryable: bool = False
     """Whether the same request can succeed later."""
+    retry_after_s: int = 5
+    """What is told of it before the WebSocket is accepted."""
 
 
 UNAUTHENTICATED = Refusal(
@@ -39,7 +41,13 @@ TOO_MANY_SESSIONS = Refusal(
     "too_many_sessions", 4429, "Too many sessions for this token. End one first.", 429, True
 )
 TOO_MANY_STARTS = Refusal(
-    "too_many_starts", 4429, "Too many sessions were begun. Wait a minute.", 429, True
+    "too_many_starts", 4429, "Too many sessions were begun. Wait a minute.", 429, True, 60
+)
+ADDRESS_BLOCKED = Refusal(
+    "address_blocked", 4429, "Too much was tried from this address. Wait.", 429, True, 1800
+)
+TRAIL_UNAVAILABLE = Refusal(
+    "trail_unavailable", 1013, "The server can take nobody in now. Try again later.", 503, True
 )
 OVERLOADED = Refusal("overloaded", 1013, "The server is full. Try again later.", 503, True)
 BAD_MESSAGE = Refusal("bad_message", 4400, "The message does not follow earwitness.v1.")
@@ -96,6 +104,8 @@ ALL = (
     ORIGIN_REFUSED,
     TOO_MANY_SESSIONS,
     TOO_MANY_STARTS,
+    ADDRESS_BLOCKED,
+    TRAIL_UNAVAILABLE,
     OVERLOADED,
     BAD_MESSAGE,
     LANGUAGE_UNKNOWN,

@@ -7,12 +7,12 @@ Where a token says nothing the settings' default holds, and nobody gets more tha
 from dataclasses import dataclass, field, fields
 
 from security.limits import Limits
-from security.tokens import Claims
+from security.tokens import ADMIN_SCOPES, Claims
 
 TRANSCRIBE_SCOPE = "transcribe"
 ADMIN_SCOPE = "admin"
 AUDIT_SCOPE = "audit"
-SCOPES = frozenset({TRANSCRIBE_SCOPE, ADMIN_SCOPE, AUDIT_SCOPE})
+SCOPES = ADMIN_SCOPES | {TRANSCRIBE_SCOPE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,18 @@ class Grant:
         is_for_model = self.models is None or model_id in self.models
         return is_for_model and (self.languages is None or heard <= self.languages)
 
+    def language_of(self, wished: str | None, known: frozenset[str]) -> str | None:
+        """The one to hear, of a model's: who may only have one need not say which."""
+        if self.languages is None or wished in self.languages:
+            return wished
+        left = self.languages & known
+        return next(iter(left)) if wished is None and len(left) == 1 else None
+
 
 def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) -> Grant:
-    """What the claims allow at `wall_s`."""
+    """What the claims allow at `wall_s`: scopes count in tokens of their own audience only."""
+    is_for_admin = claims.is_for_admin
+    scopes = claims.scopes & ADMIN_SCOPES if is_for_admin else claims.scopes - ADMIN_SCOPES
     return Grant(
         subject=claims.subject,
         issuer=claims.issuer,
@@ -64,7 +73,7 @@ def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) ->
         key_id=claims.key_id,
         issued_at_s=claims.issued_at_s,
         expires_in_s=claims.expires_at_s - wall_s,
-        scopes=claims.scopes,
+        scopes=scopes,
         limits=least(settings.most, _or_default(claims.limits, settings.default)),
         models=claims.models,
         languages=claims.languages,

@@ -65,13 +65,14 @@ class Lifetime:
         """The peer has said something, or we have not listened."""
         self._heard_s = now_s
 
-    def renew(self, expires_in_s: float, now_s: float) -> bool:
-        """Live by a newer token; False if it does not end later."""
-        if now_s + expires_in_s <= self._expires_s:
-            return False
+    def is_renewed_by(self, expires_in_s: float, now_s: float) -> bool:
+        """Whether a newer token ends later."""
+        return now_s + expires_in_s > self._expires_s
+
+    def renew(self, expires_in_s: float, now_s: float) -> None:
+        """Live by a newer token."""
         self._expires_s = now_s + expires_in_s
         self._is_warned = False
-        return True
 
     def due(self, now_s: float) -> errors.Refusal | None:
         """Why it has to end now, if it has to."""

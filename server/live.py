@@ -29,6 +29,11 @@ class Endable(Protocol):
         """What its session lives by now."""
         ...
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its session is past its last audio."""
+        ...
+
     def refuse(self, refusal: errors.Refusal) -> None:
         """End the session from outside."""
         ...
@@ -53,6 +58,7 @@ class LiveSessions:
         self._subjects = subjects
         self._n_places = 0
         self._sessions: dict[str, LiveSession] = {}
+        self._claimed: set[str] = set()
         self._is_stopping = False
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -99,6 +105,18 @@ class LiveSessions:
             yield
         finally:
             del self._sessions[session.session_id]
+            self._claimed.discard(session.session_id)
+
+    def find(self, session_id: str) -> LiveSession | None:
+        """One that runs."""
+        return self._sessions.get(session_id)
+
+    def claim_end(self, session: LiveSession) -> bool:
+        """Whether it does not end yet, and nobody before has asked this to end it."""
+        if session.connection.is_ending or session.session_id in self._claimed:
+            return False
+        self._claimed.add(session.session_id)
+        return True
 
     def end(self, is_meant: Callable[[LiveSession], bool], refusal: errors.Refusal) -> int:
         """End those that are meant, with their last finals; says how many."""

@@ -88,7 +88,9 @@ class _Opener:
             model_id = pack.card.model_id
             if pack.card.engine == whisper_ct2.ENGINE:
                 whisper = self._settings.whisper
-                return await self._load(pack, lambda: WhisperCt2(model_id, pack.files, whisper))
+                return _of_pack(
+                    await self._load(pack, lambda: WhisperCt2(model_id, pack.files, whisper)), pack
+                )
             from server.engines import transformers_opening
 
             aligner = None
@@ -102,7 +104,7 @@ class _Opener:
                 lambda: transformers_opening.open_engine(model_id, files, settings, aligner),
             )
             weakref.finalize(engine, wiping.pop_all().close).atexit = False
-            return engine
+            return _of_pack(engine, pack)
 
     async def _open(
         self, name: str, wiping: ExitStack
@@ -145,6 +147,13 @@ class _Opener:
         except ModelError as error:
             await self._store.record(ModelRefused(name, "not_a_model"))
             raise StartError(f"{folder}: {error}", EXIT_MODEL) from None
+
+
+def _of_pack(engine: Recognizer, pack: OpenedPack) -> Recognizer:
+    """With the pack's names, for the trail's rows of sessions."""
+    card = pack.card
+    engine.card = replace(engine.card, pack_version=card.version, kek=card.kek_id)
+    return engine
 
 
 def _weight_places(card: PackCard, settings: TransformersSettings) -> "WeightPlaces":

@@ -1,45 +1,51 @@
 """Requests and handshakes in; grants, tickets and running sessions, or one refusal on record, out.
 
-Everything a stranger asks for passes here: the door, the room there is, a place among the subject's
-sessions. What is refused is refused before anything is accepted or read, and recorded. A session
-runs in its place, over whatever socket it is given, and gives its place back on every path.
+Everything a stranger asks for passes here: the blocks, the door, the room there is, a place among
+the subject's sessions. What is refused is refused before anything is accepted or read, and recorded
+or counted. A session is on record before its peer is let in; it runs in its place, over whatever
+socket it is given, and gives its place back on every path.
 """
 
+import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-import structlog
-from starlette.datastructures import Address, Headers
+from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
-from security.door_events import HandshakeRefused, TicketIssued
+from security.door_events import (
+    AuthenticationSucceeded,
+    HandshakeRefused,
+    HandshakeRefusedOften,
+    TicketIssued,
+)
 from security.errors import AuditError
 from security.limits import Limits
 from server import errors
-from server.connection import (
-    Connection,
-    ConnectionSettings,
-    Desk,
-    Recorder,
-    Socket,
-    Transcriber,
-)
+from server.blocks import Blocks
+from server.connection import Connection, ConnectionSettings, Desk, Socket, Transcriber
+from server.crowd import customer_of
 from server.door import Door, Knock, Ticket, read_credential
 from server.errors import RefusedError
+from server.familiar import Familiar
 from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
+from server.recorder import Recorder
+from server.refusals import RefusalSettings, Tally
 from server.session import Session
-from server.session_values import Caller, SessionSettings
+from server.session_values import Caller, SessionSettings, start_of
+from server.stay import Stay
 from server.subjects import SubjectStore
 from server.vad import SpeechDetector
 
-_log = structlog.get_logger()
+_LOOK_S = 1.0
+_HASTE_LIMIT_S = 0.05
 _Result = TypeVar("_Result")
 Run = Callable[[Socket], Awaitable[None]]
 """Runs the session over a socket, to its end."""
@@ -55,10 +61,12 @@ class Parts:
     transcriber: Transcriber
     is_engine_full: Callable[[], bool]
     new_detector: Callable[[], SpeechDetector]
-    record: Recorder
+    trail: Recorder
     model: ModelCard
     session_settings: SessionSettings
     connection_settings: ConnectionSettings
+    refusal_settings: RefusalSettings
+    blocks: Blocks
     wall_clock: Callable[[], float]
 
 
@@ -76,7 +84,7 @@ class _Guest:
 
     grant: Grant
     caller: Caller
-    session_id: str
+    stay: Stay
     admitted_s: float
     """Monotonic: as of when the grant says how long it lasts."""
 
@@ -86,10 +94,31 @@ class Reception:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._tally = Tally(parts.refusal_settings)
+        self._familiar = Familiar()
+
+    @property
+    def blocks(self) -> Blocks:
+        """Whom it does not look at."""
+        return self._parts.blocks
+
+    async def run(self) -> None:
+        """Write what was counted when its minute is over, until it is cancelled; then what is left
+        is for `flush`.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            await self._write(self._tally.due(time.monotonic()))
+
+    async def flush(self) -> None:
+        """Write what was counted and has no row yet: the server ends."""
+        await self._write(self._tally.flush())
 
     async def admit(self, peer: HTTPConnection, scope: str = TRANSCRIBE_SCOPE) -> Grant:
         """Who it is. Raises RefusedError, which is on record by then."""
-        return await self._on_record(peer, lambda visit: self._admit(visit, scope))
+        grant = await self._on_record(peer, lambda visit: self._admit(visit, scope))
+        await self._greet(peer, grant)
+        return grant
 
     async def look_in(self, peer: HTTPConnection) -> Grant:
         """As `enter`, without staying: pages are not shown why a handshake was refused."""
@@ -101,7 +130,9 @@ class Reception:
             async with self._parts.live.place(unhurried, secrets.token_hex(12)):
                 return grant
 
-        return await self._on_record(peer, look)
+        grant = await self._on_record(peer, look)
+        await self._greet(peer, grant)
+        return grant
 
     async def issue_ticket(
         self, peer: HTTPConnection, read_limits: Callable[[], Awaitable[Limits]]
@@ -122,9 +153,18 @@ class Reception:
             caller = caller_of(peer)
             issued = self._parts.door.tickets.issue(narrowed, caller.origin, time.monotonic())
             event = TicketIssued(
-                grant.subject, grant.issuer, grant.token_id, caller.address, caller.origin
+                subject=grant.subject,
+                issuer=grant.issuer,
+                token_id=grant.token_id,
+                peer_address=caller.address,
+                peer_port=caller.port,
+                origin=caller.origin,
+                user_agent=caller.user_agent,
             )
-            await self._parts.record(event)
+            try:
+                await self._parts.trail.record(event)
+            except AuditError:
+                raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
             return issued
 
         return await self._on_record(peer, issue)
@@ -132,26 +172,25 @@ class Reception:
     @asynccontextmanager
     async def enter(self, peer: HTTPConnection) -> AsyncIterator[Run]:
         """A place, and what runs a session in it. Raises RefusedError, which is on record."""
-        async with AsyncExitStack() as stay:
+        async with AsyncExitStack() as leaving:
 
             async def enter(visit: _Visit) -> _Guest:
                 grant = await self._admit(visit)
                 admitted_s = time.monotonic()  # a place may take a while
                 self._check_room(grant)
-                session_id = secrets.token_hex(12)
-                await stay.enter_async_context(self._parts.live.place(grant, session_id))
-                return _Guest(grant, caller_of(peer), session_id, admitted_s)
+                session_id, caller = secrets.token_hex(12), caller_of(peer)
+                await leaving.enter_async_context(self._parts.live.place(grant, session_id))
+                started = start_of(session_id, self._parts.model, grant, caller)
+                stay = Stay(self._parts.trail, started)
+                await leaving.enter_async_context(stay.on_record())
+                return _Guest(grant, caller, stay, admitted_s)
 
             guest = await self._on_record(peer, enter)
-            peer.scope.setdefault("state", {})["session_id"] = guest.session_id
+            peer.scope.setdefault("state", {})["session_id"] = guest.stay.started.session_id
             if peer.scope["type"] == "http":  # what is uploaded whole has no pace
                 limits = replace(guest.grant.limits, pace_percent=None)
                 guest = replace(guest, grant=replace(guest.grant, limits=limits))
-            try:
-                yield partial(self._run, guest)
-            except RefusedError as refused:  # what was sent is no more welcome than who sent it
-                await self._record_refusal(refused, guest.caller, guest.grant)
-                raise
+            yield partial(self._run, guest)
 
     async def _on_record(
         self, peer: HTTPConnection, work: Callable[[_Visit], Awaitable[_Result]]
@@ -165,10 +204,30 @@ class Reception:
 
     async def _admit(self, visit: _Visit, scope: str = TRANSCRIBE_SCOPE) -> Grant:
         wall_s = self._parts.wall_clock()
+        if self._parts.blocks.is_blocked(caller_of(visit.peer).address, wall_s):
+            raise RefusedError(errors.ADDRESS_BLOCKED)
         knock, now_s = knock_of(visit.peer), time.monotonic()
-        grant = await self._parts.door.admit(knock, wall_s=wall_s, now_s=now_s, scope=scope)
+        grant = await self._parts.door.identify(knock, wall_s=wall_s, now_s=now_s)
         visit.grant = self._as_of_now(grant, wall_s)
+        self._parts.door.check(visit.grant, scope)
         return visit.grant
+
+    async def _greet(self, peer: HTTPConnection, grant: Grant) -> None:
+        caller = caller_of(peer)
+        key = (grant.issuer, grant.token_id, customer_of(caller.address))
+        if not self._familiar.is_new(key, time.monotonic()):
+            return
+        event = AuthenticationSucceeded(
+            subject=grant.subject,
+            issuer=grant.issuer,
+            token_id=grant.token_id,
+            peer_address=caller.address,
+            peer_port=caller.port,
+            origin=caller.origin,
+            user_agent=caller.user_agent,
+            scopes=" ".join(sorted(grant.scopes)),
+        )
+        await self._parts.trail.note(event)  # who takes something back is not kept from it
 
     def _as_of_now(self, grant: Grant, wall_s: float) -> Grant:
         """Of what was granted at `wall_s`: the door may have waited for an issuer's keys."""
@@ -185,24 +244,19 @@ class Reception:
         parts, now_s = self._parts, time.monotonic()
         left_s = guest.grant.expires_in_s - (now_s - guest.admitted_s)  # an upload takes its time
         grant = replace(guest.grant, expires_in_s=left_s)
-        session = Session(
-            session_id=guest.session_id,
-            model=parts.model,
-            grant=grant,
-            caller=guest.caller,
-            settings=parts.session_settings,
-            now_s=now_s,
-        )
+        started, settings = guest.stay.started, parts.session_settings
+        session = Session(started, parts.model, grant, settings, now_s)
+        guest.stay.session = session
         connection = Connection(
             socket,
             session,
             detector=parts.new_detector(),
             transcriber=parts.transcriber,
-            desk=Desk(parts.record, self._renew, partial(self._reserve, grant)),
+            desk=Desk(guest.stay, self._renew, partial(self._reserve, grant)),
             settings=parts.connection_settings,
             clock=time.monotonic,
         )
-        living = LiveSession(guest.session_id, guest.caller, parts.wall_clock(), connection)
+        living = LiveSession(session.session_id, guest.caller, parts.wall_clock(), connection)
         with parts.live.running(living):
             if parts.door.is_revoked(grant):  # since it was let in
                 connection.refuse(errors.REVOKED)
@@ -219,37 +273,42 @@ class Reception:
     async def _record_refusal(
         self, refused: RefusedError, caller: Caller, grant: Grant | None
     ) -> None:
+        wall_ns = int(self._parts.wall_clock() * 1e9)
         event = HandshakeRefused(
             peer_address=caller.address,
+            peer_port=caller.port,
             origin=caller.origin,
             user_agent=caller.user_agent,
             http_status=refused.refusal.http_status,
             reason=refused.reason,
             subject=grant.subject if grant else None,
+            issuer=grant.issuer if grant else None,
             token_id=grant.token_id if grant else None,
         )
-        try:
-            await self._parts.record(event)
-        except AuditError:
-            _log.error("the trail cannot be written: a refusal was not recorded")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s(refused)):
+                await self._write(self._tally.receive(event, time.monotonic(), wall_ns))
+
+    @staticmethod
+    def _patience_s(refused: RefusedError) -> float | None:
+        """Who was kept waiting for the trail once is not kept waiting for it again."""
+        return _HASTE_LIMIT_S if refused.refusal is errors.TRAIL_UNAVAILABLE else None
+
+    async def _write(self, events: Sequence[HandshakeRefused | HandshakeRefusedOften]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for event in events:
+                tasks.create_task(self._parts.trail.note(event))
 
 
 def caller_of(peer: HTTPConnection) -> Caller:
     """What was shown, for the trail."""
     client = peer.client
     return Caller(
-        address=_shown_address(client) if client else "",
+        address=client.host if client else "",
         origin=peer.headers.get("origin"),
         user_agent=peer.headers.get("user-agent"),
+        port=(client.port or None) if client else None,
     )
-
-
-def _shown_address(client: Address) -> str:
-    """One that a proxy told has no port; one of IPv6 is told from its port by brackets."""
-    if not client.port:
-        return client.host
-    host = f"[{client.host}]" if ":" in client.host else client.host
-    return f"{host}:{client.port}"
 
 
 def knock_of(peer: HTTPConnection) -> Knock:

@@ -85,6 +85,10 @@ class ModelCard:
     """The name that clients and the audit trail see."""
     languages: frozenset[str]
     """ISO 639 codes of what it understands."""
+    pack_version: int | None = None
+    """None: it came out of no pack."""
+    kek: str | None = None
+    """Which key opened the pack; names the key and is none."""
 
 
 class ModelError(Exception):
@@ -108,10 +112,8 @@ class Recognizer(Protocol):
         """In a batch that it runs well."""
         ...
 
-    @property
-    def card(self) -> ModelCard:
-        """What a client may know of it."""
-        ...
+    card: ModelCard
+    """What a client may know of it."""
 
     def transcribe(self, batch: Sequence[Utterance]) -> list[Hypothesis]:
         """One hypothesis for each utterance, in order. Raises only if the whole batch is lost."""

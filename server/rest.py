@@ -297,7 +297,7 @@ def _refused(dialect: _Dialect, refusal: Refusal, field: str | None = None) -> R
     if refusal.http_status == errors.UNAUTHENTICATED.http_status:
         headers["www-authenticate"] = "Bearer"
     if refusal.is_retryable:
-        headers["retry-after"] = "5"
+        headers["retry-after"] = str(refusal.retry_after_s)
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -7,6 +7,7 @@ that live by what was revoked, within a fraction of a second.
 import asyncio
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -92,12 +93,15 @@ def policy_of(policies: Iterable[TokenPolicy], issuer: str | None) -> TokenPolic
     return next((each for each in policies if issuer in {None, each.issuer}), None)
 
 
-def event_of(revocation: Revocation, by: str | None = None) -> TokenRevoked:
+def event_of(
+    revocation: Revocation, by: str | None = None, peer_address: str | None = None
+) -> TokenRevoked:
     """Its row of the trail; `by`: the administrator, where it was asked for over the network."""
+    asked = partial(TokenRevoked, revocation.issuer, by=by, peer_address=peer_address)
     match revocation:
-        case RevokedToken(issuer, token_id):
-            return TokenRevoked(issuer, RevocationReason.TOKEN, token_id=token_id, by=by)
-        case RevokedSubject(issuer, subject):
-            return TokenRevoked(issuer, RevocationReason.SUBJECT, subject=subject, by=by)
-        case RevokedKey(issuer, key_id):
-            return TokenRevoked(issuer, RevocationReason.KEY, key_id=key_id, by=by)
+        case RevokedToken(token_id=token_id):
+            return asked(RevocationReason.TOKEN, token_id=token_id)
+        case RevokedSubject(subject=subject):
+            return asked(RevocationReason.SUBJECT, subject=subject)
+        case RevokedKey(key_id=key_id):
+            return asked(RevocationReason.KEY, key_id=key_id)

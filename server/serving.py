@@ -18,16 +18,24 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from security.audit_events import EngineRestarted, ServerStarted, ServerStopped
+from security.audit_events import (
+    EngineRestarted,
+    ServerConfigured,
+    ServerStarted,
+    ServerStopped,
+)
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer
 from server import errors
 from server.admin import Office, admin_routes
 from server.app import build_app
+from server.blocks import Blocks
 from server.config import Settings
+from server.configured import configured
 from server.door import Door
 from server.engines import processor
+from server.forwarded import Networks
 from server.listen_settings import ListenSettings
 from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
@@ -105,7 +113,7 @@ async def running_server(
             processor.use_one_thread_for_matrices()
 
             async def reopen(reason: str) -> Recognizer:
-                await store.record(EngineRestarted(engine.card.model_id, reason))
+                await store.note(EngineRestarted(engine.card.model_id, reason))
                 return await open_engine(settings, store, how)
 
             scheduler = Scheduler(engine, settings.scheduler, reopen, time.monotonic)
@@ -126,10 +134,11 @@ async def _serving(
     model: _Model,
     subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    server, revoking = _listener(settings, issuers, entrance, store, model, subjects)
-    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run)
+    server, revoking, reception = _listener(settings, issuers, entrance, store, model, subjects)
+    works = (model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run)
     with server.stopped_by_signals():
         await store.record(ServerStarted(version("earwitness")))
+        await store.record(_configured(settings))
         lost: list[StartError] = []
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -147,7 +156,8 @@ async def _serving(
                     reason = "engine_lost" if beside[0].done() else "stopped"
                     for task in beside:
                         task.cancel()
-                    await store.record(ServerStopped(reason))
+                    await reception.flush()
+                    await store.note(ServerStopped(reason))
         except* StartError as group:  # the engine was to be opened again and could not
             lost += [error for error in group.exceptions if isinstance(error, StartError)]
         if lost:
@@ -161,18 +171,18 @@ def _listener(
     store: AuditStore,
     model: _Model,
     subjects: _Subjects,
-) -> tuple[Listener, Revoking]:
+) -> tuple[Listener, Revoking, Reception]:
     """The application, joined, and what serves it."""
     live = LiveSessions(settings.listen.most_sessions, subjects.store)
     subjects.on_lost = partial(_end_lost, live)
     revoking = _open_revoking(settings, live)
     door = _door(settings, issuers, entrance, revoking)
     reception = Reception(_parts(settings, door, live, store, model, subjects))
-    office = Office(reception, live, revoking, settings.policies, store.record, _wall_clock)
+    office = Office(reception, live, revoking, settings.policies, store, _wall_clock)
     routes = [*admin_routes(office), *rest_routes(reception, model.card, settings.rest)]
     app = build_app(reception, live, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
-    return Listener(app, settings.listen, drain, entrance.certificate), revoking
+    return Listener(app, settings.listen, drain, entrance.certificate), revoking, reception
 
 
 def _door(settings: Settings, issuers: Issuers, entrance: _Entrance, revoking: Revoking) -> Door:
@@ -200,12 +210,19 @@ def _parts(
         transcriber=model.scheduler,
         is_engine_full=lambda: model.scheduler.is_full,
         new_detector=_detector(settings.vad),
-        record=store.record,
+        trail=store,
         model=model.card,
         session_settings=settings.session,
         connection_settings=settings.connection,
+        refusal_settings=settings.refusals,
+        blocks=Blocks(Networks([*settings.listen.uncounted, *settings.listen.trusted_proxies])),
         wall_clock=_wall_clock,
     )
+
+
+def _configured(settings: Settings) -> ServerConfigured:
+    defaults = Settings.model_construct()
+    return configured(settings.model_dump(mode="json"), defaults.model_dump(mode="json"))
 
 
 def _end_lost(live: LiveSessions, session_id: str) -> None:

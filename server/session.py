@@ -4,14 +4,12 @@ without I/O.
 A shell decodes what the peer sends, checks what is a token itself, calls `receive_…` as things
 come, drains `actions()` after each call and carries them out in order, reads the socket only while
 `wants_audio`, and calls `tick` no later than `next_deadline_s`. There is one closing path: the last
-finals, the event that says why, `ended`, the audit record, the close, in that order, whatever ended
+finals, the audit record, the event that says why, `ended`, the close, in that order, whatever ended
 the session; a peer that is gone skips what needs a peer. Refuses: audio before `start`, a second
 `start`, anything that is not the protocol, audio beyond the grant, silence beyond the settings.
 """
 
-from dataclasses import replace
-
-from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed
+from security.door_events import SessionRefreshed, SessionStarted
 from server import errors, wire
 from server.audio import AudioFormat, Encoding, ms_from_samples
 from server.grant import Grant
@@ -19,26 +17,26 @@ from server.lifetime import Lifetime, Phase
 from server.pace import Pace
 from server.quota import Quota
 from server.recognition import Hypothesis, ModelCard
-from server.segmenter import SegmenterSettings
+from server.refreshing import Refreshing
 from server.session_values import (
     Action,
-    Caller,
     Close,
+    End,
     Record,
     Reserve,
     Send,
     SessionSettings,
+    end_of,
     spans_of,
-    start_of,
+    with_end_of_speech,
 )
-from server.track import Reprioritise, Score, Track, TrackSettings, Transcribe
+from server.track import Reprioritise, Score, Track, Transcribe
 
 STOPPED = "stopped"
 CLIENT_GONE = "client_gone"
 _NORMAL_CLOSE = 1000
 _ABNORMAL_CLOSE = 1006
 _BY_THE_SOCKET = (errors.MESSAGE_TOO_BIG, errors.AUDIO_UNREADABLE)
-_MOST_REFUSED_REFRESHES = 3
 
 
 class Session:
@@ -46,16 +44,16 @@ class Session:
 
     def __init__(
         self,
-        session_id: str,
+        started: SessionStarted,
         model: ModelCard,
         grant: Grant,
-        caller: Caller,
         settings: SessionSettings,
         now_s: float,
     ) -> None:
-        self.session_id = session_id
+        """`started` is on record by now."""
+        self.session_id = started.session_id
+        self._started = started
         self._model = model
-        self._grant = grant
         self._settings = settings
         self._format = AudioFormat(Encoding.PCM_S16LE, 16_000)
         self._quota = Quota(grant.limits, self._format)
@@ -63,18 +61,33 @@ class Session:
         self._is_held_back = False
         """Not read, so that TCP slows it down."""
         self._life = Lifetime(spans_of(settings, grant.limits), grant.expires_in_s, now_s)
-        self._refused_refreshes = 0
+        self._refreshing = Refreshing(self.session_id, model.model_id, grant, self._life)
         self._track: Track | None = None
         self._heard: frozenset[str | None] = frozenset()
         """The language, once it has started."""
         self._refusal: errors.Refusal | None = None
-        started = start_of(session_id, model.model_id, grant, caller)
-        self._actions: list[Action] = [Record(started)]
+        self._actions: list[Action] = []
 
     @property
     def grant(self) -> Grant:
         """What it lives by now."""
-        return self._grant
+        return self._refreshing.grant
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it takes no more audio."""
+        return self._life.phase in {Phase.DRAINING, Phase.CLOSED}
+
+    @property
+    def usage(self) -> wire.Usage:
+        """What it has taken."""
+        n_samples = self._quota.spent_bytes // self._format.frame_bytes
+        return wire.Usage(
+            bytes=self._quota.spent_bytes,
+            audio_ms=ms_from_samples(n_samples, self._format.sample_rate_hz),
+            speech_ms=ms_from_samples(self._track.speech_samples) if self._track else 0,
+            segments=self._track.segments if self._track else 0,
+        )
 
     @property
     def is_closed(self) -> bool:
@@ -112,7 +125,7 @@ class Session:
 
     def receive_message(self, message: wire.SessionMessage | None, now_s: float) -> None:
         """Take what a text frame says; None: nothing of the protocol."""
-        if not self._is_listening:
+        if self.is_ending:
             return
         self._life.receive_frame(now_s)
         match message, self._track:
@@ -130,7 +143,7 @@ class Session:
 
     def receive_audio(self, data: bytes, now_s: float) -> None:
         """Take a binary frame."""
-        if not self._is_listening:
+        if self.is_ending:
             return
         self._life.receive_frame(now_s)
         if self._track is None:
@@ -151,45 +164,31 @@ class Session:
         """Take the answer to a `Reserve`."""
         self._quota.receive_reserved(wished_ms, got_ms)
 
-    def receive_grant(self, grant: Grant, now_s: float) -> None:
-        """Take what a newer token allows; it has to be the same subject's, and to end later."""
-        if not self._is_listening:
-            return
+    def consider_grant(self, grant: Grant, now_s: float) -> SessionRefreshed | None:
+        """Look at what a newer token allows: what has to be durable before it is received; None: it
+        will not do, which is told.
+        """
+        if self.is_ending:
+            return None
         self._life.receive_frame(now_s)
-        if grant.who != self._grant.who:
-            self.refuse_refresh(errors.FORBIDDEN, "other_subject", now_s)
-        elif not grant.covers(self._model.model_id, self._heard):
-            self.refuse_refresh(errors.FORBIDDEN, "not_for_this", now_s)
-        elif not self._life.renew(grant.expires_in_s, now_s):
-            self.refuse_refresh(errors.FORBIDDEN, "not_later", now_s)
-        else:
-            record = SessionRefreshed(
-                session_id=self.session_id,
-                subject=grant.subject,
-                token_id=grant.token_id,
-                former_token_id=self._grant.token_id,
-            )
-            self._grant = replace(grant, limits=self._grant.limits)
-            told = wire.TokenRefreshed(int(grant.expires_in_s))
-            self._actions += [Record(record), Send(told)]
+        reason = self._refreshing.fault_of(grant, self._heard, now_s)
+        if reason is None:
+            return self._refreshing.event_of(grant)
+        self.refuse_refresh(errors.FORBIDDEN, reason, now_s)
+        return None
+
+    def receive_grant(self, grant: Grant, now_s: float) -> None:
+        """Go on by a newer token, if it still will do."""
+        if self.consider_grant(grant, now_s) is not None:
+            self._actions += self._refreshing.take(grant, now_s)
 
     def refuse_refresh(self, refusal: errors.Refusal, reason: str, now_s: float) -> None:
         """Take the news that a newer token will not do; who goes on trying is sent away."""
-        if not self._is_listening:
+        if self.is_ending:
             return
         self._life.receive_frame(now_s)
-        self._refused_refreshes += 1
-        record = RefreshRefused(
-            session_id=self.session_id,
-            subject=self._grant.subject,
-            token_id=self._grant.token_id,
-            reason=reason,
-        )
-        self._actions += [
-            Record(record),
-            Send(wire.RefreshRefused(refusal.code, refusal.text)),
-        ]
-        if self._refused_refreshes >= _MOST_REFUSED_REFRESHES:
+        self._actions += self._refreshing.refuse(refusal, reason)
+        if self._refreshing.is_worn_out:
             self._end(errors.UNAUTHENTICATED, now_s)
 
     def receive_scores(self, probabilities: list[float]) -> None:
@@ -250,23 +249,19 @@ class Session:
         else:
             self._end(refusal, now_s)
 
-    @property
-    def _is_listening(self) -> bool:
-        return self._life.phase in {Phase.WAITING, Phase.STREAMING}
-
     def _start(self, message: wire.Start, now_s: float) -> None:
         if message.language is not None and message.language not in self._model.languages:
             self._end(errors.LANGUAGE_UNKNOWN, now_s)
             return
-        language = self._granted_language(message.language)
-        if self._grant.languages is not None and language is None:
+        language = self.grant.language_of(message.language, self._model.languages)
+        if self.grant.languages is not None and language is None:
             self._end(errors.FORBIDDEN, now_s)
             return
         self._life.enter(Phase.STREAMING, now_s)
         self._heard = frozenset({language})
         self._format = AudioFormat(Encoding(message.encoding), message.sample_rate_hz)
-        self._quota = Quota(self._grant.limits, self._format)
-        track_settings = _with_end_of_speech(self._settings.track, message.end_of_speech_ms)
+        self._quota = Quota(self.grant.limits, self._format)
+        track_settings = with_end_of_speech(self._settings.track, message.end_of_speech_ms)
         self._track = Track(
             self._format,
             track_settings,
@@ -282,9 +277,9 @@ class Session:
             limits=wire.Limits(
                 audio_ms=self._quota.audio_ms_left,
                 bytes=self._quota.bytes_left,
-                expires_in_s=int(self._grant.expires_in_s),
-                session_s=self._grant.limits.session_s,
-                pace_percent=self._grant.limits.pace_percent,
+                expires_in_s=int(self.grant.expires_in_s),
+                session_s=self.grant.limits.session_s,
+                pace_percent=self.grant.limits.pace_percent,
             ),
         )
         self._actions.append(Send(ready))
@@ -295,14 +290,6 @@ class Session:
         is_too_fast = self._pace.receive(n_bytes, bytes_per_s, now_s)  # bytes for samples
         self._is_held_back = self._pace.resumes_s is not None
         return is_too_fast
-
-    def _granted_language(self, wished: str | None) -> str | None:
-        """The one to hear: who may only have one need not say which."""
-        granted = self._grant.languages
-        if granted is None or wished in granted:
-            return wished
-        of_model = granted & self._model.languages
-        return next(iter(of_model)) if wished is None and len(of_model) == 1 else None
 
     def _tell_what_is_left(self) -> None:
         if self._quota.take_notice():
@@ -328,7 +315,7 @@ class Session:
 
     def _end(self, refusal: errors.Refusal | None, now_s: float) -> None:
         """Begin the closing path; the first reason stays the reason."""
-        if not self._is_listening:
+        if self.is_ending:
             return
         self._life.enter(Phase.DRAINING, now_s)
         self._refusal = refusal
@@ -349,43 +336,16 @@ class Session:
             return
         refusal = self._refusal
         reason = refusal.code if refusal else STOPPED
-        if refusal:
-            error = wire.ErrorEvent(refusal.code, refusal.text, refusal.is_retryable)
-            self._actions.append(Send(error))
-        self._actions.append(Send(wire.Ended(reason=reason, usage=self._usage())))
-        self._close(refusal.close_code if refusal else _NORMAL_CLOSE, reason)
+        ended = Send(wire.Ended(reason=reason, usage=self.usage))
+        if refusal is None:
+            self._close(_NORMAL_CLOSE, reason, ended)
+            return
+        error = wire.ErrorEvent(refusal.code, refusal.text, refusal.is_retryable)
+        self._close(refusal.close_code, reason, Send(error), ended)
 
-    def _close(self, code: int, reason: str) -> None:
+    def _close(self, code: int, reason: str, *told: Send) -> None:
         self._life.phase = Phase.CLOSED
         if self._quota.unspent_ms > 0:
             self._actions.append(Reserve(-self._quota.unspent_ms))
-        usage = self._usage()
-        ended = SessionEnded(
-            session_id=self.session_id,
-            subject=self._grant.subject,
-            token_id=self._grant.token_id,
-            model=self._model.model_id,
-            bytes_received=usage.bytes,
-            audio_ms=usage.audio_ms,
-            speech_ms=usage.speech_ms,
-            segments=usage.segments,
-            close_code=code,
-            reason=reason,
-        )
-        self._actions += [Record(ended), Close(code)]
-
-    def _usage(self) -> wire.Usage:
-        n_samples = self._quota.spent_bytes // self._format.frame_bytes
-        return wire.Usage(
-            bytes=self._quota.spent_bytes,
-            audio_ms=ms_from_samples(n_samples, self._format.sample_rate_hz),
-            speech_ms=ms_from_samples(self._track.speech_samples) if self._track else 0,
-            segments=self._track.segments if self._track else 0,
-        )
-
-
-def _with_end_of_speech(settings: TrackSettings, end_of_speech_ms: int | None) -> TrackSettings:
-    if end_of_speech_ms is None:
-        return settings
-    segmenter: SegmenterSettings = replace(settings.segmenter, end_of_speech_ms=end_of_speech_ms)
-    return replace(settings, segmenter=segmenter)
+        ended = end_of(self._started, self.grant.token_id, self.usage, End(code, reason))
+        self._actions += [Record(ended), *told, Close(code)]

@@ -1,14 +1,15 @@
 """What a session is told when it begins, and what it wants done: the values around the core."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from security.audit_events import AuditEvent
-from security.door_events import SessionStarted
+from security.door_events import SessionEnded, SessionStarted
 from security.limits import Limits
 from server import wire
 from server.grant import Grant
 from server.lifetime import Spans
 from server.pace import PaceSettings
+from server.recognition import ModelCard
 from server.track import Reprioritise, Score, TrackSettings, Transcribe
 
 
@@ -41,8 +42,11 @@ class Caller:
     """What the handshake showed of the peer, for the trail; strangers chose these strings."""
 
     address: str
+    """Of a machine, without its port; empty where the peer has none."""
     origin: str | None
     user_agent: str | None
+    port: int | None = None
+    """None where a proxy told the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Wanted: this event durable in the trail before the next action."""
+    """Wanted: this event in the trail before the next action; it has happened, and the session goes
+    on if it cannot be written.
+    """
 
     event: AuditEvent
 
@@ -78,17 +84,46 @@ class Reserve:
 Action = Score | Transcribe | Reprioritise | Send | Record | Reserve | Close
 
 
-def start_of(session_id: str, model: str, grant: Grant, caller: Caller) -> SessionStarted:
-    """The first row of a session."""
+def start_of(session_id: str, model: ModelCard, grant: Grant, caller: Caller) -> SessionStarted:
+    """The first row of a session; durable before its peer is let in."""
     return SessionStarted(
         session_id=session_id,
         subject=grant.subject,
         issuer=grant.issuer,
         token_id=grant.token_id,
         peer_address=caller.address,
+        peer_port=caller.port,
         origin=caller.origin,
         user_agent=caller.user_agent,
-        model=model,
+        model=model.model_id,
+        pack_version=model.pack_version,
+        kek=model.kek,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How and why a session is over."""
+
+    close_code: int
+    reason: str
+
+
+def end_of(start: SessionStarted, token_id: str, usage: wire.Usage, end: End) -> SessionEnded:
+    """The last row of a session; `token_id` is that of the token by which it went on."""
+    return SessionEnded(
+        session_id=start.session_id,
+        subject=start.subject,
+        issuer=start.issuer,
+        token_id=token_id,
+        peer_address=start.peer_address,
+        model=start.model,
+        bytes_received=usage.bytes,
+        audio_ms=usage.audio_ms,
+        speech_ms=usage.speech_ms,
+        segments=usage.segments,
+        close_code=end.close_code,
+        reason=end.reason,
     )
 
 
@@ -102,6 +137,14 @@ def spans_of(settings: SessionSettings, limits: Limits) -> Spans:
         expiry_warning_s=settings.expiry_warning_s,
         expiry_leeway_s=settings.expiry_leeway_s,
     )
+
+
+def with_end_of_speech(settings: TrackSettings, end_of_speech_ms: int | None) -> TrackSettings:
+    """As the client wishes it."""
+    if end_of_speech_ms is None:
+        return settings
+    segmenter = replace(settings.segmenter, end_of_speech_ms=end_of_speech_ms)
+    return replace(settings, segmenter=segmenter)
 
 
 def _least(setting_s: float, granted_s: int | None) -> float:

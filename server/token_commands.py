@@ -1,7 +1,8 @@
 """`run.py token …`: what a token shall say in, the token out; a token in, what it says, or its end.
 
-Making a token and revoking one are on record, with ids and never with the token. A token is read
-from a file or from standard input: on a command line, everybody on the machine would see it.
+Making a token and revoking one are on record, with hashes of ids and never with the token; what
+cannot be recorded is not made, but is revoked all the same. A token is read from a file or from
+standard input: on a command line, everybody on the machine would see it.
 """
 
 import asyncio
@@ -14,9 +15,9 @@ from typing import Annotated
 
 import typer
 
-from security.audit import clean
+from security.audit import clean, token_hash_of
 from security.audit_events import TokenMinted
-from security.errors import TokenError
+from security.errors import AuditError, TokenError
 from security.issuers import Issuers, open_issuers, open_local_issuer
 from security.keys import open_signing_key
 from security.limits import Limits
@@ -28,7 +29,6 @@ from security.tokens import Claims, TokenPolicy, mint_token
 from server import provision
 from server.command_line import (
     ConfigFile,
-    check_trail,
     plain_errors,
     read_settings,
     record,
@@ -36,7 +36,7 @@ from server.command_line import (
 from server.config import Settings
 from server.grant import SCOPES, TRANSCRIBE_SCOPE
 from server.revoking import event_of, policy_of, revocation_of
-from server.start_error import EXIT_KEYS, EXIT_SETTINGS, StartError
+from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
 
 EXIT_REFUSED = 1
 """Of `inspect`, when the server would not accept the token."""
@@ -155,9 +155,13 @@ def revoke(
                 subject=subject,
                 key_id=key_id,
             )
-        check_trail(settings)
         append_revocation(settings.revocations_file, revocation)
-        record(settings, event_of(revocation))
+        try:
+            record(settings, event_of(revocation))
+        except AuditError as error:  # what was taken away stays so
+            raise StartError(
+                f"It counts no more, but is not on record. {error}", EXIT_DATA
+            ) from None
         print("It counts no more; a server that runs knows it within a second.")
 
 
@@ -170,6 +174,9 @@ def _check_wishes(settings: Settings, scopes: set[str], subject: str, lifetime_s
         raise StartError(f"--subject: 1 to {_MOST_SUBJECT_CHARS} characters", EXIT_SETTINGS)
     if not scopes <= SCOPES:
         raise StartError(f"--scope: of {', '.join(sorted(SCOPES))}", EXIT_SETTINGS)
+    if TRANSCRIBE_SCOPE in scopes and len(scopes) > 1:
+        text = "--scope: transcribe, or admin and audit: tokens for administrators open no session"
+        raise StartError(text, EXIT_SETTINGS)
 
 
 def _check_signing_key(settings: Settings, key_id: str) -> None:
@@ -214,6 +221,8 @@ def _told(token: str) -> list[str]:
     for name in (name for name in _SHOWN if name in claims):
         at = _time(claims[name]) if name in _TIMES else ""
         lines.append(f"{name}: {_shown(claims[name])}{at}")
+    if isinstance(claims.get("jti"), str):
+        lines.append(f"token_hash: {token_hash_of(str(claims['jti']))}")
     if others := len(claims.keys() - set(_SHOWN)):
         lines.append(f"claims that mean nothing here: {others}")
     return lines

@@ -19,12 +19,13 @@ from server.session_values import (
     Reserve,
     Send,
     SessionSettings,
+    start_of,
 )
 from server.track import Score, Transcribe
 from server.wire import ServerEvent
 
 MODEL = ModelCard("fake", frozenset({"en"}))
-CALLER = Caller("127.0.0.1:5", None, "tests")
+CALLER = Caller("127.0.0.1", None, "tests", 5)
 GRANT = Grant(
     subject="alice",
     issuer="tests",
@@ -104,7 +105,8 @@ def speech(duration_ms: int, rate_hz: int = 16_000, level: float = LOUD) -> byte
 def new_session(
     clock: ManualClock, grant: Grant = GRANT, settings: SessionSettings | None = None
 ) -> Session:
-    return Session("s-1", MODEL, grant, CALLER, settings or SessionSettings(), clock())
+    started = start_of("s-1", MODEL, grant, CALLER)
+    return Session(started, MODEL, grant, settings or SessionSettings(), clock())
 
 
 def limited(**limits: int) -> Grant:

@@ -8,11 +8,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from security.errors import AuditError
 from security.tokens import TokenPolicy, TokenVerifier, mint_token
 from server.admin import Office
+from server.blocks import Blocks
 from server.connection import ConnectionSettings
 from server.door import Door
+from server.forwarded import Networks
 from server.grant import GrantSettings
 from server.live import LiveSessions
 from server.reception import Parts, Reception
+from server.refusals import RefusalSettings
 from server.revoking import Revoking
 from server.session_values import SessionSettings
 from server.subjects import MemorySubjects
@@ -44,6 +47,7 @@ class Joined:
         self.wall_s = NOW_S
         self.keys_take_s = 0.0
         """For the door to wait for an issuer's keys."""
+        self.blocks = Blocks(Networks(["192.0.2.0/24"]))
         subjects = MemorySubjects(time.monotonic, lambda: self.wall_s)
         self.live = LiveSessions(most_sessions, subjects)
         self.revoking = Revoking(folder / "revocations.ndjson", self.live, NOW_S)
@@ -68,18 +72,28 @@ class Joined:
                 transcriber=transcriber or FakeTranscriber(),
                 is_engine_full=lambda: self.is_full,
                 new_detector=FakeDetector,
-                record=self.record,
+                trail=self,
                 model=MODEL,
                 session_settings=session_settings or SessionSettings(),
                 connection_settings=ConnectionSettings(),
+                refusal_settings=RefusalSettings(),
+                blocks=self.blocks,
                 wall_clock=lambda: self.wall_s,
             )
         )
         self.office = Office(
-            self.reception, self.live, self.revoking, [POLICY], self.record, lambda: self.wall_s
+            self.reception, self.live, self.revoking, [POLICY], self, lambda: self.wall_s
         )
 
     async def record(self, event):
         if self.trail_fails:
             raise AuditError("disk full")
         self.records.append(event)
+        return len(self.records)
+
+    async def note(self, event):
+        if not self.trail_fails:
+            self.records.append(event)
+
+    def records_of(self, *kinds):
+        return [event for event in self.records if isinstance(event, kinds)]

@@ -73,6 +73,8 @@ export const texts = Object.freeze({
     too_many_sessions:
       "This token already has as many sessions as it may. End one, then start again.",
     too_many_starts: "Too many sessions were begun with this token. Wait a minute, then start again.",
+    address_blocked: "Too much was tried from this network. Wait a while, then start again.",
+    trail_unavailable: "The server can take nobody in now. Wait a moment, then start again.",
     overloaded: "The server is full. Wait a moment, then start again.",
     not_accepted:
       "The server did not take the session: it is full, this token is in use elsewhere, or this "

@@ -62,7 +62,9 @@ def live_server(
     folder = tmp_path_factory.mktemp("live") / "data"
     copy_data(embedded_model_pack, folder)
     listen = {"port": 0, "access_log": False}
-    with serving(load_settings(data_folder=folder, listen=listen)) as server:
+    refusals = {"rows_per_minute": 2000, "most_rows_per_minute": 20_000}  # each is looked for
+    settings = load_settings(data_folder=folder, listen=listen, refusals=refusals)
+    with serving(settings) as server:
         server.mark = canaries.mark_token
         yield server
 

@@ -139,7 +139,7 @@ async def test_little_left_is_told_and_the_end_of_the_day_ends(live_server, engl
         with pytest.raises(SessionError) as ended:
             await collect(stream, events)
     assert ended.value.code == "quota_daily"
-    assert live_server.last_row("session.ended").detail["audio_ms"] == 3000
+    assert live_server.last_row("session.ended").audio_ms == 3000
     with pytest.raises(RefusedError):
         async with connect(live_server.stream_url, token=token, sample_rate_hz=rate_hz):
             pass

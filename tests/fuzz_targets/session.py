@@ -6,7 +6,7 @@ follows.
 
 from dataclasses import replace
 
-from security.door_events import SessionEnded, SessionStarted
+from security.door_events import SessionEnded
 from server import errors
 from server.session import Session
 from server.session_values import Close, Record, Reserve
@@ -148,8 +148,6 @@ def fuzz_session(data: bytes) -> None:
     peer.drain()
     assert peer.session.is_closed
     assert peer.closes == 1
-    assert [type(record) for record in peer.records[:: len(peer.records) - 1]] == [
-        SessionStarted,
-        SessionEnded,
-    ]
+    assert [type(record) for record in peer.records].count(SessionEnded) == 1
+    assert isinstance(peer.records[-1], SessionEnded)
     assert peer.session.next_deadline_s == float("inf")

@@ -149,12 +149,20 @@ async def test_an_unknown_key_of_an_issuer_with_a_file_is_refused_at_once(local)
     assert caught.value.reason is TokenReason.UNKNOWN_KEY
 
 
+def test_an_issuer_may_name_the_audience_of_administrators():
+    assert FETCHED.policy.for_admin == f"{AUDIENCE}/admin"
+    named = replace(FETCHED, admin_audience="https://ear.test/desk")
+    assert (named.faults(), named.policy.for_admin) == ([], "https://ear.test/desk")
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
         ({"issuer": ""}, "issuer"),
         ({"issuer": "a b"}, "issuer"),
         ({"audience": ""}, "audience"),
+        ({"admin_audience": ""}, "admin_audience"),
+        ({"admin_audience": AUDIENCE}, "admin_audience"),
         ({"keys": ""}, "keys"),
         ({"keys": "http://id.test/jwks"}, "keys"),
         ({"keys": "ftp://id.test/jwks"}, "keys"),

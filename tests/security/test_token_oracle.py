@@ -33,7 +33,10 @@ ODD = [None, True, False, "", "x", [], {}, 1.5, -1, 0, 1 << 53, 10**30, "1800000
 TEXTS = ["ward-7", "é", "x" * 255, "x" * 256, "a\nb", "a\u202eb", "\ue000", " ", "\u2028"]
 POOLS = {
     "iss": [ISSUERS["HS256"], "https://other.test", ISSUERS["HS256"] + "/"],
-    "aud": ["earwitness", "other", ["earwitness"], ["other", "earwitness"], ["other"], [1], [[]]],
+    "aud": [
+        *("earwitness", "other", ["earwitness"], ["other", "earwitness"], ["other"], [1], [[]]),
+        *("earwitness/admin", ["earwitness/admin", "other"], ["earwitness/admin", "earwitness"]),
+    ],
     "sub": TEXTS,
     "jti": TEXTS,
     "iat": MOMENTS,
@@ -76,7 +79,9 @@ def allows(claims, now_s):  # noqa: C901 (a list of rules)
     ):
         return False
     audiences = claims["aud"] if type(claims["aud"]) is list else [claims["aud"]]
-    if not all(type(audience) is str for audience in audiences) or "earwitness" not in audiences:
+    if not all(type(audience) is str for audience in audiences):
+        return False
+    if len({"earwitness", "earwitness/admin"} & set(audiences)) != 1:
         return False
     scope = claims.get("scope", "")
     if type(scope) is not str or len(scope) > 1024:
@@ -133,6 +138,7 @@ def is_accepted(claims, now_s):
     said = claims.get("earwitness", {})
     assert (verified.subject, verified.token_id) == (claims["sub"], claims["jti"])
     assert (verified.issued_at_s, verified.expires_at_s) == (claims["iat"], claims["exp"])
+    assert verified.is_for_admin == ("earwitness/admin" in claims["aud"])
     assert verified.scopes == set(claims.get("scope", "").split())
     assert {name: getattr(verified.limits, name) for name in LIMITS} == {
         name: said.get(name) for name in LIMITS

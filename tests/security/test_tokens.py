@@ -80,7 +80,7 @@ def mint(**changes):
 
 def test_a_minted_token_says_what_it_was_made_for():
     token = mint(
-        scopes={"transcribe", "admin"},
+        scopes={"transcribe", "other"},
         token_id="t-9",  # noqa: S106 (a name, not a secret)
         limits=ALL_LIMITS,
         models={"tiny.en", "qwen3"},
@@ -93,7 +93,7 @@ def test_a_minted_token_says_what_it_was_made_for():
         key_id=key_id_of(KEY.public_key()),
         issued_at_s=NOW_S,
         expires_at_s=NOW_S + 600,
-        scopes=frozenset({"transcribe", "admin"}),
+        scopes=frozenset({"transcribe", "other"}),
         models=frozenset({"tiny.en", "qwen3"}),
         languages=frozenset(),
         limits=ALL_LIMITS,
@@ -138,6 +138,41 @@ def test_a_token_of_another_maker_with_the_same_key_is_accepted():
 
 def test_one_audience_of_several_is_enough():
     assert VERIFIER.verify(signed(payload=claims(aud=["other", "earwitness"])), NOW_S)
+
+
+@pytest.mark.parametrize("scopes", [{"admin"}, {"audit"}, {"admin", "audit"}])
+def test_a_token_for_administrators_has_its_own_audience(scopes):
+    verified = VERIFIER.verify(mint(scopes=scopes), NOW_S)
+    assert (verified.is_for_admin, verified.scopes) == (True, scopes)
+    assert not VERIFIER.verify(mint(), NOW_S).is_for_admin
+
+
+@pytest.mark.parametrize("scopes", [{"admin", "transcribe"}, {"audit", "other"}])
+def test_a_token_for_both_is_not_minted(scopes):
+    with pytest.raises(TokenError):
+        mint(scopes=scopes)
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        ["earwitness", "earwitness/admin"],
+        "earwitness/",
+        "earwitness/admin/",
+        "earwitness/Admin",
+        "/admin",
+        [],
+    ],
+)
+def test_an_audience_that_is_neither_or_both_is_refused(audience):
+    assert refused(signed(payload=claims(aud=audience))) == TokenReason.WRONG_AUDIENCE
+
+
+def test_the_audience_of_administrators_can_be_named():
+    policy = replace(POLICY, admin_audience="https://ear.test/desk")
+    verifier = TokenVerifier.of_one(policy, KEY.public_key())
+    assert verifier.verify(signed(payload=claims(aud="https://ear.test/desk")), NOW_S).is_for_admin
+    assert refused(mint(scopes={"admin"}), verifier=verifier) == TokenReason.WRONG_AUDIENCE
 
 
 def test_claims_that_mean_nothing_here_are_ignored():

@@ -6,6 +6,7 @@ import pytest
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
 
+from security.audit import token_hash_of
 from security.audit_events import TokenRevoked
 from security.door_events import HandshakeRefused, SessionEndedByAdministrator, TicketIssued
 from security.limits import Limits
@@ -65,6 +66,54 @@ def test_too_many_sessions_of_one_subject_are_429(scene):
     headers = bearer(limits=Limits(concurrent_sessions=1))
     with scene.client.websocket_connect("/v1/stream", headers=headers):
         assert scene.refusal(headers).status_code == 429
+
+
+def test_a_trail_that_cannot_be_written_lets_nobody_in_and_says_when_to_come_back(scene):
+    scene.trail_fails = True
+    response = scene.refusal(bearer())
+    assert (response.status_code, response.json()["code"]) == (503, "trail_unavailable")
+    assert response.headers["retry-after"] == "5"
+    assert scene.live.total == 0
+
+
+def test_a_trail_that_cannot_be_written_gives_no_tickets(scene):
+    scene.trail_fails = True
+    response = scene.client.post("/v1/tickets", headers=bearer())
+    assert (response.status_code, response.json()["code"]) == (503, "trail_unavailable")
+
+
+def test_a_session_that_lives_goes_on_when_the_trail_fails(scene):
+    with scene.client.websocket_connect("/v1/stream", headers=bearer()) as peer:
+        begin(peer)
+        scene.trail_fails = True
+        peer.send_bytes(speech(1000))
+        peer.send_text('{"type":"stop"}')
+        kinds = [peer.receive_json()["type"]]
+        while kinds[-1] != "ended":
+            kinds.append(peer.receive_json()["type"])
+        with pytest.raises(WebSocketDisconnect) as closed:
+            peer.receive_json()
+    assert "final" in kinds
+    assert closed.value.code == 1000
+
+
+def test_an_administrator_takes_away_also_when_the_trail_fails(scene):
+    with (
+        scene.client.websocket_connect("/v1/stream", headers=bearer()) as one,
+        scene.client.websocket_connect("/v1/stream", headers=bearer(subject="bob")) as other,
+    ):
+        begin(one)
+        begin(other)
+        scene.trail_fails = True
+        shown = scene.client.get("/admin/sessions", headers=admin()).json()["sessions"]
+        [of_alice] = [each["session_id"] for each in shown if each["subject"] == "alice"]
+        path = f"/admin/sessions/{of_alice}"
+        assert scene.client.delete(path, headers=admin()).json() == {"ended": 1}
+        assert one.receive_json()["code"] == "ended_by_administrator"
+        body = {"subject": "bob"}
+        response = scene.client.post("/admin/revocations", headers=admin(), json=body)
+        assert response.json() == {"ended": 1}
+        assert other.receive_json()["code"] == "revoked"
 
 
 def test_a_trail_that_cannot_be_written_still_refuses(scene):
@@ -183,13 +232,28 @@ def test_a_body_that_asks_for_something_else_gets_no_ticket(scene, body, status)
 
 
 def test_a_ticket_opens_nothing_but_sessions(scene):
-    headers = bearer(scopes={"transcribe", "admin"})
-    assert scene.client.get("/admin/sessions", headers=headers).status_code == 200
-    path = f"/admin/sessions?ticket={ticket_of(scene, headers)}"
+    path = f"/admin/sessions?ticket={ticket_of(scene)}"
     assert scene.client.get(path).json()["code"] == "forbidden"
-    path = f"/v1/tickets?ticket={ticket_of(scene, headers)}"
+    path = f"/v1/tickets?ticket={ticket_of(scene)}"
     assert scene.client.post(path).json()["code"] == "forbidden"
     assert scene.records[-1].reason == "ticket_for_ticket"
+
+
+@pytest.mark.parametrize("scope", ["admin", "audit"])
+def test_an_administrators_token_makes_no_ticket_and_opens_no_session(scene, scope):
+    headers = bearer(scopes={scope})
+    assert scene.client.post("/v1/tickets", headers=headers).json()["code"] == "forbidden"
+    assert scene.refusal(headers).json()["code"] == "forbidden"
+    assert [event.reason for event in scene.records] == ["scope_missing"] * 2
+    assert {event.subject for event in scene.records} == {"alice"}
+
+
+def test_a_session_cannot_go_on_by_an_administrators_token(scene):
+    with scene.client.websocket_connect("/v1/stream", headers=bearer()) as peer:
+        begin(peer)
+        other = bearer(scopes={"admin"}, lifetime_s=900)["authorization"].removeprefix("Bearer ")
+        peer.send_text(json.dumps({"type": "refresh", "token": other}))
+        assert peer.receive_json()["code"] == "forbidden"
 
 
 def test_without_a_token_there_is_no_ticket(scene):
@@ -214,6 +278,8 @@ def test_an_administrator_sees_who_is_connected_and_nobody_else_does(scene):
         begin(peer)
         [shown] = scene.client.get("/admin/sessions", headers=admin()).json()["sessions"]
         assert (shown["subject"], shown["issuer"]) == ("alice", "earwitness")
+        assert shown["token_hash"] == token_hash_of(shown["token_id"])
+        assert (shown["address"], shown["port"], shown["is_ending"]) == ("testclient", 50000, False)
         assert shown["started_at"] == "1970-01-12T13:46:40+00:00"
         assert scene.client.get("/admin/sessions", headers=bearer()).status_code == 403
         assert scene.client.get("/admin/sessions").status_code == 401
@@ -248,8 +314,11 @@ def test_what_is_revoked_ends_and_is_not_let_in_again(scene, named):
         }
         assert peer.receive_json()["code"] == "revoked"
     assert scene.refusal(headers).json()["code"] == "revoked"
-    [revoked] = [event for event in scene.records if isinstance(event, TokenRevoked)]
+    [revoked] = scene.records_of(TokenRevoked)
     assert (getattr(revoked, named), revoked.by) == (shown[named], "root")
+    assert revoked.peer_address == "testclient"
+    [refused] = scene.records_of(HandshakeRefused)
+    assert (refused.reason, refused.subject, refused.token_id) == ("revoked", "alice", "t-7")
 
 
 def test_a_ticket_of_a_revoked_token_opens_nothing(scene):
@@ -318,6 +387,7 @@ def test_waiting_for_the_keys_of_an_issuer_makes_no_token_live_longer(scene):
     headers = bearer(wall_s=scene.wall_s)
     with scene.client.websocket_connect("/v1/stream", headers=headers) as peer:
         begin(peer)
-        newer = bearer(wall_s=scene.wall_s)["authorization"].removeprefix("Bearer ")
+        newer = bearer(wall_s=scene.wall_s, lifetime_s=900)["authorization"].removeprefix("Bearer ")
         peer.send_text(json.dumps({"type": "refresh", "token": newer}))
-        assert peer.receive_json() == {"type": "token_refreshed", "expires_in_s": 590}
+        told = {"type": "token_refreshed", "expires_in_s": 880}  # waited for before and after
+        assert peer.receive_json() == told

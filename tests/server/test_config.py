@@ -171,3 +171,10 @@ def test_a_file_that_is_not_toml_is_told(tmp_path):
 def test_our_own_issuer_has_a_name_without_spaces(name):
     with pytest.raises(SettingsError, match=r"token_policy\.issuer"):
         load_settings(token_policy={"issuer": name, "audience": "a"})
+
+
+@pytest.mark.parametrize("name", ["", "a"])
+def test_the_audience_of_administrators_is_another_than_that_of_sessions(name):
+    policy = {"issuer": "i", "audience": "a", "admin_audience": name}
+    with pytest.raises(SettingsError, match="admin_audience"):
+        load_settings(token_policy=policy)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from starlette.websockets import WebSocketDisconnect
 
-from security.door_events import SessionEnded, SessionRefreshed, SessionStarted
+from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed
 from security.errors import AuditError
 from server import errors
 from server.connection import Connection, ConnectionSettings, Desk
@@ -132,14 +132,22 @@ async def scene(
     may_reserve = asyncio.Event()
     may_reserve.set()
 
-    async def record(event):
-        await asyncio.sleep(0)
-        if refuses_record and isinstance(event, refuses_record):
-            raise AuditError("disk full")
-        if never_records and isinstance(event, never_records):
-            await asyncio.Event().wait()
-        records.append(event)
-        order.append((type(event).__name__, len(websocket.sent)))
+    class Trail:
+        """That gives up on some kinds of event, and never comes back with others."""
+
+        async def record(self, event):
+            await asyncio.sleep(0)
+            if refuses_record and isinstance(event, refuses_record):
+                raise AuditError("disk full")
+            if never_records and isinstance(event, never_records):
+                await asyncio.Event().wait()
+            records.append(event)
+            order.append((type(event).__name__, len(websocket.sent)))
+            return len(records)
+
+        async def note(self, event):
+            with contextlib.suppress(AuditError):
+                await self.record(event)
 
     async def reserve(audio_ms):
         reserved_ms.append(audio_ms)
@@ -151,7 +159,7 @@ async def scene(
         new_session(clock, grant, SessionSettings(**limits)),
         detector=detector or FakeDetector(),
         transcriber=transcriber,
-        desk=Desk(record, renew or no_renewal, reserve),
+        desk=Desk(Trail(), renew or no_renewal, reserve),
         settings=ConnectionSettings(outbox_events=8, write_limit_s=write_limit_s),
         clock=clock,
     )
@@ -173,10 +181,9 @@ async def scene(
     assert asyncio.all_tasks() == {asyncio.current_task()}, "whoever starts a task ends it"
 
 
-async def test_a_session_runs_from_its_record_to_its_close():
+async def test_a_session_runs_to_its_record_and_its_close():
     async with scene() as it:
         it.websocket.put(START, speech(1000), silence(900), STOP)
-    assert it.order[0] == ("SessionStarted", 0), "recorded before the peer hears anything"
     kinds = it.websocket.kinds()
     assert kinds[0] == "ready"
     assert kinds[-2:] == ["final", "ended"]
@@ -204,8 +211,8 @@ async def test_a_client_that_vanishes_leaves_one_record_and_nothing_running():
         it.websocket.put(START, speech(1000))
         await it.until(lambda: it.transcriber.futures)
         it.websocket.vanish()
-    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
-    assert it.records[1].reason == "client_gone"
+    assert [type(record) for record in it.records] == [SessionEnded]
+    assert it.records[0].reason == "client_gone"
     assert all(future.cancelled() for future in it.transcriber.futures)
 
 
@@ -252,7 +259,7 @@ async def test_an_engine_that_fails_a_final_ends_the_session():
 
 async def test_time_ends_a_session_that_says_nothing():
     async with scene() as it:
-        await it.until(lambda: it.records)
+        await asyncio.sleep(0.01)
         it.clock.move(11.0)
     assert it.websocket.sent[0]["code"] == "start_late"
     assert it.websocket.close_code == 4408
@@ -267,24 +274,18 @@ async def test_a_fault_of_ours_closes_without_detail_and_is_recorded(capsys):
     async with scene(detector=BrokenDetector()) as it:
         it.websocket.put(START, speech(1000))
     assert it.websocket.close_code == 1011
-    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
-    assert it.records[1].reason == "internal"
+    assert [type(record) for record in it.records] == [SessionEnded]
+    assert it.records[0].reason == "internal"
     output = capsys.readouterr()
     assert "ValueError" in output.out + output.err
     assert "spoken words" not in output.out + output.err
 
 
-async def test_a_trail_that_cannot_be_written_lets_nobody_in():
-    async with scene(refuses_record=SessionStarted) as it:
-        it.websocket.put(START, speech(1000))
-    assert it.websocket.sent == []
-    assert it.websocket.close_code == 1011
-
-
-async def test_a_trail_that_fails_at_the_end_still_closes():
+async def test_a_trail_that_fails_at_the_end_changes_nothing_for_the_peer():
     async with scene(refuses_record=SessionEnded) as it:
-        it.websocket.put(START, STOP)
-    assert it.websocket.close_code == 1011
+        it.websocket.put(START, speech(1000), STOP)
+    assert it.websocket.kinds()[-2:] == ["final", "ended"]
+    assert it.websocket.close_code == 1000
 
 
 async def test_a_session_can_be_ended_from_outside_with_its_last_finals():
@@ -308,7 +309,7 @@ async def test_cancelling_a_connection_still_records_its_end():
         it.websocket.put(START, speech(1000))
         await it.until(lambda: it.transcriber.futures)
         it.running.cancel()
-    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert [type(record) for record in it.records] == [SessionEnded]
     assert it.websocket.close_code == 1011
 
 
@@ -328,7 +329,8 @@ async def test_a_newer_token_goes_to_the_door_and_only_its_grant_to_the_session(
     async with scene(renew=newer_token()) as it:
         it.websocket.put(START, '{"type":"refresh","token":"new"}', STOP)
     assert it.websocket.kinds() == ["ready", "token_refreshed", "ended"]
-    assert [type(record) for record in it.records][1] is SessionRefreshed
+    assert [type(record) for record in it.records] == [SessionRefreshed, SessionEnded]
+    assert it.order[0] == ("SessionRefreshed", 1), "on record before the peer is told"
 
 
 async def test_a_token_that_the_door_refuses_is_told_and_the_session_goes_on():
@@ -336,7 +338,7 @@ async def test_a_token_that_the_door_refuses_is_told_and_the_session_goes_on():
         it.websocket.put(START, '{"type":"refresh","token":"bad"}', speech(1000), STOP)
     assert it.websocket.kinds()[1] == "refresh_refused"
     assert it.websocket.close_code == 1000
-    assert it.records[1].reason == "token_expired"
+    assert it.records[0].reason == "token_expired"
 
 
 async def test_refreshing_in_the_middle_of_a_sentence_loses_no_word():
@@ -392,18 +394,44 @@ async def test_who_reads_a_drop_at_a_time_is_gone_at_the_last_moment_of_the_toke
         await asyncio.sleep(0.1)
         n_sent = len(it.websocket.sent)
         it.clock.move(6.0)
-    assert [type(record) for record in it.records] == [SessionStarted, SessionEnded]
+    assert [type(record) for record in it.records] == [SessionEnded]
     assert len(it.websocket.sent) <= n_sent + 1
 
 
 async def test_a_trail_that_hangs_keeps_nobody_beyond_the_last_moment_of_the_token(monkeypatch):
     monkeypatch.setattr("server.connection._SETTLE_LIMIT_S", 0.01)
     ending = replace(GRANT, expires_in_s=0.05)
-    async with scene(never_records=SessionStarted, grant=ending, expiry_leeway_s=0.0) as it:
+    async with scene(never_records=SessionEnded, grant=ending, expiry_leeway_s=0.0) as it:
         it.websocket.put(START)
-        await it.until(lambda: it.websocket.close_code is not None)
-    assert it.websocket.sent == []
-    assert it.websocket.close_code == 1011
+        await it.until(lambda: it.websocket.sent)
+        it.clock.move(1.0)
+        await it.until(lambda: it.running.done())
+    assert it.websocket.kinds()[0] == "ready"
+
+
+async def test_a_newer_token_that_cannot_be_recorded_is_not_taken_and_the_session_goes_on():
+    trying = ['{"type":"refresh","token":"new"}'] * 4
+    async with scene(renew=newer_token(), refuses_record=SessionRefreshed) as it:
+        it.websocket.put(START, *trying, speech(1000), STOP)
+    assert it.websocket.kinds()[1:5] == ["refresh_refused"] * 4, "nor is it the peer's fault"
+    assert {event.get("code") for event in it.websocket.sent[1:5]} == {"trail_unavailable"}
+    assert it.websocket.close_code == 1000
+    assert [type(record) for record in it.records] == [RefreshRefused] * 4 + [SessionEnded]
+
+
+async def test_a_newer_token_that_is_revoked_while_it_is_recorded_is_not_taken():
+    answers = iter([replace(GRANT, expires_in_s=7200.0)])
+
+    async def renew(token):
+        for grant in answers:
+            return grant
+        raise RefusedError(errors.REVOKED)
+
+    async with scene(renew=renew) as it:
+        it.websocket.put(START, '{"type":"refresh","token":"new"}', STOP)
+    assert it.websocket.sent[1]["code"] == "revoked"
+    kinds = [type(record) for record in it.records]
+    assert kinds == [SessionRefreshed, RefreshRefused, SessionEnded]
 
 
 async def test_who_is_held_back_is_read_again_when_it_is_time():

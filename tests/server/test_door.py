@@ -4,6 +4,7 @@ import asyncio
 import traceback
 from dataclasses import replace
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -46,7 +47,9 @@ def token(**claims) -> str:
 
 def admit(headers=(), subprotocols=(), now_s=NOW_S, at=DOOR, tickets=(), **given):
     knock = Knock(headers, subprotocols, tickets)
-    return asyncio.run(at.admit(knock, wall_s=now_s, now_s=now_s, **given))
+    grant = asyncio.run(at.identify(knock, wall_s=now_s, now_s=now_s))
+    at.check(grant, given.get("scope", "transcribe"))
+    return grant
 
 
 def refusal(headers=(), subprotocols=(), now_s=NOW_S, **given) -> tuple[str, str]:
@@ -179,6 +182,17 @@ def test_nobody_gets_more_than_the_settings_allow():
 def test_another_scope_can_be_asked_for():
     headers = [("authorization", f"Bearer {token(scopes={'audit'})}")]
     assert admit(headers, scope="audit").subject == "alice"
+
+
+@pytest.mark.parametrize(
+    ("scope", "audience"), [("admin", "earwitness"), ("transcribe", "earwitness/admin")]
+)
+def test_a_scope_of_the_other_audience_opens_nothing(scope, audience):
+    payload = {"iss": "earwitness", "aud": audience, "sub": "a", "jti": "t", "scope": scope}
+    times = {"iat": int(NOW_S), "exp": int(NOW_S) + 60}
+    signed = jwt.encode({**payload, **times}, KEY, "EdDSA", headers={"typ": "at+jwt"})
+    headers = [("authorization", f"Bearer {signed}")]
+    assert refusal(headers, scope=scope) == ("forbidden", "scope_missing")
 
 
 def test_what_was_revoked_is_refused_as_such():

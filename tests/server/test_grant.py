@@ -35,6 +35,14 @@ def test_claims_become_rights_that_run_from_now():
     )
 
 
+def test_scopes_count_in_tokens_of_their_own_audience_only():
+    every = replace(CLAIMS, scopes=frozenset({"transcribe", "admin", "audit", "other"}))
+    of_session = grant_from_claims(every, GrantSettings(), 0.0)
+    assert of_session.scopes == {"transcribe", "other"}
+    of_admin = grant_from_claims(replace(every, is_for_admin=True), GrantSettings(), 0.0)
+    assert of_admin.scopes == {"admin", "audit"}
+
+
 def test_the_default_holds_where_a_token_says_nothing_and_the_ceiling_in_any_case():
     settings = GrantSettings(
         default=Limits(session_bytes=5, session_audio_s=1, starts_per_minute=50),
@@ -63,3 +71,11 @@ def test_what_a_grant_covers_is_its_models_and_only_languages_that_it_names():
     assert not of_one.covers("tiny", frozenset({"en"}))
     assert not of_one.covers("large", frozenset({"de"}))
     assert not of_one.covers("large", frozenset({None}))
+
+
+def test_who_may_only_have_one_language_need_not_say_which():
+    known = frozenset({"en", "de"})
+    anything = grant_from_claims(CLAIMS, GrantSettings(), 0.0)
+    assert anything.language_of(None, known) is None
+    one = replace(anything, languages=frozenset({"en", "xx"}))
+    assert [one.language_of(wished, known) for wished in (None, "en", "de")] == ["en", "en", None]

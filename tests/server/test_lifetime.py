@@ -57,7 +57,7 @@ def test_the_warning_comes_once_for_each_token():
     life.receive_frame(39)
     assert life.next_deadline_s == 40
     assert [life.take_warning(39), life.take_warning(41), life.take_warning(42)] == [None, 59, None]
-    assert life.renew(200, now_s=50)
+    life.renew(200, now_s=50)
     assert life.take_warning(191) == 59
 
 
@@ -67,9 +67,9 @@ def test_who_comes_with_little_left_is_warned_at_once():
 
 def test_a_token_that_ends_no_later_is_no_newer_one():
     life = living(expires_in_s=100)
-    assert not life.renew(90, now_s=10)
-    assert life.last_moment_s == 130
-    assert life.renew(91, now_s=10)
+    assert not life.is_renewed_by(90, now_s=10)
+    assert life.is_renewed_by(91, now_s=10)
+    life.renew(91, now_s=10)
     assert life.last_moment_s == 131
 
 

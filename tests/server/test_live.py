@@ -17,6 +17,7 @@ from tests.fakes import CALLER, GRANT, limited
 class FakeConnection:
     grant: object = GRANT
     refusals: list = field(default_factory=list)
+    is_ending: bool = False
 
     def refuse(self, refusal):
         self.refusals.append(refusal)
@@ -94,6 +95,18 @@ async def test_those_that_are_meant_are_ended_and_no_others():
         assert live.end(is_bob, errors.REVOKED) == 1
     assert (alice.connection.refusals, bob.connection.refusals) == ([], [errors.REVOKED])
     assert live.end(lambda each: True, errors.REVOKED) == 0
+
+
+async def test_who_is_first_to_end_a_session_is_told_so_and_nobody_after():
+    live, session, ending = sessions(), living("a"), living("b")
+    with live.running(session), live.running(ending):
+        assert live.find("a") is session
+        assert [live.claim_end(session) for _ in range(3)] == [True, False, False]
+        ending.connection.is_ending = True
+        assert not live.claim_end(ending)
+    assert live.find("a") is None
+    with live.running(session):
+        assert live.claim_end(session)
 
 
 async def test_draining_ends_all_and_lets_nobody_in():

@@ -12,7 +12,7 @@ import soundfile
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from security.door_events import HandshakeRefused, SessionEnded
+from security.door_events import HandshakeRefused, SessionEnded, SessionStarted
 from security.limits import Limits
 from server.rest import RestSettings, rest_routes
 from server.session_values import SessionSettings
@@ -277,11 +277,27 @@ async def test_a_length_that_is_too_much_is_refused_before_a_byte_is_read(scene,
     assert peer.status == 413
 
 
-async def test_a_client_that_leaves_while_it_sends_has_no_session(scene):
+async def test_a_session_is_on_record_before_a_byte_is_read_and_ends_on_every_path(scene):
+    async with Peer(scene).asking() as peer:
+        await peer.until(lambda: scene.records)
+        assert [type(record) for record in scene.records] == [SessionStarted]
+        peer.leave()
+    assert [type(record) for record in scene.records] == [SessionStarted, SessionEnded]
+
+
+async def test_a_trail_that_cannot_be_written_takes_no_upload(scene):
+    scene.trail_fails = True
+    async with Peer(scene).asking() as peer:
+        await peer.until(lambda: peer.sent)
+    assert peer.status == 503
+    assert peer.inbox.empty()
+
+
+async def test_a_client_that_leaves_while_it_sends_is_heard_no_further(scene):
     async with Peer(scene).asking() as peer:
         peer.put(SAID[:1000], more_body=True)
         peer.leave()
-    assert (peer.sent, scene.records) == ([], [])
+    assert (peer.sent, scene.reasons) == ([], ["client_gone"])
     assert scene.live.total == 0
 
 
@@ -314,7 +330,7 @@ async def test_all_bodies_together_have_their_limit():
             await second.until(lambda: second.sent)
         first.leave()
     assert second.status == 503
-    assert scene.reasons == ["uploads_full"]
+    assert scene.reasons == ["uploads_full", "client_gone"]
     async with Peer(scene, length).asking() as third:
         third.put(SAID)
     assert third.status == 200

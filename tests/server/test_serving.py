@@ -39,8 +39,11 @@ def token_of(settings: Settings) -> str:
 
 
 async def rows(settings: Settings) -> list[tuple[str, str | None]]:
+    """Behind the first, which every trail has."""
     async with await AuditStore.open(settings.trail, time.time_ns) as store:
-        return [(row.event, row.reason) for row in await store.events()]
+        began, *others = await store.events()
+    assert began.event == "trail.began"
+    return [(row.event, row.reason) for row in others]
 
 
 async def start_fault(settings: Settings) -> StartError:
@@ -59,6 +62,7 @@ async def test_the_trail_frames_what_the_server_did(settings):
     assert [event for event, _ in await rows(settings)] == [
         "model.opened",
         "server.started",
+        "server.configured",
         "server.stopped",
     ]
     with pytest.raises(ConnectionRefusedError):
@@ -225,3 +229,21 @@ async def test_the_name_by_which_it_was_called_decides_nothing(settings, host):
             assert answer.split(b" ")[1] == status
             assert b"location:" not in answer.lower()
             assert host.encode() not in answer
+
+
+async def test_refusals_that_were_counted_are_on_record_when_the_server_stops(settings):
+    async with asyncio.timeout(60), running_server(settings) as running:
+        for _ in range(23):
+            assert await status_of(settings, running, "http://localhost:1") == 403
+    told = [event for event, _ in await rows(settings)]
+    assert told.count("handshake.refused") == 20
+    assert told[-2:] == ["handshake.refused_often", "server.stopped"]
+
+
+async def test_a_session_names_the_pack_and_the_key_that_opened_it(settings):
+    async with asyncio.timeout(60), running_server(settings) as running:
+        assert await status_of(settings, running, running.url) == 101
+        [started] = await running.store.events(event="session.started")
+        [opened] = await running.store.events(event="model.opened")
+    assert started.detail["kek"] == opened.detail["kek"]
+    assert started.detail["pack_version"] == opened.detail["pack_version"]

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed, SessionStarted
+from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed
 from security.limits import Limits
 from server import errors
 from server.recognition import Hypothesis, Urgency, Word
 from server.session import CLIENT_GONE
-from server.session_values import Record, Reserve, Send, SessionSettings
+from server.session_values import Reserve, SessionSettings
 from server.track import Reprioritise
 from server.wire import (
     Ended,
@@ -40,15 +40,6 @@ from tests.fakes import (
     silence,
     speech,
 )
-
-
-def test_the_record_of_the_start_comes_before_anything_the_peer_sees():
-    shell = new_shell()
-    assert isinstance(shell.outputs[0], Record)
-    [started] = shell.records
-    assert isinstance(started, SessionStarted)
-    assert (started.subject, started.token_id, started.model) == ("alice", "t-1", "fake")
-    assert isinstance(shell.outputs[1], Send)
 
 
 def test_start_is_answered_with_what_holds_for_the_session():
@@ -188,9 +179,9 @@ def test_stop_finds_a_last_word_too_short_to_have_opened_a_segment():
     assert len(shell.of(Final)) == 1
 
 
-def test_the_end_is_told_recorded_and_closed_in_that_order():
+def test_the_end_is_recorded_told_and_closed_in_that_order():
     shell = new_shell().audio(speech(1000)).text(STOP)
-    assert [type(output).__name__ for output in shell.outputs[-3:]] == ["Send", "Record", "Close"]
+    assert [type(output).__name__ for output in shell.outputs[-3:]] == ["Record", "Send", "Close"]
     [ended] = shell.of(Ended)
     assert (ended.reason, ended.usage.bytes, ended.usage.audio_ms) == ("stopped", 32000, 1000)
     record = shell.records[-1]
@@ -379,7 +370,7 @@ def test_a_peer_that_is_gone_hears_nothing_more_and_is_recorded_once():
     shell.session.receive_gone(1006)
     shell.settle().answer(shell.requests[0])
     assert len(shell.events) == n_events
-    assert [record.reason for record in shell.records[1:]] == [CLIENT_GONE]
+    assert [record.reason for record in shell.records] == [CLIENT_GONE]
     assert shell.close_code == 1006
 
 
@@ -540,13 +531,15 @@ def newer(**changes):
     return replace(GRANT, **{"token_id": "t-2", "expires_in_s": 7200.0, **changes})
 
 
-def test_a_newer_token_lets_the_session_go_on_and_is_on_record():
+def test_a_newer_token_lets_the_session_go_on_once_it_is_on_record():
     shell = new_shell(grant=replace(GRANT, expires_in_s=20.0, limits=Limits(session_s=900)))
+    event = shell.session.consider_grant(newer(limits=Limits()), shell.clock())
+    assert shell.settle().of(TokenRefreshed) == [], "until that is on record"
     shell.session.receive_grant(newer(limits=Limits()), shell.clock())
     shell.settle().tick(25)
+    assert event == SessionRefreshed("s-1", "alice", "t-2", "t-1")
     assert shell.of(TokenRefreshed) == [TokenRefreshed(7200)]
     assert shell.close_code is None
-    assert SessionRefreshed("s-1", "alice", "t-2", "t-1") in shell.records
     assert shell.session.grant.limits == Limits(session_s=900), "what it began with"
     assert shell.text(STOP).records[-1].token_id == newer().token_id
 
@@ -564,7 +557,7 @@ def test_a_newer_token_lets_the_session_go_on_and_is_on_record():
 )
 def test_a_token_that_is_not_a_newer_one_of_the_same_subject_changes_nothing(grant, reason):
     shell = new_shell()
-    shell.session.receive_grant(grant, shell.clock())
+    assert shell.session.consider_grant(grant, shell.clock()) is None
     shell.settle()
     assert [event.code for event in shell.of(RefreshRefusedEvent)] == ["forbidden"]
     assert RefreshRefused("s-1", "alice", "t-1", reason) in shell.records
@@ -601,6 +594,31 @@ def test_who_goes_on_trying_tokens_is_sent_away_with_the_last_finals():
         shell.settle()
     assert shell.close_code == 4401
     assert len(shell.of(Final)) == 1
+
+
+def test_a_token_that_is_no_longer_newer_when_it_is_on_record_is_not_taken():
+    shell = new_shell()
+    earlier = newer(token_id="t-3", expires_in_s=7000.0)  # noqa: S106 (an id)
+    assert shell.session.consider_grant(earlier, shell.clock()) is not None
+    shell.session.receive_grant(newer(), shell.clock())
+    shell.session.receive_grant(earlier, shell.clock())
+    assert [record.reason for record in shell.settle().records] == ["not_later"]
+    assert shell.session.grant.token_id == newer().token_id
+
+
+def test_a_refusal_that_is_not_the_peers_fault_sends_nobody_away():
+    shell = new_shell()
+    for _ in range(5):
+        refusal = errors.TRAIL_UNAVAILABLE
+        shell.session.refuse_refresh(refusal, refusal.code, shell.clock())
+    assert shell.settle().close_code is None
+
+
+def test_a_session_ends_from_its_last_audio_on():
+    shell = new_shell(answers=False).audio(speech(1000))
+    assert not shell.session.is_ending
+    assert shell.text(STOP).session.is_ending
+    assert not shell.session.is_closed
 
 
 def test_after_the_end_no_token_is_taken():

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from security.door_events import SessionEnded, SessionStarted
+from security.door_events import SessionEnded
 from server.session_values import Record, Reserve, Send
 from server.track import Score, Transcribe
 from server.wire import Final, Partial, SpeechEnded, SpeechStarted
@@ -159,7 +159,7 @@ class Conversations(RuleBasedStateMachine):
         was_closed = self.session.is_closed
         self.session.tick(self.clock())
         self.drain()
-        if not was_closed and self.records[-1] and self.session.is_closed:
+        if not was_closed and self.session.is_closed:
             self.was_cut_off |= self.records[-1].reason == "internal"
 
     @rule()
@@ -169,8 +169,7 @@ class Conversations(RuleBasedStateMachine):
         self.drain()
 
     @invariant()
-    def it_starts_once_and_ends_at_most_once(self):
-        assert [type(record) for record in self.records[:1]] == [SessionStarted]
+    def it_ends_at_most_once(self):
         ends = [record for record in self.records if isinstance(record, SessionEnded)]
         assert len(ends) == len(self.codes) <= 1
 
