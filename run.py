@@ -28,7 +28,7 @@ from security.audit_store import AuditRecord, AuditStore
 from security.keys import open_signing_key
 from security.process import harden_process
 from security.tokens import mint_token
-from server import key_commands, pack_commands, provision, token_commands
+from server import key_commands, pack_commands, provision, token_commands, trail_commands
 from server.command_line import ConfigFile, Model, plain_errors, progress_bar, read_settings
 from server.config import Settings
 from server.doctor.command import doctor
@@ -45,6 +45,7 @@ audit_app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
 app.add_typer(pack_commands.app, name="seal")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(token_commands.app, name="token")
+trail_commands.join(audit_app)
 app.add_typer(audit_app, name="audit")
 app.command()(doctor)
 

@@ -9,6 +9,7 @@ FOLDERS = ("server", "client", "security", "web", "bench", "docs", "tests", ".ci
 TEXT_SUFFIXES = {".css", ".html", ".js", ".json", ".md", ".py", ".svg", ".toml", ".txt", ".yml"}
 TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "run"}
 MOST_LINES = 400
+ONE_FILE = {"security/verify_trail.py"}  # copied and run alone by whoever does not trust the rest
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
     "bench/autobahn.py",  # a published test suite, and what it needs to run
@@ -40,7 +41,7 @@ NEEDS_A_UNIT = {
     "size",
     "timeout",
 }
-NAMED_BY_A_FORMAT = {"plain_size"}  # in the manifest of a pack
+NAMED_BY_A_FORMAT = {"plain_size", "size"}  # of a pack in its manifest; of a tree in rows, C2SP
 HOSTS = (  # reserved names, and what a licence or a standard is known by
     *(".test", ".example", ".invalid", ".evil", ".evil.com"),
     *(".apache.org", ".w3.org", ".keepachangelog.com", ".semver.org"),
@@ -96,7 +97,8 @@ def quantities(module):
 
 def test_no_file_is_too_long_to_be_read_in_one_go():
     every = [*sources(), *sources(".js"), *sources(".css")]
-    assert [name for name, text in every if len(text.splitlines()) > MOST_LINES] == []
+    longest = {name: len(text.splitlines()) for name, text in every if name not in ONE_FILE}
+    assert [name for name, n_lines in longest.items() if n_lines > MOST_LINES] == []
 
 
 def test_every_module_says_what_comes_in_and_what_goes_out():

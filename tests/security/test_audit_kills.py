@@ -12,7 +12,7 @@ import pytest
 
 from security import audit_store
 from security.audit_store import AuditStore
-from tests.security.trails import assert_whole, counting_clock, places_in, rows_of
+from tests.security.written_trails import assert_whole, counting_clock, places_in, rows_of
 
 ROOT = Path(audit_store.__file__).parents[1]
 KILLS = 200

@@ -9,7 +9,7 @@ import pytest
 from security.audit_store import AuditStore
 from security.errors import AuditError
 from security.trail_settings import TrailSettings
-from tests.security.trails import assert_whole, counting_clock, ended, names_of, places_in
+from tests.security.written_trails import assert_whole, counting_clock, ended, names_of, places_in
 
 TRIGGERS = ("events_are_not_updated", "events_are_not_deleted", "events_are_in_order")
 

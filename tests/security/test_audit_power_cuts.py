@@ -13,7 +13,7 @@ import pytest
 from security.audit_store import AuditStore
 from tests.e2e.tracing import traced
 from tests.security.power_cuts import CALLS, Disk
-from tests.security.trails import assert_whole, counting_clock, places_in, rows_of
+from tests.security.written_trails import assert_whole, counting_clock, places_in, rows_of
 
 CUTS = 60
 CHILD = """

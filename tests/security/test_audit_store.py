@@ -16,7 +16,7 @@ from security.audit_store import AuditStore, SignedAt
 from security.audit_writer import AuditWriter
 from security.errors import AuditError
 from security.trail_settings import TrailSettings
-from tests.security.trails import (
+from tests.security.written_trails import (
     assert_whole,
     checkpoints_of,
     counting_clock,

@@ -16,7 +16,7 @@ from security.audit import row_of
 from security.audit_writer import AuditWriter
 from security.errors import AuditError
 from security.trail_settings import TrailSettings
-from tests.security.trails import assert_whole, counting_clock, ended, places_in, rows_of
+from tests.security.written_trails import assert_whole, counting_clock, ended, places_in, rows_of
 
 SMALL = TrailSettings(checkpoint_every_rows=4, segment_rows=7)
 STEPS = st.lists(
