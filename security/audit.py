@@ -18,13 +18,9 @@ from security.audit_events import EVENT_NAMES, AuditEvent, outcome_of
 MAX_TEXT_CHARS = 256
 _LONG = {"changed": 4096}
 """Of our own names, which no stranger makes longer."""
-COLUMNS = (
-    *("session_id", "subject", "token_hash", "address", "reason"),
-    *("audio_ms", "bytes_received"),
-)
-"""Fields that are columns of their own, because they are asked for."""
 _CUT_MARK = "…"
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_NAMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +61,10 @@ class AuditRecord:
     detail: Mapping[str, str | int | None]
 
 
-_FIELD_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_NAMES}
-
-
 def row_of(event: AuditEvent) -> AuditRow:
     """The row of an event, its strings cleaned."""
     told: dict[str, str | int | None] = {}
-    for name in _FIELD_NAMES[type(event)]:
+    for name in _FIELDS[type(event)]:
         value = getattr(event, name)
         if name.endswith("token_id"):
             hashed = token_hash_of(value) if value is not None else None
@@ -80,28 +73,26 @@ def row_of(event: AuditEvent) -> AuditRow:
             told[name] = _cleaned(name, value)
     if "peer_address" in told:
         told["address"] = told.pop("peer_address")
-    detail = {name: value for name, value in told.items() if name not in COLUMNS}
+    take = told.pop
     return AuditRow(
         event=EVENT_NAMES[type(event)],
         outcome=outcome_of(event),
-        session_id=_text(told, "session_id"),
-        subject=_text(told, "subject"),
-        token_hash=_text(told, "token_hash"),
-        address=_text(told, "address"),
-        reason=_text(told, "reason"),
-        audio_ms=_count(told, "audio_ms"),
-        bytes_received=_count(told, "bytes_received"),
-        detail=_encode(detail),
+        session_id=_text(take("session_id", None)),
+        subject=_text(take("subject", None)),
+        token_hash=_text(take("token_hash", None)),
+        address=_text(take("address", None)),
+        reason=_text(take("reason", None)),
+        audio_ms=_count(take("audio_ms", None)),
+        bytes_received=_count(take("bytes_received", None)),
+        detail=_encode(told),
     )
 
 
-def _text(told: Mapping[str, str | int | None], name: str) -> str | None:
-    value = told.get(name)
+def _text(value: str | int | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _count(told: Mapping[str, str | int | None], name: str) -> int | None:
-    value = told.get(name)
+def _count(value: str | int | None) -> int | None:
     return value if isinstance(value, int) else None
 
 

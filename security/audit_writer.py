@@ -168,6 +168,8 @@ class AuditWriter:
         """The same in haste, without waiting: the threads end by themselves."""
         if self._connection is not None:
             self._connection.stop()
+        if self._head is not None:
+            self._head.close()
         self._files.close()
         self._lock.close()
 

@@ -6,6 +6,7 @@ A key of rows that are not there is no beginning: the trail was taken away, and 
 
 import hashlib
 import secrets
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from security.audit_schema import (
 from security.checkpoint import origin_of
 from security.durable import sync_folder
 from security.errors import AuditError, KeyFileError
-from security.keys import create_key_file, create_signing_key, open_key_file
+from security.keys import create_key_file, create_signing_key, open_key_file, public_half
 from security.secret import SecretBytes
 from security.trail_keys import HeadFile, create_chain_key, destroy_former_key, read_chain_key
 from security.trail_places import TrailPlaces
 from security.trail_state import ChainKey
 
 _TRAIL_ID_BYTES = 8
+_MADE_IN = "audit-new"
 
 
 def make_folder(folder: Path) -> None:
@@ -74,19 +76,37 @@ def _begin(places: TrailPlaces) -> None:
     chain_key = read_chain_key(places.chain_key_file)
     if chain_key is not None and (chain_key.after_seq or chain_key.epoch or _head_seq(places)):
         raise AuditError(f"{places.folder} has lost its rows: {WHAT_TO_DO}")
-    if not places.signing_key_file.exists():
-        create_signing_key(places.signing_key_file)
-    if not places.auditor_key_file.exists():
-        create_key_file(places.auditor_key_file)
     if chain_key is None:
-        with open_key_file(places.auditor_key_file) as auditor_key:
-            key = SecretBytes(bytearray(first_key(auditor_key.expose())))
-        chain_key = ChainKey(secrets.token_hex(_TRAIL_ID_BYTES), 0, 0, key)
-        create_chain_key(places.chain_key_file, chain_key)
-    if not places.head_file.exists():
-        HeadFile.create(places.head_file)
+        chain_key = _make_keys(places)
     create_segment(places.segment_file(1), SegmentStart(origin_of(chain_key.trail_id)))
     sync_folder(places.folder.parent)
+
+
+def _make_keys(places: TrailPlaces) -> ChainKey:
+    """Each is whole before it has its name; the chain's comes last."""
+    made = places.keys_folder / _MADE_IN
+    if made.exists():
+        shutil.rmtree(made)
+    made.mkdir(mode=0o700)
+    new = TrailPlaces(places.folder, made)
+    if not (places.signing_key_file.exists() and public_half(places.signing_key_file).exists()):
+        create_signing_key(new.signing_key_file)
+        public_half(new.signing_key_file).rename(public_half(places.signing_key_file))
+        new.signing_key_file.rename(places.signing_key_file)
+    if not places.auditor_key_file.exists():
+        create_key_file(new.auditor_key_file)
+        new.auditor_key_file.rename(places.auditor_key_file)
+    with open_key_file(places.auditor_key_file) as auditor_key:
+        key = SecretBytes(bytearray(first_key(auditor_key.expose())))
+    chain_key = ChainKey(secrets.token_hex(_TRAIL_ID_BYTES), 0, 0, key)
+    HeadFile.create(new.head_file)
+    new.head_file.rename(places.head_file)
+    sync_folder(places.keys_folder)
+    create_chain_key(new.chain_key_file, chain_key)
+    new.chain_key_file.rename(places.chain_key_file)
+    sync_folder(places.keys_folder)
+    made.rmdir()
+    return chain_key
 
 
 def _head_seq(places: TrailPlaces) -> int:

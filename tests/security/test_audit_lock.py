@@ -28,7 +28,7 @@ asyncio.run(hold())
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "audit.sqlite3"
+    return tmp_path / "lock"
 
 
 async def test_a_second_share_waits_for_the_first(path):
