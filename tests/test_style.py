@@ -19,6 +19,8 @@ WRITERS = {
     "client/__main__.py",  # the null device, for a pipe that closed
     "security/audit_lock.py",  # an empty file, for turns
     "security/audit_schema.py",  # the trail
+    "security/trail_keys.py",  # how far it is
+    "security/trail_notes.py",  # its signed checkpoints
     "security/durable.py",  # keys, sealed files, manifests
     "security/revocation_file.py",  # ids of what was revoked
     "server/embedded.py",  # a wheel, from a folder into the scratch folder
