@@ -14,7 +14,7 @@ WITH ?=
 comma := ,
 MORE := $(if $(WITH),$(comma)$(WITH))
 
-.PHONY: setup demo test lint bench bench-vad bench-door bench-packs bench-gpu compare fuzz clean
+.PHONY: setup demo test lint bench bench-vad bench-audit bench-door bench-packs bench-gpu compare fuzz clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -27,6 +27,7 @@ help:
 	@echo "make bench-gpu     Qwen3-ASR at full size on a GPU; ten minutes"
 	@echo "make bench-vad     who hears speech best"
 	@echo "make bench-door    what the door costs, and what it keeps out; five minutes"
+	@echo "make bench-audit   how much the audit trail takes, and how soon; a minute"
 	@echo "make bench-packs   how fast a sealed model opens, beside others"
 	@echo "make fuzz          hostile input for every parser, FUZZ_S=600 seconds each"
 	@echo "make setup         only make the virtual environment"
@@ -56,6 +57,9 @@ compare: $(VENV)/.installed-bench
 
 bench-door: $(VENV)/.installed-bench
 	$(PY) -m bench.door $(BENCH_FLAGS)
+
+bench-audit: $(VENV)/.installed-bench
+	$(PY) -m bench.audit $(BENCH_FLAGS)
 
 bench-packs: $(VENV)/.installed-bench-packs
 	$(PY) -m bench.packs $(BENCH_FLAGS)

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections import Counter
+from typing import Any
 from urllib.parse import quote
 
 import aiosqlite
@@ -23,7 +24,7 @@ async def newest_events(
     places: TrailPlaces, session_id: str | None, event: str | None, limit: int
 ) -> list[AuditRecord]:
     """Oldest first. Raises AuditError."""
-    rows: list[sqlite3.Row] = []
+    rows: list[Any] = []
     try:
         for path in reversed(places.segment_files()):
             address = f"file:{quote(str(path))}?mode=ro"
@@ -34,7 +35,16 @@ async def newest_events(
                 break
     except (sqlite3.Error, ValueError):
         raise AuditError(_NOT_READ) from None
-    return [AuditRecord(*row[:-1], json.loads(row[-1])) for row in reversed(rows)]
+    return [_record_of(*row) for row in reversed(rows)]
+
+
+def _record_of(*columns: Any) -> AuditRecord:  # noqa: ANN401 (as SQLite gives them)
+    seq, at_utc_ns, event, outcome, session_id, subject, token_hash, *rest = columns
+    address, reason, audio_ms, bytes_received, detail = rest
+    return AuditRecord(
+        *(seq, at_utc_ns, event, outcome, session_id, subject, token_hash),
+        *(address, reason, audio_ms, bytes_received, json.loads(detail)),
+    )
 
 
 async def audio_ms_since(places: TrailPlaces, at_utc_ns: int) -> dict[tuple[str, str], int]:

@@ -63,16 +63,12 @@ class Step:
 def next_step(chain: ChainState, chain_key: ChainKey, rows: Sequence[TimedRow]) -> Step:
     """The commit of these rows."""
     first_seq = chain.size + 1
-    texts = [
-        canonical(
-            (
-                *(seq, at_utc_ns, chain_key.epoch, row.event, row.outcome),
-                *(row.session_id, row.subject, row.token_hash, row.address, row.reason),
-                *(row.audio_ms, row.bytes_received, row.detail),
-            )
-        )
-        for seq, (at_utc_ns, row) in enumerate(rows, first_seq)
-    ]
+    epoch = chain_key.epoch
+    texts = []
+    for seq, (at_utc_ns, row) in enumerate(rows, first_seq):
+        who = (row.session_id, row.subject, row.token_hash, row.address, row.reason)
+        much = (row.audio_ms, row.bytes_received, row.detail)
+        texts.append(canonical((seq, at_utc_ns, epoch, row.event, row.outcome, *who, *much)))
     after, macs = extend(chain, texts, chain_key.key.expose())
     return Step(first_seq, f"[{b','.join(texts).decode()}]", b"".join(macs), after)
 

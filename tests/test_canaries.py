@@ -19,9 +19,11 @@ from security.audit_store import AuditStore
 from security.door_events import HandshakeRefused
 from security.keys import create_key_file, create_signing_key
 from security.tokens import TokenPolicy, mint_token
+from security.trail_places import TrailPlaces
 from tests.canaries import SPOKEN, Canaries, Leak, told
 
 ROOT = Path(__file__).parent.parent
+SEGMENT = "segment-000000000001.sqlite3"
 
 
 @pytest.fixture
@@ -112,10 +114,11 @@ def test_a_secret_may_lie_in_a_file_that_is_nothing_else(canaries, folder, token
 
 def test_a_row_of_the_trail_is_looked_into(canaries, folder, token):
     async def record():
-        async with await AuditStore.open(folder / "audit.sqlite3", lambda: 1) as store:
+        async with await AuditStore.open(TrailPlaces(folder, folder / "keys"), lambda: 1) as store:
             await store.record(
                 HandshakeRefused(
                     peer_address="a",
+                    peer_port=1,
                     origin=None,
                     user_agent=f"Bearer {token}",
                     http_status=401,
@@ -126,8 +129,8 @@ def test_a_row_of_the_trail_is_looked_into(canaries, folder, token):
             )
             return {Path(leak.place).name for leak in canaries.leaks()}
 
-    assert asyncio.run(record()) & {"audit.sqlite3", "audit.sqlite3-wal"}
-    assert {Path(leak.place).name for leak in canaries.leaks()} == {"audit.sqlite3"}
+    assert asyncio.run(record()) & {SEGMENT, f"{SEGMENT}-wal"}
+    assert {Path(leak.place).name for leak in canaries.leaks()} == {SEGMENT}
 
 
 def test_what_a_test_wrote_is_looked_into(canaries, token):
