@@ -22,8 +22,6 @@ WRITERS = {
     "docs/examples/obs_captions.py",  # the newest caption
     "security/audit_lock.py",  # an empty file, for turns
     "security/audit_schema.py",  # the trail
-    "security/trail_keys.py",  # how far it is
-    "security/trail_notes.py",  # its signed checkpoints
     "security/durable.py",  # keys, sealed files, manifests
     "security/trail_keys.py",  # the running key of the chain, and its head
     "security/trail_notes.py",  # signed checkpoints
