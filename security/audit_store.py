@@ -19,9 +19,8 @@ from typing import Self
 
 import structlog
 
-from security.audit import AuditRecord, row_of
+from security.audit import row_of
 from security.audit_events import AuditEvent, CheckpointCopyFailed, TrailGap
-from security.audit_rows import audio_ms_since, newest_events
 from security.audit_waiting import NOT_WRITTEN, WRITE_LIMIT_S, Losses, Waiting, WaitingEvents
 from security.audit_writer import AuditWriter
 from security.checkpoint_copies import CheckpointCopies
@@ -174,16 +173,6 @@ class AuditStore:
     def write_lag_s(self) -> float:
         """How long the oldest event that waits has waited."""
         return self._waiting.lag_s(asyncio.get_running_loop().time())
-
-    async def events(
-        self, session_id: str | None = None, event: str | None = None, limit: int = 1000
-    ) -> list[AuditRecord]:
-        """The newest `limit` durable events, oldest first; of one session or one name if given."""
-        return await newest_events(self._writer.places, session_id, event, limit)
-
-    async def audio_ms_since(self, at_utc_ns: int) -> dict[tuple[str, str], int]:
-        """Audio of the sessions that ended since then, by issuer and subject."""
-        return await audio_ms_since(self._writer.places, at_utc_ns)
 
     async def close(self) -> None:
         """Write what waits, refuse what comes, sign all and let go of the files; may be called

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from security.audit_store import AuditRecord
+from security.audit import AuditRecord
 from security.keys import open_signing_key
 from security.tokens import mint_token
 from server.config import Settings, load_settings
 from server.serving import Running, running_server
 from tests.canaries import Canaries
+from tests.trail_rows import trail_rows
 
 
 @dataclass
@@ -46,7 +47,7 @@ class LiveServer:
         return self.mark(mint_token(key, policy, scopes=scopes, wall_s=wall_s, **claims))
 
     def trail(self, **query) -> list[AuditRecord]:
-        reading = self.running.store.events(**query)
+        reading = trail_rows(self.settings.trail, **query)
         return asyncio.run_coroutine_threadsafe(reading, self.loop).result(10)
 
     def last_row(self, event: str) -> AuditRecord:

@@ -1,12 +1,10 @@
 """`run.py keys …` on a data folder with two small packs."""
 
-import asyncio
 import json
 
 import pytest
 from typer.testing import CliRunner
 
-from security.audit_store import AuditStore
 from security.key_files import read_retired
 from security.weights import open_pack
 from server.config import load_settings
@@ -14,6 +12,7 @@ from server.key_commands import app
 from server.packs import make_pack_keys, pack_trust
 from server.provision import make_keys, seal
 from tests.server.commands import complaint, shown, spoil_trail
+from tests.trail_rows import read_trail
 
 
 @pytest.fixture
@@ -36,11 +35,7 @@ def opens(model="one", **packs):
 
 
 def trail(settings):
-    async def read():
-        async with await AuditStore.open(settings.trail, lambda: 0) as store:
-            return await store.events()
-
-    return [(record.event, dict(record.detail)) for record in asyncio.run(read())[1:]]
+    return [(record.event, dict(record.detail)) for record in read_trail(settings.trail)[1:]]
 
 
 def test_the_keys_of_a_pack_are_listed_without_any_of_them(settings):

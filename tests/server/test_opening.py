@@ -14,6 +14,7 @@ from server.provision import make_keys, seal
 from server.recognition import Utterance
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_MODEL, EXIT_SETTINGS, StartError
 from tests.e2e.conftest import copy_data
+from tests.trail_rows import trail_rows
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ async def store(settings):
         yield opened
 
 
-async def events(store):
-    _began, *others = await store.events()
+async def events(settings):
+    _began, *others = await trail_rows(settings.trail)
     return [(record.event, record.reason) for record in others]
 
 
@@ -42,7 +43,7 @@ async def refusal(settings, store):
 async def test_an_opened_model_is_on_record_with_its_key_and_publisher(settings, store):
     engine = await open_engine(settings, store, Opening())
     assert engine.card.model_id == "tiny.en"
-    [_began, record] = await store.events()
+    [_began, record] = await trail_rows(settings.trail)
     assert record.event == "model.opened"
     assert record.detail["kek"].startswith("local:")
     assert len(record.detail["publisher"]) == 16
@@ -52,13 +53,13 @@ async def test_an_opened_model_is_on_record_with_its_key_and_publisher(settings,
 async def test_an_older_model_than_one_opened_before_is_refused_and_on_record(settings, store):
     write_accepted(settings.accepted_file, "tiny.en", 2)
     assert (await refusal(settings, store)).exit_code == EXIT_MODEL
-    assert await events(store) == [("model.refused", "older_version")]
+    assert await events(settings) == [("model.refused", "older_version")]
 
 
 async def test_an_administrator_can_allow_an_older_model_which_is_on_record(settings, store):
     write_accepted(settings.accepted_file, "tiny.en", 2)
     await open_engine(settings, store, Opening(is_older_allowed=True))
-    _began, allowed, opened = await store.events()
+    _began, allowed, opened = await trail_rows(settings.trail)
     assert (allowed.event, allowed.detail["former_version"]) == ("model.older_allowed", 2)
     assert (opened.event, opened.detail["pack_version"]) == ("model.opened", 1)
     assert read_accepted(settings.accepted_file) == {"tiny.en": 2}
@@ -80,14 +81,14 @@ async def test_a_setting_that_this_machine_cannot_keep_is_no_fault_of_the_model(
     error = await refusal(asking, store)
     assert error.exit_code == EXIT_SETTINGS
     assert "whisper.compute_type" in str(error)
-    assert await events(store) == []
+    assert await events(settings) == []
 
 
 async def test_a_key_of_another_pack_is_refused_and_on_record(settings, store, monkeypatch):
     monkeypatch.setenv("OTHER", "ab" * 32)
     named = load_settings(data_folder=settings.data_folder, packs={"keys": ["env:OTHER"]})
     assert (await refusal(named, store)).exit_code == EXIT_MODEL
-    assert await events(store) == [("model.refused", "no_slot")]
+    assert await events(settings) == [("model.refused", "no_slot")]
 
 
 async def test_opening_says_how_far_it_is(settings, store):
@@ -137,7 +138,7 @@ async def test_the_pack_says_which_engine_it_is_for(qwen, qwen_store):
     assert isinstance(engine, TransformersQwen3)
     assert engine.card.model_id == "qwen"
     assert len(engine.transcribe([noise(2), noise(9)])) == 2
-    assert await events(qwen_store) == [("model.opened", None)]
+    assert await events(qwen) == [("model.opened", None)]
 
 
 async def test_an_aligner_is_opened_from_its_own_pack_and_is_on_record(qwen, qwen_store):
@@ -146,7 +147,7 @@ async def test_an_aligner_is_opened_from_its_own_pack_and_is_on_record(qwen, qwe
     )
     engine = await open_engine(aligning, qwen_store, Opening())
     assert len(engine.transcribe([noise(2)])) == 1
-    models = [record.detail["model"] for record in (await qwen_store.events())[1:]]
+    models = [record.detail["model"] for record in (await trail_rows(qwen.trail))[1:]]
     assert models == ["aligner", "qwen"]
     assert read_accepted(aligning.accepted_file) == {"aligner": 1, "qwen": 1}
 
@@ -156,13 +157,13 @@ async def test_a_model_that_transcribes_is_refused_as_aligner_and_on_record(qwen
         data_folder=qwen.data_folder, model="qwen", transformers={"aligner": "qwen"}
     )
     assert "aligner" in str(await refusal(aligning, qwen_store))
-    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+    assert await events(qwen) == [("model.refused", "not_a_model")]
 
 
 async def test_a_pack_of_an_aligner_is_no_model(qwen, qwen_store):
     wrong = load_settings(data_folder=qwen.data_folder, model="aligner")
     assert (await refusal(wrong, qwen_store)).exit_code == EXIT_MODEL
-    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+    assert await events(qwen) == [("model.refused", "not_a_model")]
 
 
 async def test_an_aligner_that_is_not_there_stops_the_start(qwen, qwen_store):
@@ -183,7 +184,7 @@ async def test_a_gpu_that_is_not_there_is_no_fault_of_the_model(qwen, qwen_store
     error = await refusal(asking, qwen_store)
     assert error.exit_code == EXIT_SETTINGS
     assert "transformers.device" in str(error)
-    assert await events(qwen_store) == []
+    assert await events(qwen) == []
 
 
 async def test_a_pack_lies_open_for_as_long_as_its_engine_lives(qwen, qwen_store):
@@ -200,7 +201,7 @@ async def test_an_engine_that_is_not_known_is_refused_and_on_record(qwen, qwen_s
     seal(named, engine="vosk", version=1, files={"a": b"b"})
     error = await refusal(named, qwen_store)
     assert "vosk" in str(error)
-    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+    assert await events(qwen) == [("model.refused", "not_a_model")]
 
 
 async def test_without_torch_it_is_said_what_to_install(qwen, qwen_store, monkeypatch):
@@ -219,4 +220,4 @@ async def test_a_model_that_cannot_transcribe_is_refused_when_it_opens(qwen, qwe
     sealed_folder(qwen, folder, "deaf")
     deaf = load_settings(data_folder=qwen.data_folder, model="deaf")
     assert "cannot transcribe" in str(await refusal(deaf, qwen_store))
-    assert await events(qwen_store) == [("model.refused", "not_a_model")]
+    assert await events(qwen) == [("model.refused", "not_a_model")]

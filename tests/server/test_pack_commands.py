@@ -1,11 +1,9 @@
 """`run.py seal …` on small folders of a model's files."""
 
-import asyncio
 import shutil
 
 import pytest
 
-from security.audit_store import AuditStore
 from security.weights import open_pack
 from server.config import load_settings
 from server.pack_commands import app
@@ -13,6 +11,7 @@ from server.packs import pack_trust
 from tests.pack_fakes import turn_bit
 from tests.server.commands import complaint, shown, spoil_trail
 from tests.server.test_provision import wheels  # noqa: F401 (a fixture)
+from tests.trail_rows import read_trail
 
 
 @pytest.fixture
@@ -38,12 +37,9 @@ def sealed(settings, folder):
 
 
 def trail(settings):
-    async def read():
-        async with await AuditStore.open(settings.trail, lambda: 0) as store:
-            return await store.events()
-
     return [
-        (record.event, record.reason, dict(record.detail)) for record in asyncio.run(read())[1:]
+        (record.event, record.reason, dict(record.detail))
+        for record in read_trail(settings.trail)[1:]
     ]
 
 

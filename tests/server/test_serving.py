@@ -10,7 +10,6 @@ import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from security.audit_store import AuditStore
 from security.keys import open_signing_key
 from security.tokens import mint_token
 from server.config import Settings, load_settings
@@ -23,6 +22,7 @@ from tests.e2e.test_stream import pcm_of, words_of
 from tests.fakes import START
 from tests.server.certificates import make_pair, trusting
 from tests.server.commands import spoil_trail
+from tests.trail_rows import trail_rows
 
 
 @pytest.fixture
@@ -40,8 +40,7 @@ def token_of(settings: Settings) -> str:
 
 async def rows(settings: Settings) -> list[tuple[str, str | None]]:
     """Behind the first, which every trail has."""
-    async with await AuditStore.open(settings.trail, time.time_ns) as store:
-        began, *others = await store.events()
+    began, *others = await trail_rows(settings.trail)
     assert began.event == "trail.began"
     return [(row.event, row.reason) for row in others]
 
@@ -243,7 +242,7 @@ async def test_refusals_that_were_counted_are_on_record_when_the_server_stops(se
 async def test_a_session_names_the_pack_and_the_key_that_opened_it(settings):
     async with asyncio.timeout(60), running_server(settings) as running:
         assert await status_of(settings, running, running.url) == 101
-        [started] = await running.store.events(event="session.started")
-        [opened] = await running.store.events(event="model.opened")
+        [started] = await trail_rows(settings.trail, event="session.started")
+        [opened] = await trail_rows(settings.trail, event="model.opened")
     assert started.detail["kek"] == opened.detail["kek"]
     assert started.detail["pack_version"] == opened.detail["pack_version"]

@@ -1,6 +1,5 @@
 """`run.py token …` on a data folder: what is minted, told, revoked and put on record."""
 
-import asyncio
 import json
 import time
 
@@ -8,7 +7,6 @@ import pytest
 from typer.testing import CliRunner
 
 from security.audit import token_hash_of
-from security.audit_store import AuditStore
 from security.keys import open_signing_key
 from security.limits import Limits
 from security.revocation_file import RevocationFile
@@ -27,6 +25,7 @@ from tests.security.forge import (
     signed,
 )
 from tests.server.commands import complaint, shown, spoil_trail
+from tests.trail_rows import read_trail
 
 FOREVER = {"iat": 1, "exp": 4_000_000_000}
 
@@ -67,11 +66,7 @@ def verified(settings, token):
 
 
 def trail(settings):
-    async def read():
-        async with await AuditStore.open(settings.trail, lambda: 0) as store:
-            return await store.events()
-
-    return asyncio.run(read())
+    return read_trail(settings.trail)
 
 
 def told(token_file, token, exit_code=0):
