@@ -42,7 +42,9 @@ def trail(settings):
         async with await AuditStore.open(settings.trail, lambda: 0) as store:
             return await store.events()
 
-    return [(record.event, record.reason, dict(record.detail)) for record in asyncio.run(read())[1:]]
+    return [
+        (record.event, record.reason, dict(record.detail)) for record in asyncio.run(read())[1:]
+    ]
 
 
 def test_a_folder_is_sealed_once_and_left_as_it_is(settings, folder):
