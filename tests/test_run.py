@@ -114,10 +114,14 @@ def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
     assert str(tmp_path / "data") in complaint(run(tmp_path / "data", "serve"), 5)
 
 
+def spoil_trail(data):
+    (data / "audit").mkdir(exist_ok=True)
+    (data / "audit" / "segment-000000000001.sqlite3").write_bytes(b"not a database" * 1000)
+
+
 def test_a_damaged_trail_is_told(data):
-    (data / "audit.sqlite3").write_bytes(b"not a database" * 1000)
-    (data / "audit.sqlite3").chmod(0o600)
-    assert "audit.sqlite3" in complaint(run(data, "serve"), 5)
+    spoil_trail(data)
+    assert "audit-chain.key" in complaint(run(data, "serve"), 5)
 
 
 def test_settings_that_are_wrong_are_told_together(data):
@@ -223,7 +227,7 @@ def test_a_fresh_installation_passes_the_doctor(data):
 def test_the_doctor_says_all_that_is_broken(data):
     (data / "keys" / "signing.pem").chmod(0o644)
     os.truncate(a_sealed_file(data), 4_000_000)
-    (data / "audit.sqlite3").write_bytes(b"not a database" * 1000)
+    spoil_trail(data)
     wrong = {
         "EARWITNESS_LISTEN__HOST": "192.0.2.1",
         "EARWITNESS_LISTEN__ORIGINS": "http://page.example",

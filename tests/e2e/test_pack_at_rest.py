@@ -41,7 +41,14 @@ WITHOUT_A_NAME = {"memfd_create", "io_uring_setup", "vmsplice", "process_vm_writ
 """Ways around a file's name, which nothing here needs."""
 SQLITE_INDEX_BYTES = "32768"
 """What SQLite maps of its `-shm` file."""
-OF_A_SERVER = ("audit.sqlite3", "accepted-versions.json", "/dev/null", "/dev/tty", "/proc/self/")
+OF_A_SERVER = (
+    "/audit/",
+    "/audit-",
+    "accepted-versions.json",
+    "/dev/null",
+    "/dev/tty",
+    "/proc/self/",
+)
 """The trail, the memory of versions, and what is no file of anybody."""
 
 OPEN = """
