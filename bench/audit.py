@@ -12,6 +12,8 @@ Figures go to build/bench/audit.json; a part that is measured alone leaves the o
 import argparse
 from collections.abc import Callable, Mapping
 
+from bench.audit_door import logins
+from bench.audit_month import painting, reporting, verifying
 from bench.audit_store import acknowledgement, restarts, throughput
 from bench.scoring import keep_figures
 
@@ -19,8 +21,11 @@ PARTS: Mapping[str, Callable[[], Mapping[str, object]]] = {
     "throughput": throughput,
     "acknowledgement": acknowledgement,
     "restart": restarts,
+    "logins": logins,
+    "verifying": verifying,
+    "reporting": reporting,
+    "painting": painting,
 }
-"""Those of the handshake, of the report and of the dashboard have their place here."""
 
 
 def main() -> None:

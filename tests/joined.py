@@ -15,6 +15,7 @@ from server.forwarded import Networks
 from server.grant import GrantSettings
 from server.live import LiveSessions
 from server.reception import Parts, Reception
+from server.recorder import Recorder
 from server.refusals import RefusalSettings
 from server.revoking import Revoking
 from server.session_values import SessionSettings
@@ -34,7 +35,7 @@ def bearer(**claims):
 
 
 class Joined:
-    """With a fake engine and detector, and a trail that is a list."""
+    """With a fake engine and detector, and a trail that is a list unless another is given."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Joined:
         most_sessions: int = 10,
         transcriber: FakeTranscriber | None = None,
         session_settings: SessionSettings | None = None,
+        trail: Recorder | None = None,
     ) -> None:
         self.records, self.is_full, self.trail_fails = [], False, False
         self.wall_s = NOW_S
@@ -72,7 +74,7 @@ class Joined:
                 transcriber=transcriber or FakeTranscriber(),
                 is_engine_full=lambda: self.is_full,
                 new_detector=FakeDetector,
-                trail=self,
+                trail=trail or self,
                 model=MODEL,
                 session_settings=session_settings or SessionSettings(),
                 connection_settings=ConnectionSettings(),
