@@ -126,9 +126,7 @@ async def open_segment(path: Path) -> aiosqlite.Connection:
     """A connection to the segment that is written to. Raises AuditError."""
     _check_file(path)
     try:
-        connection = await aiosqlite.connect(
-            path, isolation_level="IMMEDIATE", timeout=_BUSY_LIMIT_S
-        )
+        connection = await aiosqlite.connect(path, isolation_level=None, timeout=_BUSY_LIMIT_S)
         is_ready = False
         try:
             await _check_origin(connection, path)

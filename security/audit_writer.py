@@ -10,7 +10,6 @@ ends, a new segment before the former is closed.
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -176,29 +175,25 @@ class AuditWriter:
     async def _commit(self, rows: Sequence[TimedRow]) -> int:
         connection, keys, standing = self._opened()
         step = next_step(standing.chain, keys.chain, rows)
-        self._is_stale, is_durable = True, False
+        self._is_stale = True
         try:
-            await connection.execute(_INSERT, (step.rows, step.macs))
-            await connection.commit()
-            is_durable = True
+            await connection.execute(_INSERT, (step.rows, step.macs))  # a transaction of its own
         except ValueError:  # the connection is lost: the next one is another
             self._connection = None
             raise
-        finally:
-            if not is_durable:
-                with suppress(sqlite3.Error, ValueError):
-                    await connection.rollback()
         since_utc_ns = standing.since_utc_ns or rows[0][0]
         self._standing = Standing(step.chain, standing.start, since_utc_ns, standing.newest)
         self._is_stale = False
-        await self._write_head()
+        self._write_head()
         return step.first_seq
 
-    async def _write_head(self) -> None:
-        """A head that stays behind is no reason to refuse what is durable."""
+    def _write_head(self) -> None:
+        """A head that stays behind is no reason to refuse what is durable. It is a line in a page
+        that is in memory: a thread would take longer to be asked.
+        """
         try:
             if self._head is not None:
-                await self._files.run(self._head.write, self.standing.chain)
+                self._head.write(self.standing.chain)
         except OSError:
             _log.error("the head of the audit trail cannot be written")
 
@@ -231,7 +226,7 @@ class AuditWriter:
             await opening.check_head(head, standing)
             self._head = head
         self._keys, self._standing, self._is_stale = keys, standing, False
-        await self._write_head()
+        self._write_head()
 
     async def _connect(self, path: Path) -> aiosqlite.Connection:
         """To another segment, and not to the former any more."""
@@ -259,7 +254,6 @@ class AuditWriter:
         if not has_it:  # a crash may have come between this and the next step
             row = (chain.size, note, encode_frontier(chain.frontier))
             await connection.execute("INSERT INTO checkpoints VALUES (?, ?, ?)", row)
-            await connection.commit()
         chain_key = keys.chain.next(chain.size)
         path = self.places.chain_key_file
         await self._files.run(replace_chain_key, path, chain_key)
