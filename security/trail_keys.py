@@ -25,16 +25,25 @@ _KEY_LINE = re.compile(
 _HEAD_LINE = re.compile(rb"([0-9]{20}) ([0-9a-f]{64})\n")
 _HEAD_BYTES = 86
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-Stamp = tuple[int, int, int] | None
+_STAMP_BYTES = 54
+"""Trail and epoch, however many digits that has; the key begins later."""
+Stamp = bytes | None
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Changes when the file does, or another takes its name; None if there is none."""
+    """Which trail and epoch the key is of; None if there is none. It is read, because a file system
+    gives a new file the number and, within some milliseconds, the time of the one before.
+    """
     try:
-        status = path.stat()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    try:
+        return os.pread(descriptor, _STAMP_BYTES, 0)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def create_chain_key(path: Path, chain_key: ChainKey) -> None:
