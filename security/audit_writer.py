@@ -133,6 +133,7 @@ class AuditWriter:
         and sqlite3.Error.
         """
         async with self._lock.held():
+            self._is_stale = True  # another process's rows, too, end with their epoch
             await self._catch_up()
             if self.n_unsigned:
                 await self._checkpoint()
