@@ -57,7 +57,7 @@ class AuditStore:
         clock: Callable[[], int],
         settings: TrailSettings,
         *,
-        max_waiting: int = 10_000,
+        max_waiting: int = 5_000,
         max_batch: int = 256,
     ) -> None:
         """Takes over `writer`; `clock` gives UTC in ns."""
@@ -116,7 +116,9 @@ class AuditStore:
             raise AuditError(_CLOSED)
         loop = asyncio.get_running_loop()
         now_s = loop.time()
-        waiting = Waiting(self._clock(), row_of(event), now_s, loop.create_future())
+        at_utc_ns = self._clock()
+        self._waiting.check_room(at_utc_ns)
+        waiting = Waiting(at_utc_ns, row_of(event), now_s, loop.create_future())
         self._waiting.add(waiting)
         if self._expiring is None:
             self._expiring = loop.call_at(now_s + WRITE_LIMIT_S, self._expire)

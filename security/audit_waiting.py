@@ -72,11 +72,14 @@ class WaitingEvents:
         self._losses = losses
         self._has_some = asyncio.Event()
 
-    def add(self, waiting: Waiting) -> None:
-        """Raises AuditError if it is one too many."""
+    def check_room(self, at_utc_ns: int) -> None:
+        """For one that happened then, before anything is made of it. Raises AuditError."""
         if len(self._queue) >= self._most_waiting:
-            self._losses.add(waiting.at_utc_ns, "queue_full")
+            self._losses.add(at_utc_ns, "queue_full")
             raise AuditError(FULL)
+
+    def add(self, waiting: Waiting) -> None:
+        """Behind all others."""
         self._queue.append(waiting)
         self._has_some.set()
 

@@ -2,14 +2,15 @@
 
 This is all that writes to the trail, and it does so in its turn. Before each commit it looks
 whether another process has written since: then it goes on from what the disk holds, checked. A
-commit is one statement for a whole batch, so that the worker thread and the event loop do not wait
-for each other at every row. Steps are in an order that leaves, after a crash between any two of
+commit is few statements for many rows, so that the worker thread and the event loop do not wait for
+each other at every row. Steps are in an order that leaves, after a crash between any two of
 them, a trail that opens and verifies: rows before the head, a signed note before the key that it
 ends, a new segment before the former is closed.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -35,12 +36,50 @@ from security.trail_state import TimedRow, next_step
 
 _log = structlog.get_logger()
 _NS = 1_000_000_000
-_COLUMNS = ", ".join(f"json_extract(value, '$[{index}]')" for index in range(13))
-_INSERT = (
-    f"INSERT INTO events SELECT {_COLUMNS}, substr(?2, 32 * key + 1, 32)"  # noqa: S608 (constants)
-    " FROM json_each(?1)"  # in the order of the array, or the table refuses it
-)
+_N_COLUMNS = 14
+_CHUNKS = (64, 8)
+"""Rows of one statement; what is missing at the end is bound as NULL, and left out."""
 _HAS_CHECKPOINT = "SELECT count(*) FROM checkpoints WHERE size = ?"
+
+
+def _insert(n_rows: int) -> str:
+    row = f"({', '.join('?' * _N_COLUMNS)})"
+    rows = ", ".join([row] * n_rows)
+    return f"INSERT INTO events SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL"  # noqa: S608
+
+
+_INSERTS = {n_rows: _insert(n_rows) for n_rows in _CHUNKS}
+
+
+def _inserts(rows: Sequence[tuple[object, ...]]) -> Iterator[tuple[str, list[object]]]:
+    """Statements, and the values of each."""
+    most, least = _CHUNKS
+    n_rows = least if len(rows) <= least else most
+    for start in range(0, len(rows), n_rows):
+        values = [value for row in rows[start : start + n_rows] for value in row]
+        values += [None] * (n_rows * _N_COLUMNS - len(values))
+        yield _INSERTS[n_rows], values
+
+
+async def _insert_all(
+    connection: aiosqlite.Connection, inserts: Sequence[tuple[str, list[object]]]
+) -> None:
+    """In one transaction; a single statement is one by itself, and costs one turn of the thread."""
+    if len(inserts) == 1:
+        [(statement, values)] = inserts
+        await connection.execute(statement, values)
+        return
+    is_durable = False
+    await connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement, values in inserts:
+            await connection.execute(statement, values)
+        await connection.execute("COMMIT")
+        is_durable = True
+    finally:
+        if not is_durable:
+            with suppress(sqlite3.Error, ValueError):
+                await connection.rollback()
 
 
 class AuditWriter:
@@ -132,6 +171,7 @@ class AuditWriter:
         and sqlite3.Error.
         """
         async with self._lock.held():
+            self._is_stale = True  # another process's rows, too, end with their epoch
             await self._catch_up()
             if self.n_unsigned:
                 await self._checkpoint()
@@ -177,7 +217,7 @@ class AuditWriter:
         step = next_step(standing.chain, keys.chain, rows)
         self._is_stale = True
         try:
-            await connection.execute(_INSERT, (step.rows, step.macs))  # a transaction of its own
+            await _insert_all(connection, list(_inserts(step.rows)))
         except ValueError:  # the connection is lost: the next one is another
             self._connection = None
             raise

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from security.audit import AuditRow
 from security.audit_chain import (
     ChainState,
+    Column,
     canonical,
     extend,
     grow,
@@ -52,10 +53,8 @@ class Step:
     """One commit."""
 
     first_seq: int
-    rows: str
-    """A JSON array with the columns of each row, but its MAC: the very text that is hashed."""
-    macs: bytes
-    """Theirs, 32 bytes each."""
+    rows: tuple[tuple[Column | bytes, ...], ...]
+    """All columns of each."""
     chain: ChainState
     """Where the chain has got to then."""
 
@@ -64,13 +63,14 @@ def next_step(chain: ChainState, chain_key: ChainKey, rows: Sequence[TimedRow]) 
     """The commit of these rows."""
     first_seq = chain.size + 1
     epoch = chain_key.epoch
-    texts = []
+    columns: list[tuple[Column, ...]] = []
     for seq, (at_utc_ns, row) in enumerate(rows, first_seq):
         who = (row.session_id, row.subject, row.token_hash, row.address, row.reason)
         much = (row.audio_ms, row.bytes_received, row.detail)
-        texts.append(canonical((seq, at_utc_ns, epoch, row.event, row.outcome, *who, *much)))
-    after, macs = extend(chain, texts, chain_key.key.expose())
-    return Step(first_seq, f"[{b','.join(texts).decode()}]", b"".join(macs), after)
+        columns.append((seq, at_utc_ns, epoch, row.event, row.outcome, *who, *much))
+    after, macs = extend(chain, [canonical(each) for each in columns], chain_key.key.expose())
+    stored = tuple((*each, mac) for each, mac in zip(columns, macs, strict=True))
+    return Step(first_seq, stored, after)
 
 
 def follow(chain: ChainState, rows: Iterable[StoredRow], chain_key: ChainKey) -> ChainState | None:

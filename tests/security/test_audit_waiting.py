@@ -21,6 +21,7 @@ def queue(losses):
 
 
 def waits(queue, since_s, at_utc_ns=0):
+    queue.check_room(at_utc_ns)
     future = asyncio.get_running_loop().create_future()
     queue.add(Waiting(at_utc_ns, row_of(ServerStarted("1")), since_s, future))
     return future

@@ -52,7 +52,7 @@ async def commit(writer, n_rows, subject="s"):
 
 @given(steps=STEPS, n_rows=st.integers(1, 5))
 @settings(
-    max_examples=25,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
