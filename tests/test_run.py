@@ -237,6 +237,6 @@ def test_the_doctor_says_all_that_is_broken(data):
     assert (result.returncode, result.stderr) == (1, "")
     found = [json.loads(line) for line in result.stdout.splitlines()]
     assert {finding["check"] for finding in found if finding["level"] == "bad"} == {
-        *("signing key", "pack", "trail", "exposure", "origins", "port", "time-outs")
+        *("signing key", "pack", "trail", "chain", "exposure", "origins", "port", "time-outs")
     }
     assert all(finding["remedy"] for finding in found if finding["level"] != "ok")
