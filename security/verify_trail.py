@@ -485,7 +485,7 @@ class _Verification:
             self._unchecked.append(f"rows {loose[0]} to {loose[1]} {text}")
         if not self._head:
             self._unchecked.append(f"whether rows after {last} were cut off: no head was given")
-        if not self._known and not self._auditor:
+        if not self._auditor and all(note.source != "known" for note in self._notes):
             text = "whether it was rewritten with the server's keys: neither the auditor's key nor"
             self._unchecked.append(f"{text} checkpoints that were kept elsewhere were given")
 
