@@ -16,7 +16,8 @@ from security.door_events import AddressUnblocked, HandshakeRefused, TicketIssue
 from security.errors import AuditError
 from security.report import FoundRow, Report
 from server.admin import admin_routes
-from server.dashboard import MOST_EXPORTS, dashboard_routes
+from server.dashboard import MOST_EXPORTS, MOST_QUESTIONS, dashboard_routes
+from server.errors import RefusedError
 from server.feed import FeedSettings
 from server.live import LiveSession
 from server.overview import KeysSeen, Latency, Overview
@@ -375,12 +376,51 @@ async def test_filters_must_all_hold(scene, query, seqs):
         *("events?outcome=maybe", "events?colour=red", "events?limit=5&limit=6", "events?subject="),
         f"events?subject={'a' * 257}",
         f"events?event={','.join('a' * 40)}",
+        *(f"{kind}?event={','.join('a' * 40)}" for kind in ("feed", "export")),
         *("overview?hours=0", "overview?hours=100000", "export?format=xml", "feed?after=x"),
     ],
 )
 async def test_what_is_not_a_question_is_refused(scene, path):
     async with scene.client(**AUDIT) as client:
         assert (await client.get(f"/admin/{path}")).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["feed", "export"])
+async def test_what_is_not_a_question_takes_no_place(scene, kind):
+    query = f"event={','.join('a' * 40)}"
+    async with scene.client(**AUDIT) as client:
+        for _ in range(MOST_EXPORTS + scene.stages.feed.most_feeds):
+            assert (await client.get(f"/admin/{kind}?{query}")).status_code == 400
+        assert (await client.get("/admin/export")).status_code == 200
+    async with listening(scene) as feed:
+        await feed.next("heartbeat")
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "9" * 5000, "٣"])
+async def test_what_is_no_number_of_an_event_is_none(scene, number):
+    async with scene.client(**AUDIT) as client:
+        assert (await client.get(f"/admin/events/{number}")).status_code == 404
+
+
+async def test_only_so_many_questions_wait_to_be_answered(scene):
+    may_end = asyncio.Event()
+
+    async def make_report(since_ns, until_ns):
+        await may_end.wait()
+        return report_of(since_ns, until_ns)
+
+    scene.stages.make_report = make_report
+    async with scene.client(**AUDIT) as client, asyncio.TaskGroup() as tasks:
+        asked = [
+            tasks.create_task(client.get(f"/admin/report?hours={hours}"))
+            for hours in range(1, MOST_QUESTIONS + 1)
+        ]
+        await asyncio.sleep(0.1)
+        answered = await client.get("/admin/events")
+        assert (answered.status_code, answered.json()["code"]) == (503, "overloaded")
+        may_end.set()
+        assert {(await each).status_code for each in asked} == {200}
+        assert (await client.get("/admin/events")).status_code == 200
 
 
 # --- feeds ---
@@ -527,3 +567,41 @@ async def test_an_export_that_is_broken_off_gives_its_place_back_and_is_on_recor
             with pytest.raises(AuditError):
                 await client.get("/admin/export")
     assert scene.records_of(TrailExported)[-1] == TrailExported("olga", "ndjson", 2, "198.51.100.9")
+
+
+async def test_an_export_that_is_given_up_before_it_begins_gives_its_place_back(scene):
+    record, waits = scene.record, asyncio.Event()
+
+    async def record_slowly(event):
+        if isinstance(event, TrailRead):
+            waits.set()
+            await asyncio.sleep(60)
+        return await record(event)
+
+    scene.record = record_slowly
+    async with scene.client(**AUDIT) as client:
+        for _ in range(MOST_EXPORTS):
+            waits.clear()
+            task = asyncio.get_running_loop().create_task(client.get("/admin/export"))
+            await waits.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        scene.record = record
+        assert (await client.get("/admin/export")).status_code == 200
+
+
+async def test_an_export_is_broken_off_when_its_token_is_revoked(scene):
+    scene.trail.grow(*(refused() for _ in range(6)))
+
+    async def revoked_meanwhile():
+        async for batch in Trail.batches(scene.trail):
+            yield batch
+            async with scene.client(**ADMIN) as client:
+                await client.post("/admin/revocations", json={"subject": "olga"})
+
+    scene.stages.rows.batches = lambda wanted: revoked_meanwhile()
+    async with scene.client(**AUDIT) as client:
+        with pytest.raises(RefusedError, match="revoked"):
+            await client.get("/admin/export")
+    assert scene.records_of(TrailExported) == [TrailExported("olga", "ndjson", 2, "198.51.100.9")]
