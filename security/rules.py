@@ -141,9 +141,10 @@ NOTHING_SHOWN = frozenset({"token_missing", "credentials_ambiguous"})
 UNKNOWN_KEYS = frozenset({"token_unknown_key", "token_wrong_algorithm", "token_wrong_type"})
 REPLAYED = "ticket_replayed"
 MANY_ADDRESSES = "many_addresses"
-NOT_KNOWN = frozenset({"ticket_unknown"})
-"""Guessed, or forgotten since: used before a restart, at another server, or long ago. Any page can
-make its visitors' browsers show one, in the address of a picture, and so must not get them blocked.
+NOT_KNOWN = frozenset({"ticket_unknown", "token_keys_unreachable"})
+"""Guessed, or not. A ticket may be forgotten since: used before a restart, at another server, or
+long ago; and any page can make its visitors' browsers show one, in the address of a picture. Nobody
+may get others blocked by that, nor by keeping us from an issuer's keys.
 """
 GUESSED = UNKNOWN_KEYS | {
     *("token_too_long", "token_malformed", "token_bad_signature", "token_bad_claims"),
