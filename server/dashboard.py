@@ -94,7 +94,10 @@ class _Dashboard:
             asked.wanted(), limit=asked.limit + 1, before_seq=asked.before
         )
         has_more = len(records) > asked.limit
-        shown = [event_shown(record) for record in reversed(records)][: asked.limit]
+        newest, shown = records[::-1][: asked.limit], list[Json]()
+        for at in range(0, len(newest), _ROWS_A_TURN):
+            shown += map(event_shown, newest[at : at + _ROWS_A_TURN])
+            await asyncio.sleep(0)
         body = {"events": shown, "has_more": has_more, "newest_seq": self._stages.trail.newest_seq}
         return _json({"me": _me(who), **body})
 

@@ -210,7 +210,7 @@ async def test_the_page_needs_no_token_and_no_microphone(scene):
     assert "microphone=()" in page.headers["permissions-policy"]
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "feed"])
+@pytest.mark.parametrize("path", [*(path for path in PATHS if path != "feed"), "sessions"])
 async def test_nothing_is_kept_on_the_way(scene, path):
     scene.trail.grow(refused())
     async with scene.client(**AUDIT) as client:
@@ -339,6 +339,25 @@ async def test_events_come_a_page_at_a_time_the_newest_first(scene):
     assert (first["has_more"], first["newest_seq"]) == (True, 5)
     assert [each["seq"] for each in last["events"]] == [1]
     assert last["has_more"] is False
+
+
+async def test_a_long_page_of_events_keeps_nobody_waiting(scene):
+    scene.trail.grow(*(refused() for _ in range(500)))
+    n_turns = 0
+
+    async def others():
+        nonlocal n_turns
+        while True:
+            await asyncio.sleep(0)
+            n_turns += 1
+
+    async with scene.client(**AUDIT) as client, asyncio.TaskGroup() as tasks:
+        turning = tasks.create_task(others())
+        await client.get("/admin/events?limit=1")
+        before, n_turns = n_turns, 0
+        await client.get("/admin/events?limit=500")
+        turning.cancel()
+    assert n_turns >= before + 500 // 50 - 1
 
 
 async def test_an_event_is_told_whole(scene):
