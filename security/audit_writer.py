@@ -187,7 +187,10 @@ class AuditWriter:
         """The number of the last row, whoever wrote it. Raises AuditError."""
         if self._head is None:
             raise AuditError("The audit trail is not open.")
-        seq, _ = await self._files.run(self._head.read)
+        try:
+            seq, _ = await self._files.run(self._head.read)
+        except OSError:
+            raise AuditError("The head of the audit trail cannot be read.") from None
         return seq
 
     async def close(self) -> None:

@@ -76,6 +76,8 @@ class TokenReason(StrEnum):
     WRONG_ALGORITHM = "wrong_algorithm"
     WRONG_TYPE = "wrong_type"
     UNKNOWN_KEY = "unknown_key"
+    KEYS_UNREACHABLE = "keys_unreachable"
+    """An unknown key, while its issuer's keys cannot be fetched: it may well be one of them."""
     BAD_SIGNATURE = "bad_signature"
     BAD_CLAIMS = "bad_claims"
     WRONG_ISSUER = "wrong_issuer"

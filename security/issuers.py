@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from security.errors import UnknownKeyError
+from security.errors import TokenError, TokenReason, UnknownKeyError
 from security.jwks import Clock, JwksAddress, JwksCache, Sleep
 from security.key_files import issuer_keys, local_keys
 from security.keys import public_half
@@ -125,8 +125,14 @@ class Issuers:
         except UnknownKeyError as error:
             if error.issuer not in self._fetched:
                 raise
-            await self._fetched[error.issuer].refresh_for_unknown_key()
-        return self.verifier.verify(token, wall_s)
+            cache = self._fetched[error.issuer]
+            await cache.refresh_for_unknown_key()
+        try:
+            return self.verifier.verify(token, wall_s)
+        except UnknownKeyError:
+            if cache.is_failing:
+                raise TokenError(TokenReason.KEYS_UNREACHABLE) from None
+            raise
 
 
 def open_issuers(

@@ -90,6 +90,11 @@ class JwksCache:
         """Since the keys were fetched; infinite before the first time."""
         return self._clock() - self._fetched_s
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last look has brought nothing, or there was none yet."""
+        return self._is_failing or self.age_s > STALE_S
+
     def find(self, key_id: str | None, wall_s: float) -> TokenKey | None:
         """See `VerifyingKeys`."""
         return self._keys.find(key_id, wall_s) if self.age_s <= STALE_S else None

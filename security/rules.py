@@ -141,12 +141,16 @@ NOTHING_SHOWN = frozenset({"token_missing", "credentials_ambiguous"})
 UNKNOWN_KEYS = frozenset({"token_unknown_key", "token_wrong_algorithm", "token_wrong_type"})
 REPLAYED = "ticket_replayed"
 MANY_ADDRESSES = "many_addresses"
+NOT_KNOWN = frozenset({"ticket_unknown", "token_keys_unreachable"})
+"""Guessed, or not. A ticket may be forgotten since: used before a restart, at another server, or
+long ago; and any page can make its visitors' browsers show one, in the address of a picture. Nobody
+may get others blocked by that, nor by keeping us from an issuer's keys.
+"""
 GUESSED = UNKNOWN_KEYS | {
     *("token_too_long", "token_malformed", "token_bad_signature", "token_bad_claims"),
-    *("token_wrong_issuer", "ticket_unknown", "ticket_of_other_origin"),
-    REPLAYED,
+    *("token_wrong_issuer", "ticket_of_other_origin", REPLAYED),
 }
-NOT_AUTHENTICATED = GENUINE | NOTHING_SHOWN | GUESSED
+NOT_AUTHENTICATED = GENUINE | NOTHING_SHOWN | NOT_KNOWN | GUESSED
 NO_RIGHT = frozenset({"scope_missing", "model_not_granted", "ticket_for_ticket"})
 WRONG_ORIGINS = frozenset({"origin_refused", "ticket_of_other_origin"})
 LIMITS = frozenset(

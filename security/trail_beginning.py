@@ -74,7 +74,8 @@ def former_sha256(places: TrailPlaces) -> str | None:
 def _begin(places: TrailPlaces) -> None:
     places.keys_folder.mkdir(mode=0o700, exist_ok=True)
     chain_key = read_chain_key(places.chain_key_file)
-    if chain_key is not None and (chain_key.after_seq or chain_key.epoch or _head_seq(places)):
+    is_used = chain_key is not None and (chain_key.after_seq or chain_key.epoch)
+    if is_used or _head_seq(places):
         raise AuditError(f"{places.folder} has lost its rows: {WHAT_TO_DO}")
     if chain_key is None:
         chain_key = _make_keys(places)

@@ -406,7 +406,8 @@ class _Verification:
     def _check_epochs(self) -> None:
         """One follows the other, and each ends with a checkpoint that its segment has."""
         ends = {(note.size, note.epoch) for note in self._notes if note.frontier is not None}
-        before = (0, -1) if self._first == 1 else None
+        behind = [note.epoch for note in self._notes if note.size == self._first - 1]
+        before = (0, -1) if self._first == 1 else (self._first - 1, behind[0]) if behind else None
         for seq, epoch in self._epochs:
             if before and epoch != before[1] + 1:
                 what = "back" if epoch <= before[1] else "skipped"
@@ -484,7 +485,7 @@ class _Verification:
             self._unchecked.append(f"rows {loose[0]} to {loose[1]} {text}")
         if not self._head:
             self._unchecked.append(f"whether rows after {last} were cut off: no head was given")
-        if not self._known and not self._auditor:
+        if not self._auditor and all(note.source != "known" for note in self._notes):
             text = "whether it was rewritten with the server's keys: neither the auditor's key nor"
             self._unchecked.append(f"{text} checkpoints that were kept elsewhere were given")
 
@@ -553,7 +554,8 @@ def _read_span(
     sha256, nodes, bad = hashlib.sha256, piece.nodes, piece.bad
     if ratchet and span[0] < ratchet.after_seq:
         ratchet = None
-    epoch, inner, outer = -1, None, sha256()
+    epoch: int | None = None
+    inner, outer = None, sha256()
     for seq, row_epoch, mac, text in rows:
         if row_epoch != epoch:
             epoch = row_epoch
@@ -567,6 +569,8 @@ def _read_span(
             second.update(first.digest())
             if second.digest() != mac:
                 bad.append(seq)
+        elif ratchet and inner is None:  # of an epoch in which no row of ours can be
+            bad.append(seq)
         former, place, level = mac, seq - 1, 0
         while place & 1 and nodes and nodes[-1][0] == level:  # as in `_push`
             node = sha256(b"\x01" + nodes.pop()[1] + node).digest()

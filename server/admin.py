@@ -65,7 +65,8 @@ def admin_routes(office: Office) -> list[Route]:
 
     async def list_sessions(request: Request, _admin: Grant) -> Response:
         del request
-        return JSONResponse({"sessions": await _all_shown(office.live)})
+        body = {"sessions": await _all_shown(office.live)}
+        return JSONResponse(body, headers={"cache-control": "no-store"})  # who is here, by name
 
     async def end_session(request: Request, admin: Grant) -> Response:
         session = office.live.find(request.path_params["session_id"])

@@ -28,7 +28,6 @@ from security.report import Report, make_report
 from server.audit_shown import console, report_shown, row_lines, rows_table
 from server.command_line import (
     ConfigFile,
-    check_trail,
     plain_errors,
     read_duration_s,
     read_settings,
@@ -125,8 +124,8 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
     wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
     with plain_errors():
         settings = _with_trail(read_settings(config))
-        check_trail(settings)
         by = account_name()
+        record(settings, TrailRead(by, "export"))  # how much it was is known when it is out
         if output is None:
             n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], sys.stdout))
             record(settings, TrailExported(by, format_, n_events))

@@ -20,6 +20,7 @@ ask within seconds.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -47,6 +48,8 @@ from server.shown import Json, event_shown
 
 READ_AGAIN_S = 5 * 60.0
 MOST_EXPORTS = 2
+MOST_QUESTIONS = 24
+"""That are being answered; who gives one up does not end it."""
 _ROWS_A_TURN = 50
 _PAGE = "admin.html"
 _KEPT_FOR_NOBODY = {"cache-control": "no-store"}
@@ -54,6 +57,7 @@ _PAGE_HEADERS = {
     "permissions-policy": SECURITY_HEADERS["permissions-policy"].replace("(self)", "()"),
 }
 _NO_SUCH: Json = {"code": "not_found", "message": "The trail has no such event."}
+_SEQ = re.compile("[0-9]{1,18}")
 _Endpoint = Callable[[Request, Grant], Awaitable[Response]]
 
 
@@ -65,6 +69,7 @@ class _Dashboard:
         self._readers = Familiar(known_s=READ_AGAIN_S)
         self._feeds = Places(stages.feed.most_feeds)
         self._exports = Places(MOST_EXPORTS)
+        self._questions = Places(MOST_QUESTIONS)
 
     async def overview(self, request: Request, who: Grant) -> Response:
         hours = read_query(request, AskedPeriod).hours
@@ -89,38 +94,36 @@ class _Dashboard:
             asked.wanted(), limit=asked.limit + 1, before_seq=asked.before
         )
         has_more = len(records) > asked.limit
-        shown = [event_shown(record) for record in reversed(records)][: asked.limit]
+        newest, shown = records[::-1][: asked.limit], list[Json]()
+        for at in range(0, len(newest), _ROWS_A_TURN):
+            shown += map(event_shown, newest[at : at + _ROWS_A_TURN])
+            await asyncio.sleep(0)
         body = {"events": shown, "has_more": has_more, "newest_seq": self._stages.trail.newest_seq}
         return _json({"me": _me(who), **body})
 
     async def event(self, request: Request, _who: Grant) -> Response:
-        record = await self._stages.rows.record(request.path_params["seq"])
+        seq = request.path_params["seq"]
+        record = await self._stages.rows.record(int(seq)) if _SEQ.fullmatch(seq) else None
         return _json(_NO_SUCH, 404) if record is None else _json(event_shown(record))
 
     async def feed(self, request: Request, who: Grant) -> Response:
-        asked = read_query(request, AskedFeed)
-        place = self._feeds.take()
-        stages, ends_s = self._stages, time.monotonic() + who.expires_in_s
-
-        def why_ended() -> errors.Refusal | None:
-            if stages.is_revoked(who):
-                return errors.REVOKED
-            return errors.TOKEN_EXPIRED if time.monotonic() >= ends_s else None
-
-        feed = Feed(stages.rows, stages.trail, asked.wanted(), why_ended, stages.feed)
-        lines = feed.lines(asked.after)
+        asked, stages = read_query(request, AskedFeed), self._stages
+        feed = Feed(stages.rows, stages.trail, asked.wanted(), self._right_of(who), stages.feed)
+        lines, place = feed.lines(asked.after), self._feeds.take()
         return Lines(lines, place, "application/x-ndjson", _KEPT_FOR_NOBODY)
 
     async def export(self, request: Request, who: Grant) -> Response:
         asked = read_query(request, AskedExport)
-        place, by, n_events = self._exports.take(), who.subject, 0
-        address = caller_of(request).address
+        wanted, why_ended = asked.wanted(), self._right_of(who)
+        by, n_events, address = who.subject, 0, caller_of(request).address
 
         async def lines() -> AsyncIterator[bytes]:
             nonlocal n_events
             yield kind.head.encode()
-            async for batch in stages.rows.batches(asked.wanted()):
+            async for batch in stages.rows.batches(wanted):
                 for at in range(0, len(batch), _ROWS_A_TURN):
+                    if ended := why_ended():
+                        raise RefusedError(ended)  # broken off: no reader takes it for whole
                     part = batch[at : at + _ROWS_A_TURN]
                     yield "".join(map(kind.line, part)).encode()
                     n_events += len(part)
@@ -129,14 +132,27 @@ class _Dashboard:
         async def end() -> None:
             await stages.log.note(TrailExported(by, asked.format, n_events, address))
 
-        stages, kind = self._stages, FORMATS[asked.format]
+        stages, kind, place = self._stages, FORMATS[asked.format], self._exports.take()
+        is_recorded = False
         try:
             await stages.log.record(TrailRead(by, "export", address))
-        except AuditError:
-            place.give_back()
-            raise
+            is_recorded = True
+        finally:
+            if not is_recorded:
+                place.give_back()
         headers = {**_KEPT_FOR_NOBODY, "content-disposition": "attachment"}
         return Lines(lines(), place, kind.media_type, headers, on_end=end)
+
+    def _right_of(self, who: Grant) -> Callable[[], errors.Refusal | None]:
+        """Whether, and for what, it has ended by the time of the call."""
+        ends_s = time.monotonic() + who.expires_in_s
+
+        def why_ended() -> errors.Refusal | None:
+            if self._stages.is_revoked(who):
+                return errors.REVOKED
+            return errors.TOKEN_EXPIRED if time.monotonic() >= ends_s else None
+
+        return why_ended
 
     async def blocks(self, _request: Request, who: Grant) -> Response:
         return _json({"me": _me(who), "blocks": self._stages.blocked()})
@@ -147,6 +163,18 @@ class _Dashboard:
             return _json({"unblocked": False}, 404)
         await self._stages.log.note(AddressUnblocked(who.subject, address))
         return _json({"unblocked": True})
+
+    def at_once(self, endpoint: _Endpoint) -> _Endpoint:
+        """One of so many: whoever asks without waiting cannot queue up hours of adding up."""
+
+        async def answered(request: Request, who: Grant) -> Response:
+            place = self._questions.take()
+            try:
+                return await endpoint(request, who)
+            finally:
+                place.give_back()
+
+        return answered
 
     def guarded(
         self, endpoint: _Endpoint, what: str | None, scope: str = AUDIT_SCOPE
@@ -180,8 +208,10 @@ def dashboard_routes(stages: Overview, web_folder: Path) -> list[Route]:
         return FileResponse(web_folder / _PAGE, headers=_PAGE_HEADERS)
 
     def get(path: str, endpoint: _Endpoint, what: str | None = None) -> Route:
-        return Route(f"/admin/{path}", dashboard.guarded(endpoint, what), methods=["GET"])
+        asked = endpoint if endpoint in goes_on else dashboard.at_once(endpoint)
+        return Route(f"/admin/{path}", dashboard.guarded(asked, what), methods=["GET"])
 
+    goes_on = (dashboard.feed, dashboard.export)  # which have places of their own
     lift = dashboard.guarded(dashboard.unblock, None, ADMIN_SCOPE)
     return [
         Route("/admin", page, methods=["GET"]),
@@ -190,7 +220,7 @@ def dashboard_routes(stages: Overview, web_folder: Path) -> list[Route]:
         get("former", dashboard.former, "report"),
         get("state", dashboard.state),
         get("events", dashboard.events, "events"),
-        get("events/{seq:int}", dashboard.event, "event"),
+        get("events/{seq}", dashboard.event, "event"),
         get("feed", dashboard.feed, "feed"),
         get("export", dashboard.export),
         get("blocks", dashboard.blocks),

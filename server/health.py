@@ -24,7 +24,8 @@ from server.forwarded import Networks
 ENGINE_NOT_OPEN = "engine_not_open"
 TRAIL_FAILING = "trail_failing"
 DRAINING = "draining"
-_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+_FORWARDED = ("forwarded", "via", "x-forwarded-", "x-real-ip", "true-client-ip", "cf-connecting-")
+"""How such headers begin; there is none for a request that nobody passed on."""
 _PLAIN = {"cache-control": "no-store"}
 
 
@@ -78,7 +79,7 @@ def health_routes(
 def _is_meant(request: Request, networks: Networks) -> bool:
     host, port = request.client or (None, None)
     is_vouched_for = port == 0  # an address that a trusted proxy told has no port
-    speaks_for_another = any(name in request.headers for name in _FORWARDED)
+    speaks_for_another = any(name.lower().startswith(_FORWARDED) for name in request.headers)
     return host in networks and (is_vouched_for or not speaks_for_another)
 
 

@@ -6,10 +6,10 @@ shows every string as text.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from security.audit import AuditRecord
+from security.audit_export import as_dict
 from security.report import FoundRow, Report
 
 _NS = 1_000_000_000
@@ -23,13 +23,12 @@ def event_shown(record: AuditRecord) -> Json:
     """One row, whole."""
     seconds, rest_ns = divmod(record.at_utc_ns, _NS)
     at = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    shown = asdict(record)
+    shown = as_dict(record)
     del shown["at_utc_ns"]
     return {
         **shown,
         "at": f"{at}.{rest_ns:09d}Z",
         "at_ms": record.at_utc_ns // _NS_PER_MS,
-        "detail": dict(record.detail),
     }
 
 

@@ -113,7 +113,6 @@ class Watching:
         while not await self._tried(self._warm_up):
             self._suspicion = Suspicion(self._settings)
         while True:
-            await self._trail.until_beyond(self._seq)
             await self._tried(self._follow)
             await asyncio.sleep(self._pause_s)
 
@@ -131,6 +130,8 @@ class Watching:
         return True
 
     async def _follow(self) -> None:
+        """What comes next, once it is there."""
+        await self._trail.until_beyond(self._seq)
         newest_seq = await self._rows.newest_seq()
         while self._seq < newest_seq:
             records = await self._rows.records(

@@ -148,6 +148,15 @@ async def test_keys_without_their_trail_are_refused_and_no_trail_is_begun(places
     assert places.segment_files() == []
 
 
+async def test_a_head_of_rows_that_are_gone_with_their_key_is_no_beginning(places):
+    shutil.rmtree(places.folder)
+    places.chain_key_file.unlink()
+    head = places.head_file.read_bytes()
+    with pytest.raises(AuditError, match="has lost its rows"):
+        await record(places, 0)
+    assert places.head_file.read_bytes() == head
+
+
 async def test_a_trail_whose_last_file_is_gone_is_refused(places):
     for path in places.folder.glob("segment-000000000014*"):
         path.unlink()

@@ -139,3 +139,18 @@ async def test_a_crash_while_a_trail_begins_is_begun_again(places, monkeypatch, 
         with suppress(CrashError, AuditError):
             vanish(await opened(places))
     await _assert_goes_on(places, 1)
+
+
+async def test_a_head_that_the_disk_does_not_give_is_told_as_that(places, monkeypatch):
+    def broken(*_args):
+        raise OSError(5, "Input/output error")
+
+    writer = await opened(places)
+    try:
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "pread", broken)
+            with pytest.raises(AuditError, match="head"):
+                await writer.seq_on_disk()
+        assert await writer.seq_on_disk() == 1
+    finally:
+        await writer.close()

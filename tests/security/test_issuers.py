@@ -8,6 +8,7 @@ from security.errors import KeyFileError, TokenError, TokenReason
 from security.issuers import Issuers, IssuerSettings, open_issuers, open_local_issuer
 from security.jwks import JwksCache
 from security.keys import create_signing_key, open_signing_key
+from security.rules import GUESSED, NOT_AUTHENTICATED
 from security.tokens import TokenPolicy, TokenVerifier, mint_token
 from tests.security.forge import (
     AUDIENCE,
@@ -116,6 +117,17 @@ async def test_an_issuer_that_is_down_for_an_hour_is_not_missed_by_who_has_its_t
             late = signed("ES256", payload=claims("ES256", iat=NOW_S + second, exp=NOW_S + 3600))
             assert await issuers.verify(late, NOW_S + second)
             await time.move(30)
+
+
+async def test_while_keys_cannot_be_fetched_an_unknown_one_is_not_told_as_guessed():
+    issuer, time = FakeIssuer("k-1"), ManualTime()
+    issuer.is_down = True
+    issuers = fetching(issuer, time)
+    async with running(issuers.run):
+        with pytest.raises(TokenError) as caught:
+            await issuers.verify(token("k-1"), NOW_S)
+    assert caught.value.reason is TokenReason.KEYS_UNREACHABLE
+    assert f"token_{TokenReason.KEYS_UNREACHABLE}" in NOT_AUTHENTICATED - GUESSED
 
 
 async def test_a_flood_of_unknown_keys_is_refused_with_one_question():

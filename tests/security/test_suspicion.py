@@ -80,6 +80,12 @@ def test_credentials_that_were_genuine_or_missing_never_block(reason):
     assert not any(is_block for *_, is_block in found(times(200, reason)))
 
 
+def test_a_page_cannot_get_its_visitors_blocked_by_pictures_with_tickets_in_their_address():
+    seen = found(times(30, "ticket_unknown"))
+    assert ("failures_of_address", 5, False) in seen
+    assert not any(is_block for *_, is_block in seen)
+
+
 @pytest.mark.parametrize("reason", sorted(GUESSED))
 def test_credentials_that_were_guessed_block(reason):
     assert ("failures_of_address", 10, True) in found(times(10, reason))

@@ -618,3 +618,34 @@ def test_a_base64_that_says_the_same_is_not_the_same(places):
     assert other != root
     replaced_note(places, 7, lambda note, _, __: note.replace(root, other))
     assert "checkpoint.text" in codes(places)
+
+
+def forged_without_keys(places, epoch):
+    """The rows behind the tombstones written anew by somebody who has the folder and no key; of
+    what was signed only the tombstones are left.
+    """
+    for path in places.segment_files():
+        statements = "DELETE FROM checkpoints", f"UPDATE events SET epoch = {epoch}, subject = 'me'"
+        change(path, *statements)
+    notes = split_notes(places.checkpoints_file.read_text())
+    stones = [note for note in notes if "\ndropped " in note]
+    places.checkpoints_file.write_text("".join(stones))
+
+
+@pytest.mark.parametrize("epoch", [0, 3, 4, 10**6, 2**63 - 1, -1])
+def test_rows_that_claim_an_epoch_without_a_key_are_found_behind_a_tombstone(tmp_path, epoch):
+    trail = make_trail(tmp_path)
+    trail.drop_first()
+    trail.drop_first()
+    forged_without_keys(trail.places, epoch)
+    assert "row.mac" in codes(trail.places, "chain_key", "head")
+
+
+def test_the_first_row_behind_a_tombstone_is_of_the_next_epoch(tmp_path):
+    trail = make_trail(tmp_path)
+    trail.drop_first()
+    trail.drop_first()
+    forged_without_keys(trail.places, 10**6)
+    assert codes(trail.places, *SECRETS) == {"epoch.skipped"}
+    forged_without_keys(trail.places, 3)
+    assert codes(trail.places, *SECRETS) == {"epoch.back"}

@@ -297,6 +297,14 @@ def test_keys_kept_in_known_files_of_others_are_told(places, tmp_path):
     assert codes(places, known=[other]) == {"known.text"}
 
 
+def test_a_known_file_that_holds_nothing_proves_nothing(places, tmp_path):
+    kept = tmp_path / "known"
+    kept.write_text("")
+    means = means_of(places, "auditor_key", known=[kept])
+    unchecked = verify_folder(places.folder, means).unchecked
+    assert any("checkpoints that were kept elsewhere" in text for text in unchecked)
+
+
 def test_checkpoints_of_another_trail_are_told_from_ours(places, tmp_path):
     ours = places.checkpoints_file.read_text()
     signed = open_checkpoint(split_notes(ours)[0], SIGNING.public_key())

@@ -8,12 +8,13 @@ import os
 import pwd
 import stat
 import time
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from security.audit_events import ServerStarted, TokenMinted
-from security.audit_export import record_of_json
+from security.audit_export import FORMATS, record_of_json
 from security.audit_reader import TrailReader
 from security.audit_store import AuditStore
 from security.door_events import HandshakeRefused, SuspicionFound
@@ -148,7 +149,7 @@ def test_what_cannot_be_meant_is_refused(trail, arguments):
 
 def test_an_export_is_a_new_file_that_nobody_else_can_read(trail, tmp_path):
     output = tmp_path / "trail.csv"
-    n_rows = len(rows(trail))
+    n_rows = len(rows(trail)) + 1  # that somebody takes them
     result = CliRunner().invoke(app, ["export", "--format", "csv", "--output", str(output)])
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"{n_rows} events: {output}\n"
@@ -169,10 +170,23 @@ def test_an_export_never_replaces_a_file(trail, tmp_path):
 
 @pytest.mark.parametrize("name", ["ndjson", "ocsf"])
 def test_an_export_can_go_to_standard_output(trail, name):
-    n_rows = len(rows(trail))
+    n_rows = len(rows(trail)) + 1
     lines = shown(app, "export", "--format", name)
     assert len([json.loads(line) for line in lines]) == n_rows
     assert newest(trail).event == "trail.exported"
+
+
+def test_an_export_is_on_record_before_anything_is_shown(trail, monkeypatch):
+    def break_off(_record):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setitem(FORMATS, "ndjson", replace(FORMATS["ndjson"], line=break_off))
+    CliRunner().invoke(app, ["export"])
+    row = newest(trail)
+    assert (row.event, row.detail["what"], row.detail["by"]) == (
+        *("trail.read", "export"),
+        account_name(),
+    )
 
 
 def test_an_export_can_be_of_some_events(trail):

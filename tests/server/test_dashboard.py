@@ -16,7 +16,8 @@ from security.door_events import AddressUnblocked, HandshakeRefused, TicketIssue
 from security.errors import AuditError
 from security.report import FoundRow, Report
 from server.admin import admin_routes
-from server.dashboard import MOST_EXPORTS, dashboard_routes
+from server.dashboard import MOST_EXPORTS, MOST_QUESTIONS, dashboard_routes
+from server.errors import RefusedError
 from server.feed import FeedSettings
 from server.live import LiveSession
 from server.overview import KeysSeen, Latency, Overview
@@ -209,7 +210,7 @@ async def test_the_page_needs_no_token_and_no_microphone(scene):
     assert "microphone=()" in page.headers["permissions-policy"]
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path != "feed"])
+@pytest.mark.parametrize("path", [*(path for path in PATHS if path != "feed"), "sessions"])
 async def test_nothing_is_kept_on_the_way(scene, path):
     scene.trail.grow(refused())
     async with scene.client(**AUDIT) as client:
@@ -340,6 +341,25 @@ async def test_events_come_a_page_at_a_time_the_newest_first(scene):
     assert last["has_more"] is False
 
 
+async def test_a_long_page_of_events_keeps_nobody_waiting(scene):
+    scene.trail.grow(*(refused() for _ in range(500)))
+    n_turns = 0
+
+    async def others():
+        nonlocal n_turns
+        while True:
+            await asyncio.sleep(0)
+            n_turns += 1
+
+    async with scene.client(**AUDIT) as client, asyncio.TaskGroup() as tasks:
+        turning = tasks.create_task(others())
+        await client.get("/admin/events?limit=1")
+        before, n_turns = n_turns, 0
+        await client.get("/admin/events?limit=500")
+        turning.cancel()
+    assert n_turns >= before + 500 // 50 - 1
+
+
 async def test_an_event_is_told_whole(scene):
     scene.trail.grow(refused("origin_refused"))
     async with scene.client(**AUDIT) as client:
@@ -375,12 +395,51 @@ async def test_filters_must_all_hold(scene, query, seqs):
         *("events?outcome=maybe", "events?colour=red", "events?limit=5&limit=6", "events?subject="),
         f"events?subject={'a' * 257}",
         f"events?event={','.join('a' * 40)}",
+        *(f"{kind}?event={','.join('a' * 40)}" for kind in ("feed", "export")),
         *("overview?hours=0", "overview?hours=100000", "export?format=xml", "feed?after=x"),
     ],
 )
 async def test_what_is_not_a_question_is_refused(scene, path):
     async with scene.client(**AUDIT) as client:
         assert (await client.get(f"/admin/{path}")).status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["feed", "export"])
+async def test_what_is_not_a_question_takes_no_place(scene, kind):
+    query = f"event={','.join('a' * 40)}"
+    async with scene.client(**AUDIT) as client:
+        for _ in range(MOST_EXPORTS + scene.stages.feed.most_feeds):
+            assert (await client.get(f"/admin/{kind}?{query}")).status_code == 400
+        assert (await client.get("/admin/export")).status_code == 200
+    async with listening(scene) as feed:
+        await feed.next("heartbeat")
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "9" * 5000, "٣"])
+async def test_what_is_no_number_of_an_event_is_none(scene, number):
+    async with scene.client(**AUDIT) as client:
+        assert (await client.get(f"/admin/events/{number}")).status_code == 404
+
+
+async def test_only_so_many_questions_wait_to_be_answered(scene):
+    may_end = asyncio.Event()
+
+    async def make_report(since_ns, until_ns):
+        await may_end.wait()
+        return report_of(since_ns, until_ns)
+
+    scene.stages.make_report = make_report
+    async with scene.client(**AUDIT) as client, asyncio.TaskGroup() as tasks:
+        asked = [
+            tasks.create_task(client.get(f"/admin/report?hours={hours}"))
+            for hours in range(1, MOST_QUESTIONS + 1)
+        ]
+        await asyncio.sleep(0.1)
+        answered = await client.get("/admin/events")
+        assert (answered.status_code, answered.json()["code"]) == (503, "overloaded")
+        may_end.set()
+        assert {(await each).status_code for each in asked} == {200}
+        assert (await client.get("/admin/events")).status_code == 200
 
 
 # --- feeds ---
@@ -527,3 +586,41 @@ async def test_an_export_that_is_broken_off_gives_its_place_back_and_is_on_recor
             with pytest.raises(AuditError):
                 await client.get("/admin/export")
     assert scene.records_of(TrailExported)[-1] == TrailExported("olga", "ndjson", 2, "198.51.100.9")
+
+
+async def test_an_export_that_is_given_up_before_it_begins_gives_its_place_back(scene):
+    record, waits = scene.record, asyncio.Event()
+
+    async def record_slowly(event):
+        if isinstance(event, TrailRead):
+            waits.set()
+            await asyncio.sleep(60)
+        return await record(event)
+
+    scene.record = record_slowly
+    async with scene.client(**AUDIT) as client:
+        for _ in range(MOST_EXPORTS):
+            waits.clear()
+            task = asyncio.get_running_loop().create_task(client.get("/admin/export"))
+            await waits.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        scene.record = record
+        assert (await client.get("/admin/export")).status_code == 200
+
+
+async def test_an_export_is_broken_off_when_its_token_is_revoked(scene):
+    scene.trail.grow(*(refused() for _ in range(6)))
+
+    async def revoked_meanwhile():
+        async for batch in Trail.batches(scene.trail):
+            yield batch
+            async with scene.client(**ADMIN) as client:
+                await client.post("/admin/revocations", json={"subject": "olga"})
+
+    scene.stages.rows.batches = lambda wanted: revoked_meanwhile()
+    async with scene.client(**AUDIT) as client:
+        with pytest.raises(RefusedError, match="revoked"):
+            await client.get("/admin/export")
+    assert scene.records_of(TrailExported) == [TrailExported("olga", "ndjson", 2, "198.51.100.9")]

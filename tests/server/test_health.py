@@ -83,7 +83,13 @@ def test_behind_a_trusted_proxy_the_clients_address_counts(scene):
     assert status("127.0.0.2") == 200
 
 
-@pytest.mark.parametrize("header", ["x-forwarded-for", "forwarded", "via", "x-real-ip"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via"),
+        *("x-real-ip", "true-client-ip", "cf-connecting-ip"),
+    ],
+)
 @pytest.mark.parametrize("proxies", [(), ("127.0.0.1",)])
 def test_a_peer_that_speaks_for_somebody_nobody_knows_is_told_nothing(scene, header, proxies):
     answer = scene.ask("/metrics", proxies=proxies, **{header: "no address"})

@@ -245,6 +245,17 @@ async def test_who_is_blocked_is_not_looked_at_until_it_is_over(joined):
     assert (await joined.reception.admit(good)).subject == "alice"
 
 
+async def test_administrators_are_not_locked_out_by_who_shares_their_address(joined):
+    joined.reception.blocks.block("198.51.100.7", NOW_S + 60)
+    for scope in ("admin", "audit"):
+        admin = peer_at("198.51.100.7", bearer(subject="root", scopes={scope}))
+        assert (await joined.reception.admit(admin, scope)).subject == "root"
+        for headers in ({}, {"authorization": "Bearer e30.e30.e30"}, bearer()):
+            with pytest.raises(RefusedError) as refused:
+                await joined.reception.admit(peer_at("198.51.100.7", headers), scope)
+            assert refused.value.refusal is errors.ADDRESS_BLOCKED
+
+
 async def test_who_hammers_at_the_door_is_counted(joined):
     for _ in range(50):
         await refusal_of(joined, peer_at("198.51.100.7"))

@@ -25,7 +25,7 @@ class FakeTrail:
     def __init__(self, *rows):
         self.rows = []
         self.asked = []
-        self.n_failures = 0
+        self.n_failures = self.n_headless = 0
         self.grown = asyncio.Event()
         self.add(*rows)
 
@@ -40,6 +40,9 @@ class FakeTrail:
         self.add(record(0, row.event, row.outcome, NOON_NS, **columns, **json.loads(row.detail)))
 
     async def until_beyond(self, seq):
+        if self.n_headless:
+            self.n_headless -= 1
+            raise AuditError("the head")
         while len(self.rows) <= seq:
             self.grown.clear()
             await self.grown.wait()
@@ -256,3 +259,12 @@ async def test_a_trail_that_cannot_be_read_is_told_once_and_tried_again():
     assert [(log["log_level"], log["event"]) for log in logs] == [
         ("error", "the trail cannot be read: nobody watches for suspicious events")
     ] * 2
+
+
+async def test_a_head_that_cannot_be_read_ends_neither_the_watch_nor_the_server():
+    trail = FakeTrail(*tries(4))
+    trail.n_headless = 2
+    async with watched(trail) as watching:
+        trail.add(*tries(1))
+        await settled(watching, trail)
+    assert (len(trail.noted()), trail.n_headless) == (1, 0)
