@@ -57,6 +57,8 @@ _HEAD = re.compile(r"(\d{20}) ([\da-f]{64})\n", re.ASCII)
 _SEGMENT = re.compile(r"segment-\d{12}\.sqlite3", re.ASCII)
 _NAMES = re.compile(rf"{_SEGMENT.pattern}(\.new)?(-wal|-shm|-journal)?|checkpoints|lock", re.ASCII)
 _SPAN_ROWS, _MOST_PROBLEMS = 50_000, 1000
+_MOST_EPOCHS = 1 << 24
+"""Seconds of work, and hours of a thousand years: no trail can keep its verifier busy for good."""
 _MOST_TRIES = 3
 """While a server at work begins segments and lets others go."""
 _NOT_READ = {3, 5, 6, 7, 8, 10, 14}  # SQLite: PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, CANTOPEN
@@ -495,10 +497,11 @@ class _Ratchet:
 
     def __init__(self, key: Key) -> None:
         self._epoch, self._key, self.after_seq = key
+        self._last_epoch = self._epoch + _MOST_EPOCHS
 
     def key_of(self, epoch: int, seq: int) -> bytes | None:
         """None if it cannot be made, or no row of that number can be in so late an epoch."""
-        if not self._epoch <= epoch <= seq:
+        if not self._epoch <= epoch <= min(seq, self._last_epoch):
             return None
         while self._epoch < epoch:
             self._key = hmac.digest(self._key, b"earwitness audit: next epoch", "sha256")

@@ -53,7 +53,9 @@ MOST_QUESTIONS = 24
 _ROWS_A_TURN = 50
 _PAGE = "admin.html"
 _KEPT_FOR_NOBODY = {"cache-control": "no-store"}
+_POLICY = "content-security-policy"
 _PAGE_HEADERS = {
+    _POLICY: SECURITY_HEADERS[_POLICY].replace("connect-src 'self' ws: wss:", "connect-src 'self'"),
     "permissions-policy": SECURITY_HEADERS["permissions-policy"].replace("(self)", "()"),
 }
 _NO_SUCH: Json = {"code": "not_found", "message": "The trail has no such event."}

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from security import verify_trail
 from security.audit_chain import NO_MAC, ChainState, canonical, extend
 from security.checkpoint import open_checkpoint, sign_checkpoint, split_notes
 from security.verify_trail import UnreadableError, verify_folder
@@ -649,3 +650,14 @@ def test_the_first_row_behind_a_tombstone_is_of_the_next_epoch(tmp_path):
     assert codes(trail.places, *SECRETS) == {"epoch.skipped"}
     forged_without_keys(trail.places, 3)
     assert codes(trail.places, *SECRETS) == {"epoch.back"}
+
+
+def test_keys_of_so_many_epochs_are_made_and_no_more(places, monkeypatch):
+    monkeypatch.setattr(verify_trail, "_MOST_EPOCHS", 2)
+    found = [each for each in problems(places, "chain_key") if each.code == "row.mac"]
+    assert [(each.first_seq, each.last_seq) for each in found] == [
+        (30, 41),
+        (42, 45),
+        (46, 53),
+        (54, 58),
+    ]

@@ -203,6 +203,14 @@ async def test_who_watches_may_see_the_sessions_and_do_nothing(scene):
         assert (await client.post("/admin/revocations", json={})).status_code == 403
 
 
+async def test_the_page_talks_to_its_own_server_alone(scene):
+    async with scene.client() as client:
+        page = await client.get("/admin")
+    policy = page.headers["content-security-policy"]
+    assert "connect-src 'self';" in policy
+    assert "default-src 'none'; script-src 'self';" in policy
+
+
 async def test_the_page_needs_no_token_and_no_microphone(scene):
     async with scene.client() as client:
         page = await client.get("/admin")
