@@ -118,6 +118,7 @@ async def running_server(
         ):
             trail = CountedTrail(store, Figures(), time.monotonic)
             how = opening or Opening()
+            processor.take_shorter_turns()
             processor.use_widest_vectors()
             engine = await open_engine(settings, store, how)
             processor.keep_freed_memory()

@@ -1,6 +1,9 @@
 """Nothing in, a process that makes the most of its processor out.
 
-Three things that libraries do not do by themselves, each measured (docs/recognition.md). Freed
+Things that libraries do not do by themselves, each measured (docs/recognition.md, docs/audit.md).
+A thread that has written to the disk, or recognised, asks for its turn at Python every fifth of a
+millisecond, not after five: a busy event loop would keep each such thread, and who waits for what
+it did, as long as that several times over. Freed
 memory is kept: an engine asks for the same tens of megabytes again and again, which glibc gives
 back to the system and fetches afresh, zeroed, page by page, for half of an encoder's time. Numpy's
 matrices stay on one thread: theirs are too small to share, and the threads of its BLAS wait by
@@ -19,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # glibc malloc.h
 _KEPT_BYTES = 1 << 30
 _AVX512 = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+_TURN_S = 0.0002
 _PROCESSOR_FILE = Path("/proc/cpuinfo")
 
 
@@ -32,6 +36,11 @@ def keep_freed_memory() -> bool:
     changes = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES))
     results = [mallopt(option, value) for option, value in changes]
     return all(result == 1 for result in results)
+
+
+def take_shorter_turns() -> None:
+    """Between threads that run Python; by default one may go on for 5 ms while others wait."""
+    sys.setswitchinterval(_TURN_S)
 
 
 def use_one_thread_for_matrices() -> None:

@@ -98,3 +98,12 @@ def test_what_the_operator_has_set_stays(tmp_path, monkeypatch):
 
 def test_there_is_a_core_to_use():
     assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
+def test_a_thread_that_is_done_waits_for_its_turn_no_longer_than_a_fraction_of_a_millisecond():
+    script = (
+        "import sys; from server.engines import processor;"
+        "processor.take_shorter_turns(); print(sys.getswitchinterval() < 0.001)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout == "True\n"
