@@ -18,7 +18,8 @@ import uvloop
 from starlette.requests import HTTPConnection
 
 from security.audit_events import AuditEvent
-from security.audit_store import WRITE_LIMIT_S, AuditStore
+from security.audit_store import AuditStore
+from security.audit_waiting import WRITE_LIMIT_S
 from security.trail_places import TrailPlaces
 from server.engines import processor
 from server.errors import RefusedError
