@@ -27,9 +27,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_public_key,
+    )
+except ImportError as error:  # pragma: no cover - in a process of its own
+    print(f"not verified: {error}: pip install cryptography", file=sys.stderr)
+    sys.exit(2)  # Python's own 1 would say that the trail was altered
 
 APPLICATION_ID, SCHEMA_VERSION = 0x45415257, 1
 SCHEMA_SHA256 = "9e0177c95ab248e642a1dc72b40d3534aab09d5826b7aa1cb6b6e14a298161ec"
@@ -766,7 +774,7 @@ def _parse(text: str, source: str, frontier: bytes | None) -> _Note | None:
 def _is_signed(note: str, origin: str, public: Ed25519PublicKey) -> bool:
     """C2SP signed-note; lines of other keys are left alone."""
     text, _, signatures = note.partition("\n\n")
-    raw = b"\x01" + public.public_bytes_raw()
+    raw = b"\x01" + public.public_bytes(Encoding.Raw, PublicFormat.Raw)
     key_hash = hashlib.sha256(origin.encode() + b"\n" + raw).digest()[:4]
     n_good = 0
     for line in signatures.removesuffix("\n").split("\n"):
@@ -853,6 +861,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = verify_folder(given.folder, Means(*keys, tuple(given.known)))
     except UnreadableError as error:
         print(f"not verified: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 - Python's exit code 1 would say "altered"
+        text = " ".join(str(error).split())
+        print(f"not verified: {type(error).__name__}: {text}", file=sys.stderr)
         return 2
     for line in [json.dumps(asdict(result))] if given.json else lines_of(result):
         print(line)

@@ -70,6 +70,19 @@ def test_it_runs_elsewhere_alone(places, tmp_path):
     assert done.stdout.startswith("unaltered, as far as checked: rows 1 to 58, segments: 3\n")
 
 
+def test_without_its_library_it_does_not_say_altered(places):
+    command = [sys.executable, "-I", "-S", str(SCRIPT), *arguments(places)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("pip install cryptography\n")
+    assert "public_bytes_raw" not in SCRIPT.read_text()  # which older ones do not have
+
+
+def test_a_fault_that_nobody_thought_of_does_not_say_altered(places, capsys):
+    assert main(["no\0folder", *arguments(places)[1:]]) == 2
+    assert capsys.readouterr().err == "not verified: ValueError: embedded null byte\n"
+
+
 def test_it_says_what_is_covered_and_what_is_not(places):
     assert lines_of(verify_folder(places.folder, means_of(places)))[1:] == [
         "checked: rows 1 to 53 by 6 signed checkpoints",
