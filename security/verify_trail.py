@@ -63,7 +63,9 @@ _CHAIN_KEY = re.compile(
 )
 _HEAD = re.compile(r"(\d{20}) ([\da-f]{64})\n", re.ASCII)
 _SEGMENT = re.compile(r"segment-\d{12}\.sqlite3", re.ASCII)
-_NAMES = re.compile(rf"{_SEGMENT.pattern}(\.new)?(-wal|-shm|-journal)?|checkpoints|lock", re.ASCII)
+_NAMES = re.compile(
+    rf"{_SEGMENT.pattern}(\.new)?(-wal|-shm|-journal)?|checkpoints|lock|in-use", re.ASCII
+)
 _SPAN_ROWS, _MOST_PROBLEMS = 50_000, 1000
 _MOST_TRIES = 3
 """While a server at work begins segments and lets others go."""
