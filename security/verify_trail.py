@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -806,6 +806,14 @@ def _segment_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
 
 
+def _trail_in(folder: Path) -> tuple[Path, Path | None]:
+    """The trail's own folder, also if one that holds a copy is named; and the key beside it."""
+    inner, key = folder / "audit", folder / "audit-signing.pem.pub"
+    if not inner.is_dir() or _segment_files(folder) or not _segment_files(inner):
+        return folder, None
+    return inner, key if key.exists() else None
+
+
 def _seen(folder: Path) -> dict[str, bool]:
     return {path.name: path.stat().st_size > 0 for path in folder.iterdir()}
 
@@ -850,7 +858,7 @@ def _head(path: Path) -> tuple[int, bytes]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit code."""
     parser = argparse.ArgumentParser(description="Say whether an audit trail was altered.")
-    parser.add_argument("folder", type=Path, help="of the trail, or a copy of it")
+    parser.add_argument("folder", type=Path, help="of the trail, or of a copy of it")
     parser.add_argument("--public-key", type=Path, help="signs checkpoints: audit-signing.pem.pub")
     parser.add_argument("--auditor-key", type=Path, help="opens every MAC: audit-auditor.key")
     parser.add_argument("--chain-key", type=Path, help="of the running epoch: audit-chain.key")
@@ -858,9 +866,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--known", type=Path, action="append", default=[], help="kept checkpoints")
     parser.add_argument("--json", action="store_true", help="for other programs")
     given = parser.parse_args(arguments)
-    keys = given.public_key, given.auditor_key, given.chain_key, given.head
     try:
-        result = verify_folder(given.folder, Means(*keys, tuple(given.known)))
+        folder, beside = _trail_in(given.folder)
+        public = given.public_key or beside
+        keys = public, given.auditor_key, given.chain_key, given.head
+        result = verify_folder(folder, Means(*keys, tuple(given.known)))
+        if public != given.public_key:
+            text = f"whether {public} is the key of the server: it lay beside the trail"
+            result = replace(result, unchecked=(*result.unchecked, text))
     except UnreadableError as error:
         print(f"not verified: {error}", file=sys.stderr)
         return 2

@@ -48,10 +48,10 @@ from server.start_error import EXIT_DATA, EXIT_SETTINGS, StartError
 
 _README = """A copy of an audit trail. It holds who, when, from where and how much, never a word.
 
-    python verify_trail.py audit --public-key {key}
+    python3 verify_trail.py .
 
-says whether it was altered. Needed: Python 3.11 and `pip install cryptography`. Compare {key} with
-the one that you were given before, and add `--auditor-key FILE` if you keep that key, and
+says whether it was altered. Needed: Python 3.11 and `pip install cryptography`. It takes {key} from
+here: give your own with `--public-key FILE`, and add `--auditor-key FILE` if you keep that key, and
 `--known FILE` for checkpoints that were kept elsewhere. The format: docs/audit-format.md.
 """
 

@@ -70,6 +70,21 @@ def test_it_runs_elsewhere_alone(places, tmp_path):
     assert done.stdout.startswith("unaltered, as far as checked: rows 1 to 58, segments: 3\n")
 
 
+def test_the_folder_around_a_copy_is_taken_for_the_copy_and_the_key_in_it(places, capsys):
+    outer = places.folder.parent
+    (outer / "README.txt").write_text("what to do")
+    assert main([str(outer)]) == 2
+    assert "a key is needed" in capsys.readouterr().err
+    key = outer / "audit-signing.pem.pub"
+    shutil.copy(public_half(places.signing_key_file), key)
+    assert main([str(outer)]) == 0
+    said = capsys.readouterr().out
+    assert "checked: rows 1 to 53 by 6 signed checkpoints" in said
+    assert f"not checked: whether {key} is the key of the server: it lay beside the trail" in said
+    assert main([str(outer), *arguments(places)[1:]]) == 0
+    assert "lay beside the trail" not in capsys.readouterr().out
+
+
 def test_without_its_library_it_does_not_say_altered(places):
     command = [sys.executable, "-I", "-S", str(SCRIPT), *arguments(places)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
