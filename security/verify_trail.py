@@ -198,6 +198,8 @@ class _Verification:
         self._first = self._segments[0].first_seq if self._segments else 1
         self._last = max((segment.last_seq for segment in self._segments), default=0)
         self._notes = self._read_notes(len(earlier))
+        self._chain_after = _chain_key(means.chain_key)[1] if means.chain_key else None
+        """As it was once the rows had been read: never of an epoch before theirs."""
         self._signed_to = self._first - 1
         self._n_signed = 0
         self._ends: dict[int, tuple[int | None, bytes]] = {}
@@ -470,11 +472,24 @@ class _Verification:
         former = self._ends.get(after_seq, (None, b""))[0]
         if former not in {None, epoch - 1}:
             self._find("key.epoch", "the key of the chain is of another epoch", after_seq)
+        self._check_age()
         first = [e for seq, e in self._epochs if seq == after_seq + 1]
         if self._last > after_seq >= self._first - 1 and first != [epoch]:
             self._find("key.epoch", "the key of the chain is of another epoch", after_seq + 1)
         if self._auditor and _Ratchet(self._auditor).key_of(epoch, self._last + 1) != key:
             self._find("key.chain", "the key of the chain does not come from the auditor's")
+
+    def _check_age(self) -> None:
+        epoch, _, after_seq = self._chain_after or (0, b"", 0)
+        ends = [note.size for note in self._notes if note.epoch > epoch]
+        later = [seq - 1 for seq, other in self._epochs if other > epoch]
+        later += [each.first_seq - 1 for each in self._segments if each.is_readable]
+        newest = max([*ends, *later], default=0)
+        if newest > after_seq:
+            text = (
+                "the key of the chain is an older one: an epoch ended here that it knows nothing of"
+            )
+            self._find("key.epoch", text, newest)
 
     def _say(self) -> None:
         first, last, key = self._first, self._last, self._key

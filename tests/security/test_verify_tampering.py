@@ -499,6 +499,23 @@ def test_a_head_that_is_none_is_not_read(places, text):
         codes(places)
 
 
+@pytest.mark.parametrize("with_segment", [True, False])
+def test_a_key_of_the_chain_that_was_put_back_is_found(tmp_path, with_segment):
+    trail = begin_trail(tmp_path)
+    trail.rows(5).checkpoint()
+    key = trail.places.chain_key_file.read_text()
+    trail.rows(5).checkpoint()
+    if with_segment:
+        trail.segment()
+    else:
+        trail.rows(2)
+    assert codes(trail.places) == set()
+    trail.places.chain_key_file.write_text(key)
+    found = problems(trail.places, "auditor_key")
+    assert ("key.epoch", 10) in [(each.code, each.first_seq) for each in found]
+    assert "the key of the chain is an older one" in found[0].text
+
+
 def test_a_head_of_another_row_is_found(places):
     places.head_file.write_text(f"{57:020d} {'00' * 32}\n")
     assert codes(places) == {"head.mac"}
