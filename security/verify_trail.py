@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import re
 import sqlite3
+import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -210,6 +211,8 @@ class _Verification:
         for path in sorted(self._folder.iterdir()):
             if not _NAMES.fullmatch(path.name):
                 self._find("folder.file", f"{path.name!a} is no file of a trail")
+            elif _is_odd(path):
+                self._find("folder.file", f"{path.name!a} is no regular file, and was not read")
         self._walk()
         self._check_epochs()
         self._check_beginning()
@@ -228,7 +231,7 @@ class _Verification:
 
     def _file(self) -> str:
         path = self._folder / "checkpoints"
-        return _text(path) if path.exists() else ""
+        return _text(path) if path.exists() and not _is_odd(path) else ""
 
     def _open(self, path: Path) -> _Segment:
         first_seq = int(path.name[8:20])
@@ -818,7 +821,22 @@ def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _segment_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+    """Those that can be opened: a pipe would never end, a link leads to what is not ours."""
+    found = [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]
+    suffixes = "", "-wal", "-shm", "-journal"
+    return sorted(
+        path
+        for path in found
+        if not any(_is_odd(path.with_name(path.name + suffix)) for suffix in suffixes)
+    )
+
+
+def _is_odd(path: Path) -> bool:
+    """No regular file, though something is there."""
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _trail_in(folder: Path) -> tuple[Path, Path | None]:
@@ -830,7 +848,7 @@ def _trail_in(folder: Path) -> tuple[Path, Path | None]:
 
 
 def _seen(folder: Path) -> dict[str, bool]:
-    return {path.name: path.stat().st_size > 0 for path in folder.iterdir()}
+    return {path.name: path.lstat().st_size > 0 for path in folder.iterdir()}
 
 
 def _text(path: Path) -> str:

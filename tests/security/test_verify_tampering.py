@@ -2,6 +2,7 @@
 # ruff: noqa: S608 - tables and numbers of the tests' own
 
 import base64
+import os
 import re
 import shutil
 import sqlite3
@@ -514,6 +515,23 @@ def test_a_key_of_the_chain_that_was_put_back_is_found(tmp_path, with_segment):
     found = problems(trail.places, "auditor_key")
     assert ("key.epoch", 10) in [(each.code, each.first_seq) for each in found]
     assert "the key of the chain is an older one" in found[0].text
+
+
+@pytest.mark.parametrize("name", ["", "-wal", "-shm", "-journal", "checkpoints"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_told_and_not_read(places, name, make):
+    path = segment(places, 2)
+    path = path.with_name(name if name == "checkpoints" else path.name + name)
+    path.unlink(missing_ok=True)
+    make(path)
+    found = [each.text for each in problems(places) if each.code == "folder.file"]
+    assert found == [f"'{path.name}' is no regular file, and was not read"]
+
+
+def test_a_segment_behind_a_link_is_none_of_the_folder(places):
+    path = segment(places, 2)
+    path.symlink_to(path.rename(places.keys_folder / "elsewhere"))
+    assert {"folder.file", "head.ahead"} <= codes(places)
 
 
 def test_a_head_of_another_row_is_found(places):
