@@ -221,8 +221,19 @@ class _Verification:
             raise UnreadableError(f"{self._folder}: there is no trail here")
         self._say()
         extent = self._first, self._last, len(self._segments)
-        problems = tuple(self._problems[:_MOST_PROBLEMS])
+        problems = tuple(self._told()[:_MOST_PROBLEMS])
         return Result(*extent, problems, tuple(self._checked), tuple(self._unchecked))
+
+    def _told(self) -> list[Problem]:
+        """What is wrong with keys first, as it can be why the rest is; one for rows that follow."""
+        bound = max(self._key[2] + 1, self._first) if self._key else 0
+        told = _merged(self._problems)
+        for at, problem in enumerate(told):
+            extent = problem.first_seq, problem.last_seq
+            if problem.code == "row.mac" and extent == (bound, self._last):
+                text = "none is as its key has bound it: this may be another key"
+                told[at] = replace(problem, text=text)
+        return sorted(told, key=lambda problem: not problem.code.startswith("key."))
 
     def _find(
         self, code: str, text: str, first: int | None = None, last: int | None = None
@@ -480,7 +491,8 @@ class _Verification:
         if self._last > after_seq >= self._first - 1 and first != [epoch]:
             self._find("key.epoch", "the key of the chain is of another epoch", after_seq + 1)
         if self._auditor and _Ratchet(self._auditor).key_of(epoch, self._last + 1) != key:
-            self._find("key.chain", "the key of the chain does not come from the auditor's")
+            text = "the key of the chain does not come from the auditor's: this may be another key"
+            self._find("key.chain", text)
 
     def _check_age(self) -> None:
         epoch, _, after_seq = self._chain_after or (0, b"", 0)
@@ -818,6 +830,21 @@ def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
         first = ranges.pop()[0] if is_next else number
         ranges.append((first, number))
     return ranges
+
+
+def _merged(problems: Sequence[Problem]) -> list[Problem]:
+    """Those that say the same of rows that follow become one."""
+    merged: list[Problem] = []
+    newest: dict[tuple[str, str], int] = {}
+    for problem in problems:
+        what = problem.code, problem.text
+        former = merged[newest[what]].last_seq if what in newest else None
+        if former is not None and problem.first_seq == former + 1:
+            merged[newest[what]] = replace(merged[newest[what]], last_seq=problem.last_seq)
+        else:
+            newest[what] = len(merged)
+            merged.append(problem)
+    return merged
 
 
 def _segment_files(folder: Path) -> list[Path]:

@@ -149,6 +149,15 @@ def test_the_rows_of_a_problem_are_named(places, capsys):
     assert "rows.root rows 8-20: not the rows that were signed" in lines
 
 
+def test_another_auditors_key_is_a_line_and_not_one_for_each_row(places, capsys):
+    places.auditor_key_file.write_text(f"{'00' * 32}\n")
+    assert main(arguments(places)) == 1
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "key.chain: the key of the chain does not come from the auditor's: this may be another key",
+        "row.mac rows 1-58: none is as its key has bound it: this may be another key",
+    ]
+
+
 @pytest.mark.parametrize("case", ["folder", "key", "no_key", "auditor", "chain", "no_public"])
 def test_what_cannot_be_read_is_no_answer(places, tmp_path, capsys, case):
     (tmp_path / "empty").mkdir()
