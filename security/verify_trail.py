@@ -251,14 +251,19 @@ class _Verification:
             connection = _connect(path)
             try:
                 if _is_ours(connection):
+                    length_bytes = path.stat().st_size  # before its pages are counted: it may grow
                     _fill(segment, connection)
                     segment.is_readable = True
+                    if length_bytes > _n_bytes(connection):
+                        self._find("segment.damaged", f"{path.name}: bytes behind its last page")
                 else:
                     self._find("segment.schema", f"{path.name}: its tables are not ours")
             finally:
                 connection.close()
         except (sqlite3.Error, ValueError, TypeError) as error:
             self._find("segment.damaged", f"{path.name}: {_damage(path, error)}")
+        except OSError as error:  # let go meanwhile
+            raise UnreadableError(f"{path}: {error.strerror}") from None
         return segment
 
     def _read_notes(self, n_earlier: int) -> list[_Note]:
@@ -285,12 +290,23 @@ class _Verification:
     def _notes_of_file(self, in_file: Sequence[str], n_earlier: int) -> Iterator[_Note | None]:
         for number, note in enumerate(in_file, 1):
             if number == len(in_file) and not _is_whole(note):
-                self._unchecked.append("the last checkpoint of the file: a crash cut it short")
+                if self._can_begin(note):
+                    self._unchecked.append("the last checkpoint of the file: a crash cut it short")
+                else:
+                    self._find("checkpoint.text", "what ends the file is no checkpoint")
                 return
             read = self._opened(note, "checkpoint", f"number {number} of the file")
             if read and read.size > self._last and number <= n_earlier:  # else it came since
                 self._find("checkpoint.ahead", "it says more rows than there are", read.size)
             yield read
+
+    def _can_begin(self, note: str) -> bool:
+        """Whether a crash can have left this of a note; some file systems leave zeros."""
+        line, end, _ = note.rstrip("\0").partition("\n")
+        origins = self._origins()
+        return not origins or any(
+            origin == line if end else origin.startswith(line) for origin in origins
+        )
 
     def _notes_of_segments(self, in_file: set[str]) -> Iterator[_Note | None]:
         for segment in self._segments:
@@ -671,6 +687,13 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     [[version]] = connection.execute("PRAGMA user_version").fetchall()
     digest = hashlib.sha256(schema_text(connection).encode()).hexdigest()
     return (application_id, version, digest) == (APPLICATION_ID, SCHEMA_VERSION, SCHEMA_SHA256)
+
+
+def _n_bytes(connection: sqlite3.Connection) -> int:
+    """Of all pages."""
+    [[n_pages]] = connection.execute("PRAGMA page_count").fetchall()
+    [[page_bytes]] = connection.execute("PRAGMA page_size").fetchall()
+    return int(n_pages) * int(page_bytes)
 
 
 def _fill(segment: _Segment, connection: sqlite3.Connection) -> None:

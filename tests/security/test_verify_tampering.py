@@ -528,6 +528,30 @@ def test_what_is_no_regular_file_is_told_and_not_read(places, name, make):
     assert found == [f"'{path.name}' is no regular file, and was not read"]
 
 
+@pytest.mark.parametrize("tail", [b"\x81\xfe\x07", b"\n", b"earwitness/audit/00\n1", b"x\ny\n"])
+def test_what_follows_the_last_checkpoint_is_told(places, tail):
+    with places.checkpoints_file.open("ab") as file:
+        file.write(tail)
+    assert codes(places) == {"checkpoint.text"}
+
+
+@pytest.mark.parametrize("tail", [b"earwitness/audit/0011", b"\0" * 300])
+def test_what_a_crash_leaves_of_a_checkpoint_is_no_alteration(places, tail):
+    with places.checkpoints_file.open("ab") as file:
+        file.write(tail)
+    result = verify_folder(places.folder, means_of(places))
+    assert result.problems == ()
+    assert "the last checkpoint of the file: a crash cut it short" in result.unchecked
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("n_bytes", [1, 4096, 10_000])
+def test_bytes_behind_the_last_page_of_a_segment_are_told(places, number, n_bytes):
+    with segment(places, number).open("ab") as file:
+        file.write(b"x" * n_bytes)
+    assert codes(places) == {"segment.damaged"}
+
+
 def test_a_segment_behind_a_link_is_none_of_the_folder(places):
     path = segment(places, 2)
     path.symlink_to(path.rename(places.keys_folder / "elsewhere"))
