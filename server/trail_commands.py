@@ -105,10 +105,11 @@ def retain(
         public = open_verifying_key(public_half(places.signing_key_file))
         limit = kept_days(name, days)
         found = expired_segments(places, public, name, limit, time.time_ns())
-        if found and not dry_run:
+        if found:
             means = _means(settings)
             if verify_trail.verify_folder(places.folder, means).problems:
                 raise AuditError(f"{places.folder} was altered: run.py audit verify; nothing goes")
+        if found and not dry_run:
             asyncio.run(_drop(settings, found))
         for expired in found:
             rows = f"rows {expired.rows.first_seq} to {expired.rows.last_seq}"

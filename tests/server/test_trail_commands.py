@@ -167,6 +167,7 @@ def test_what_a_profile_asks_for_is_kept(settings, monkeypatch):
 def test_nothing_of_an_altered_trail_goes(settings):
     alter(settings)
     assert "was altered" in complaint("retain", "--profile", "pci", exit_code=5)
+    assert "was altered" in complaint("retain", "--profile", "pci", "--dry-run", exit_code=5)
     assert len(settings.trail.segment_files()) >= 3
 
 
