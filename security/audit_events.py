@@ -152,6 +152,11 @@ class TrailBegan:
 
     former_sha256: str | None
     """Of the file that held the trail before, in hex; None: there was none."""
+    former_origin: str | None = None
+    """Of the trail that was set aside before this one began."""
+    former_size: int | None = None
+    """Its rows, as they were signed last, and their root in hex."""
+    former_root: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,3 +50,31 @@ class WriteLock:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+class UseLock:
+    """That a trail is open in this process, shared by all that have it open."""
+
+    def __init__(self, path: Path, *, is_alone: bool = False) -> None:
+        """Makes the file if it is not there; `is_alone`: nobody else may have the trail open.
+
+        Raises AuditError.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise AuditError(f"{path} cannot be opened: {error.strerror}") from None
+        kind = fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH
+        try:
+            fcntl.flock(self._descriptor, kind | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            what = "is open in another process: stop it first" if is_alone else "is being set aside"
+            raise AuditError(f"{path.parent} {what}") from None
+
+    def close(self) -> None:
+        """Let go of it; may be called again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

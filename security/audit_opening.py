@@ -86,8 +86,10 @@ class Opening:
         after_seq = self.keys.chain.after_seq
         start = await self._start()
         last_seq, since_utc_ns = await self._extent(start)
-        if not start.first_seq - 1 <= after_seq <= last_seq:
+        if after_seq > last_seq:
             raise refused("it is an older one than its key is for")
+        if after_seq < start.first_seq - 1:
+            raise self._refused_for_old_key()
         if known is not None and known.size > last_seq:
             raise refused("its last rows are gone")
         newest = await self._newest_checkpoint()
@@ -97,6 +99,8 @@ class Opening:
         rows: list[StoredRow] = [
             tuple(row) for row in await self.connection.execute_fetchall(_ROWS, [known.size])
         ]
+        if any(row[2] > self.keys.chain.epoch for row in rows):
+            raise self._refused_for_old_key()
         chain = await self.files.run(follow, known, rows, self.keys.chain)
         if chain is None:
             raise refused("a row was changed")
@@ -113,6 +117,13 @@ class Opening:
             [[found]] = await self.connection.execute_fetchall(_MAC, [seq])
         if found is None or not compare_digest(found, mac):
             raise refused("its last row is another one")
+
+    def _refused_for_old_key(self) -> AuditError:
+        path = self.places.chain_key_file
+        cause = (
+            f"its key is older than it is (was {path} put back from a backup?), or rows were added"
+        )
+        return refused(cause)
 
     async def _start(self) -> SegmentStart:
         rows = [*await self.connection.execute_fetchall("SELECT * FROM segment")]

@@ -20,14 +20,13 @@ import structlog
 
 from security.audit import row_of
 from security.audit_chain import encode_frontier, root_of
-from security.audit_events import TrailBegan
-from security.audit_lock import WriteLock
+from security.audit_lock import UseLock, WriteLock
 from security.audit_opening import Keys, Opening, Standing, open_keys, refused
 from security.audit_schema import SegmentStart, close_segment, create_segment, open_segment
 from security.checkpoint import Checkpoint, sign_checkpoint
 from security.errors import AuditError
 from security.file_thread import FileThread
-from security.trail_beginning import former_sha256, make_folder, prepare
+from security.trail_beginning import beginning_of, make_folder, prepare
 from security.trail_keys import HeadFile, replace_chain_key, stamp_of
 from security.trail_notes import append_note
 from security.trail_places import TrailPlaces
@@ -91,12 +90,14 @@ class AuditWriter:
         clock: Callable[[], int],
         settings: TrailSettings,
         lock: WriteLock,
+        use: UseLock,
     ) -> None:
         """`open` makes it ready."""
         self.places = places
         self._clock = clock
         self._settings = settings
         self._lock = lock
+        self._use = use
         self._files = FileThread()
         self._head: HeadFile | None = None
         self._connection: aiosqlite.Connection | None = None
@@ -111,15 +112,16 @@ class AuditWriter:
     ) -> Self:
         """Of a trail that is checked, or begun. Raises AuditError."""
         make_folder(places.folder)
-        writer = cls(places, clock, settings, WriteLock(places.lock_file))
+        use = UseLock(places.in_use_file)
+        writer = cls(places, clock, settings, WriteLock(places.lock_file), use)
         is_open = False
         try:
             async with writer._lock.held():
                 await writer._files.run(prepare, places)
                 await writer._look()
                 if writer.standing.chain.size == 0:
-                    sha256 = await writer._files.run(former_sha256, places)
-                    await writer._commit([(clock(), row_of(TrailBegan(sha256)))])
+                    began = await writer._files.run(beginning_of, places)
+                    await writer._commit([(clock(), row_of(began))])
             is_open = True
         except (sqlite3.OperationalError, OSError) as error:
             cause = error.strerror if isinstance(error, OSError) else error
@@ -205,6 +207,7 @@ class AuditWriter:
                 self._head.close()
             self._files.close()
             self._lock.close()
+            self._use.close()
 
     def stop(self) -> None:
         """The same in haste, without waiting: the threads end by themselves."""
@@ -214,6 +217,7 @@ class AuditWriter:
             self._head.close()
         self._files.close()
         self._lock.close()
+        self._use.close()
 
     async def _commit(self, rows: Sequence[TimedRow]) -> int:
         connection, keys, standing = self._opened()

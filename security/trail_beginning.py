@@ -8,9 +8,13 @@ import hashlib
 import secrets
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from security.audit_chain import first_key
+from security.audit_events import TrailBegan
 from security.audit_schema import (
     WHAT_TO_DO,
     SegmentStart,
@@ -18,10 +22,16 @@ from security.audit_schema import (
     create_segment,
     is_closed,
 )
-from security.checkpoint import origin_of
+from security.checkpoint import Checkpoint, open_checkpoint, origin_of, split_notes
 from security.durable import sync_folder
 from security.errors import AuditError, KeyFileError
-from security.keys import create_key_file, create_signing_key, open_key_file, public_half
+from security.keys import (
+    create_key_file,
+    create_signing_key,
+    open_key_file,
+    open_signing_key,
+    public_half,
+)
 from security.secret import SecretBytes
 from security.trail_keys import HeadFile, create_chain_key, destroy_former_key, read_chain_key
 from security.trail_places import TrailPlaces
@@ -29,6 +39,8 @@ from security.trail_state import ChainKey
 
 _TRAIL_ID_BYTES = 8
 _MADE_IN = "audit-new"
+SET_ASIDE = "audit-set-aside-"
+"""Begins the name of a folder beside the trail's that holds a former one."""
 
 
 def make_folder(folder: Path) -> None:
@@ -61,10 +73,32 @@ def prepare(places: TrailPlaces) -> None:
         raise AuditError(text) from None
 
 
-def former_sha256(places: TrailPlaces) -> str | None:
-    """Of the file that held the trail before this one, in hex; None if there is none. Raises
-    OSError.
-    """
+def beginning_of(places: TrailPlaces) -> TrailBegan:
+    """What the first row says of the trails before this one. Raises OSError."""
+    sha256, origin = _former_sha256(places), None
+    aside = max(places.folder.parent.glob(f"{SET_ASIDE}*"), default=None)  # named by its time
+    if aside is None:
+        return TrailBegan(sha256)
+    former = TrailPlaces(aside / places.folder.name, aside)
+    with suppress(AuditError):
+        chain_key = read_chain_key(former.chain_key_file)
+        origin = origin_of(chain_key.trail_id) if chain_key else None
+    newest = _newest_signed(former, open_signing_key(places.signing_key_file).public_key())
+    if newest is None or newest.origin != (origin or newest.origin):
+        return TrailBegan(sha256, origin)
+    return TrailBegan(sha256, newest.origin, newest.size, newest.root.hex())
+
+
+def _newest_signed(former: TrailPlaces, key: Ed25519PublicKey) -> Checkpoint | None:
+    if not former.checkpoints_file.is_file():
+        return None
+    notes = split_notes(former.checkpoints_file.read_text(errors="replace"))
+    signed = [read for note in notes if (read := open_checkpoint(note, key))]
+    return max(signed, key=lambda each: each.size, default=None)
+
+
+def _former_sha256(places: TrailPlaces) -> str | None:
+    """In hex; None if no file held the trail before this one."""
     if not places.former_file.is_file():
         return None
     with places.former_file.open("rb") as file:

@@ -42,6 +42,11 @@ class TrailPlaces:
         return self.folder / "lock"
 
     @property
+    def in_use_file(self) -> Path:
+        """Whoever has the trail open shares it; who holds it alone may move the trail away."""
+        return self.folder / "in-use"
+
+    @property
     def chain_key_file(self) -> Path:
         """The key of the running epoch, and where the epoch began."""
         return self.keys_folder / "audit-chain.key"

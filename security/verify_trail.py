@@ -17,19 +17,28 @@ import json
 import multiprocessing
 import re
 import sqlite3
+import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_public_key,
+    )
+except ImportError as error:  # pragma: no cover - in a process of its own
+    print(f"not verified: {error}: pip install cryptography", file=sys.stderr)
+    sys.exit(2)  # Python's own 1 would say that the trail was altered
 
 APPLICATION_ID, SCHEMA_VERSION = 0x45415257, 1
 SCHEMA_SHA256 = "9e0177c95ab248e642a1dc72b40d3534aab09d5826b7aa1cb6b6e14a298161ec"
@@ -55,7 +64,9 @@ _CHAIN_KEY = re.compile(
 )
 _HEAD = re.compile(r"(\d{20}) ([\da-f]{64})\n", re.ASCII)
 _SEGMENT = re.compile(r"segment-\d{12}\.sqlite3", re.ASCII)
-_NAMES = re.compile(rf"{_SEGMENT.pattern}(\.new)?(-wal|-shm|-journal)?|checkpoints|lock", re.ASCII)
+_NAMES = re.compile(
+    rf"{_SEGMENT.pattern}(\.new)?(-wal|-shm|-journal)?|checkpoints|lock|in-use", re.ASCII
+)
 _SPAN_ROWS, _MOST_PROBLEMS = 50_000, 1000
 _MOST_EPOCHS = 1 << 24
 """Seconds of work, and hours of a thousand years: no trail can keep its verifier busy for good."""
@@ -190,6 +201,8 @@ class _Verification:
         self._first = self._segments[0].first_seq if self._segments else 1
         self._last = max((segment.last_seq for segment in self._segments), default=0)
         self._notes = self._read_notes(len(earlier))
+        self._chain_after = _chain_key(means.chain_key)[1] if means.chain_key else None
+        """As it was once the rows had been read: never of an epoch before theirs."""
         self._signed_to = self._first - 1
         self._n_signed = 0
         self._ends: dict[int, tuple[int | None, bytes]] = {}
@@ -200,6 +213,8 @@ class _Verification:
         for path in sorted(self._folder.iterdir()):
             if not _NAMES.fullmatch(path.name):
                 self._find("folder.file", f"{path.name!a} is no file of a trail")
+            elif _is_odd(path):
+                self._find("folder.file", f"{path.name!a} is no regular file, and was not read")
         self._walk()
         self._check_epochs()
         self._check_beginning()
@@ -208,8 +223,19 @@ class _Verification:
             raise UnreadableError(f"{self._folder}: there is no trail here")
         self._say()
         extent = self._first, self._last, len(self._segments)
-        problems = tuple(self._problems[:_MOST_PROBLEMS])
+        problems = tuple(self._told()[:_MOST_PROBLEMS])
         return Result(*extent, problems, tuple(self._checked), tuple(self._unchecked))
+
+    def _told(self) -> list[Problem]:
+        """What is wrong with keys first, as it can be why the rest is; one for rows that follow."""
+        bound = max(self._key[2] + 1, self._first) if self._key else 0
+        told = _merged(self._problems)
+        for at, problem in enumerate(told):
+            extent = problem.first_seq, problem.last_seq
+            if problem.code == "row.mac" and extent == (bound, self._last):
+                text = "none is as its key has bound it: this may be another key"
+                told[at] = replace(problem, text=text)
+        return sorted(told, key=lambda problem: not problem.code.startswith("key."))
 
     def _find(
         self, code: str, text: str, first: int | None = None, last: int | None = None
@@ -218,7 +244,7 @@ class _Verification:
 
     def _file(self) -> str:
         path = self._folder / "checkpoints"
-        return _text(path) if path.exists() else ""
+        return _text(path) if path.exists() and not _is_odd(path) else ""
 
     def _open(self, path: Path) -> _Segment:
         first_seq = int(path.name[8:20])
@@ -227,14 +253,19 @@ class _Verification:
             connection = _connect(path)
             try:
                 if _is_ours(connection):
+                    length_bytes = path.stat().st_size  # before its pages are counted: it may grow
                     _fill(segment, connection)
                     segment.is_readable = True
+                    if length_bytes > _n_bytes(connection):
+                        self._find("segment.damaged", f"{path.name}: bytes behind its last page")
                 else:
                     self._find("segment.schema", f"{path.name}: its tables are not ours")
             finally:
                 connection.close()
         except (sqlite3.Error, ValueError, TypeError) as error:
             self._find("segment.damaged", f"{path.name}: {_damage(path, error)}")
+        except OSError as error:  # let go meanwhile
+            raise UnreadableError(f"{path}: {error.strerror}") from None
         return segment
 
     def _read_notes(self, n_earlier: int) -> list[_Note]:
@@ -261,12 +292,23 @@ class _Verification:
     def _notes_of_file(self, in_file: Sequence[str], n_earlier: int) -> Iterator[_Note | None]:
         for number, note in enumerate(in_file, 1):
             if number == len(in_file) and not _is_whole(note):
-                self._unchecked.append("the last checkpoint of the file: a crash cut it short")
+                if self._can_begin(note):
+                    self._unchecked.append("the last checkpoint of the file: a crash cut it short")
+                else:
+                    self._find("checkpoint.text", "what ends the file is no checkpoint")
                 return
             read = self._opened(note, "checkpoint", f"number {number} of the file")
             if read and read.size > self._last and number <= n_earlier:  # else it came since
                 self._find("checkpoint.ahead", "it says more rows than there are", read.size)
             yield read
+
+    def _can_begin(self, note: str) -> bool:
+        """Whether a crash can have left this of a note; some file systems leave zeros."""
+        line, end, _ = note.rstrip("\0").partition("\n")
+        origins = self._origins()
+        return not origins or any(
+            origin == line if end else origin.startswith(line) for origin in origins
+        )
 
     def _notes_of_segments(self, in_file: set[str]) -> Iterator[_Note | None]:
         for segment in self._segments:
@@ -462,11 +504,25 @@ class _Verification:
         former = self._ends.get(after_seq, (None, b""))[0]
         if former not in {None, epoch - 1}:
             self._find("key.epoch", "the key of the chain is of another epoch", after_seq)
+        self._check_age()
         first = [e for seq, e in self._epochs if seq == after_seq + 1]
         if self._last > after_seq >= self._first - 1 and first != [epoch]:
             self._find("key.epoch", "the key of the chain is of another epoch", after_seq + 1)
         if self._auditor and _Ratchet(self._auditor).key_of(epoch, self._last + 1) != key:
-            self._find("key.chain", "the key of the chain does not come from the auditor's")
+            text = "the key of the chain does not come from the auditor's: this may be another key"
+            self._find("key.chain", text)
+
+    def _check_age(self) -> None:
+        epoch, _, after_seq = self._chain_after or (0, b"", 0)
+        ends = [note.size for note in self._notes if note.epoch > epoch]
+        later = [seq - 1 for seq, other in self._epochs if other > epoch]
+        later += [each.first_seq - 1 for each in self._segments if each.is_readable]
+        newest = max([*ends, *later], default=0)
+        if newest > after_seq:
+            text = (
+                "the key of the chain is an older one: an epoch ended here that it knows nothing of"
+            )
+            self._find("key.epoch", text, newest)
 
     def _say(self) -> None:
         first, last, key = self._first, self._last, self._key
@@ -636,6 +692,13 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     return (application_id, version, digest) == (APPLICATION_ID, SCHEMA_VERSION, SCHEMA_SHA256)
 
 
+def _n_bytes(connection: sqlite3.Connection) -> int:
+    """Of all pages."""
+    [[n_pages]] = connection.execute("PRAGMA page_count").fetchall()
+    [[page_bytes]] = connection.execute("PRAGMA page_size").fetchall()
+    return int(n_pages) * int(page_bytes)
+
+
 def _fill(segment: _Segment, connection: sqlite3.Connection) -> None:
     """What the tables say. Raises ValueError if they cannot be those of this segment."""
     connection.execute("BEGIN")
@@ -769,7 +832,7 @@ def _parse(text: str, source: str, frontier: bytes | None) -> _Note | None:
 def _is_signed(note: str, origin: str, public: Ed25519PublicKey) -> bool:
     """C2SP signed-note; lines of other keys are left alone."""
     text, _, signatures = note.partition("\n\n")
-    raw = b"\x01" + public.public_bytes_raw()
+    raw = b"\x01" + public.public_bytes(Encoding.Raw, PublicFormat.Raw)
     key_hash = hashlib.sha256(origin.encode() + b"\n" + raw).digest()[:4]
     n_good = 0
     for line in signatures.removesuffix("\n").split("\n"):
@@ -795,12 +858,50 @@ def _ranges(numbers: Sequence[int]) -> list[tuple[int, int]]:
     return ranges
 
 
+def _merged(problems: Sequence[Problem]) -> list[Problem]:
+    """Those that say the same of rows that follow become one."""
+    merged: list[Problem] = []
+    newest: dict[tuple[str, str], int] = {}
+    for problem in problems:
+        what = problem.code, problem.text
+        former = merged[newest[what]].last_seq if what in newest else None
+        if former is not None and problem.first_seq == former + 1:
+            merged[newest[what]] = replace(merged[newest[what]], last_seq=problem.last_seq)
+        else:
+            newest[what] = len(merged)
+            merged.append(problem)
+    return merged
+
+
 def _segment_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name))
+    """Those that can be opened: a pipe would never end, a link leads to what is not ours."""
+    found = [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]
+    suffixes = "", "-wal", "-shm", "-journal"
+    return sorted(
+        path
+        for path in found
+        if not any(_is_odd(path.with_name(path.name + suffix)) for suffix in suffixes)
+    )
+
+
+def _is_odd(path: Path) -> bool:
+    """No regular file, though something is there."""
+    try:
+        return not stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _trail_in(folder: Path) -> tuple[Path, Path | None]:
+    """The trail's own folder, also if one that holds a copy is named; and the key beside it."""
+    inner, key = folder / "audit", folder / "audit-signing.pem.pub"
+    if not inner.is_dir() or _segment_files(folder) or not _segment_files(inner):
+        return folder, None
+    return inner, key if key.exists() else None
 
 
 def _seen(folder: Path) -> dict[str, bool]:
-    return {path.name: path.stat().st_size > 0 for path in folder.iterdir()}
+    return {path.name: path.lstat().st_size > 0 for path in folder.iterdir()}
 
 
 def _text(path: Path) -> str:
@@ -843,7 +944,7 @@ def _head(path: Path) -> tuple[int, bytes]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit code."""
     parser = argparse.ArgumentParser(description="Say whether an audit trail was altered.")
-    parser.add_argument("folder", type=Path, help="of the trail, or a copy of it")
+    parser.add_argument("folder", type=Path, help="of the trail, or of a copy of it")
     parser.add_argument("--public-key", type=Path, help="signs checkpoints: audit-signing.pem.pub")
     parser.add_argument("--auditor-key", type=Path, help="opens every MAC: audit-auditor.key")
     parser.add_argument("--chain-key", type=Path, help="of the running epoch: audit-chain.key")
@@ -851,11 +952,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--known", type=Path, action="append", default=[], help="kept checkpoints")
     parser.add_argument("--json", action="store_true", help="for other programs")
     given = parser.parse_args(arguments)
-    keys = given.public_key, given.auditor_key, given.chain_key, given.head
     try:
-        result = verify_folder(given.folder, Means(*keys, tuple(given.known)))
+        folder, beside = _trail_in(given.folder)
+        public = given.public_key or beside
+        keys = public, given.auditor_key, given.chain_key, given.head
+        result = verify_folder(folder, Means(*keys, tuple(given.known)))
+        if public != given.public_key:
+            text = f"whether {public} is the key of the server: it lay beside the trail"
+            result = replace(result, unchecked=(*result.unchecked, text))
     except UnreadableError as error:
         print(f"not verified: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 - Python's exit code 1 would say "altered"
+        text = " ".join(str(error).split())
+        print(f"not verified: {type(error).__name__}: {text}", file=sys.stderr)
         return 2
     for line in [json.dumps(asdict(result))] if given.json else lines_of(result):
         print(line)

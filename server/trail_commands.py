@@ -24,7 +24,7 @@ import typer
 
 from security import verify_trail
 from security.audit_events import AuditEvent, TrailCopied, TrailDropped, TrailVerified
-from security.audit_lock import WriteLock
+from security.audit_lock import UseLock, WriteLock
 from security.audit_schema import CLOSED_MODE
 from security.audit_store import AuditStore
 from security.checkpoint import Checkpoint, open_checkpoint, split_notes, verifier_key
@@ -38,6 +38,7 @@ from security.retention import (
     remove_segment,
     write_tombstone,
 )
+from security.trail_beginning import SET_ASIDE
 from security.trail_notes import append_copy
 from security.trail_places import TrailPlaces
 from security.verify_trail import Means, Result, UnreadableError, exit_code_of, lines_of
@@ -47,10 +48,10 @@ from server.start_error import EXIT_DATA, EXIT_SETTINGS, StartError
 
 _README = """A copy of an audit trail. It holds who, when, from where and how much, never a word.
 
-    python verify_trail.py audit --public-key {key}
+    python3 verify_trail.py .
 
-says whether it was altered. Needed: Python 3.11 and `pip install cryptography`. Compare {key} with
-the one that you were given before, and add `--auditor-key FILE` if you keep that key, and
+says whether it was altered. Needed: Python 3.11 and `pip install cryptography`. It takes {key} from
+here: give your own with `--public-key FILE`, and add `--auditor-key FILE` if you keep that key, and
 `--known FILE` for checkpoints that were kept elsewhere. The format: docs/audit-format.md.
 """
 
@@ -104,10 +105,11 @@ def retain(
         public = open_verifying_key(public_half(places.signing_key_file))
         limit = kept_days(name, days)
         found = expired_segments(places, public, name, limit, time.time_ns())
-        if found and not dry_run:
+        if found:
             means = _means(settings)
             if verify_trail.verify_folder(places.folder, means).problems:
                 raise AuditError(f"{places.folder} was altered: run.py audit verify; nothing goes")
+        if found and not dry_run:
             asyncio.run(_drop(settings, found))
         for expired in found:
             rows = f"rows {expired.rows.first_seq} to {expired.rows.last_seq}"
@@ -160,25 +162,51 @@ def checkpoint(
         print(verifier_key(signed.origin, public) if key else note, end="\n" if key else "")
 
 
-def set_aside(config: ConfigFile = None) -> None:
+def set_aside(
+    although_unaltered: Annotated[
+        bool, typer.Option("--although-unaltered", help="Also one with which nothing is wrong.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
     """Move a trail that does not verify away and begin a new one; stop the server first."""
     with plain_errors():
         settings = read_settings(config)
         places, now = settings.trail, datetime.now(UTC)
         if not places.folder.is_dir():
             raise StartError(f"{places.folder}: there is no audit trail yet.", EXIT_DATA)
-        aside = settings.data_folder / f"audit-set-aside-{now:%Y%m%dT%H%M%SZ}"
-        public = public_half(places.signing_key_file)
-        aside.mkdir(mode=0o700)
-        keys = (places.chain_key_file, places.head_file, places.auditor_key_file)
-        for path in [places.folder, *filter(Path.exists, keys)]:
-            path.rename(aside / path.name)
-        if public.exists():
-            shutil.copyfile(public, aside / public.name)
-        for changed in (aside, settings.data_folder, places.keys_folder):
-            sync_folder(changed)
+        aside = settings.data_folder / f"{SET_ASIDE}{now:%Y%m%dT%H%M%SZ}"
+        with closing(UseLock(places.in_use_file, is_alone=True)):
+            if not although_unaltered and _is_sound(settings):
+                text = f"{places.folder} is unaltered: it goes on, or give --although-unaltered."
+                raise StartError(text, EXIT_DATA)
+            _move_aside(places, aside)
+            sync_folder(settings.data_folder)
         asyncio.run(_record(settings, None))
         print(f"The former trail lies in {aside}; a new one has begun.")
+
+
+def _is_sound(settings: Settings) -> bool:
+    """Whether the trail verifies and all is there that a server needs to go on with it."""
+    places = settings.trail
+    needed = (places.chain_key_file, places.head_file, places.signing_key_file)
+    if not all(path.exists() for path in needed):
+        return False
+    try:
+        return exit_code_of(verify_trail.verify_folder(places.folder, _means(settings))) == 0
+    except UnreadableError:
+        return False
+
+
+def _move_aside(places: TrailPlaces, aside: Path) -> None:
+    public = public_half(places.signing_key_file)
+    aside.mkdir(mode=0o700)
+    keys = (places.chain_key_file, places.head_file, places.auditor_key_file)
+    for path in [places.folder, *filter(Path.exists, keys)]:
+        path.rename(aside / path.name)
+    if public.exists():
+        shutil.copyfile(public, aside / public.name)
+    for changed in (aside, places.keys_folder):
+        sync_folder(changed)
 
 
 def _existing(settings: Settings) -> TrailPlaces:

@@ -3,12 +3,13 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from security import audit_lock
-from security.audit_lock import WriteLock
+from security.audit_lock import UseLock, WriteLock
 from security.errors import AuditError
 
 ROOT = Path(audit_lock.__file__).parents[1]
@@ -74,6 +75,17 @@ async def test_it_may_be_closed_while_it_is_held_and_again(path):
         pass
 
 
+def test_a_trail_in_use_is_shared_but_not_held_alone(path):
+    with closing(UseLock(path)) as use, closing(UseLock(path)):
+        with pytest.raises(AuditError, match="is open in another process: stop it first"):
+            UseLock(path, is_alone=True)
+        use.close()
+    with closing(UseLock(path, is_alone=True)), pytest.raises(AuditError, match="set aside"):
+        UseLock(path)
+
+
 def test_a_folder_that_is_not_there_is_told(path):
+    with pytest.raises(AuditError, match="cannot be opened"):
+        UseLock(path / "no" / "trail")
     with pytest.raises(AuditError, match="cannot be opened"):
         WriteLock(path / "no" / "trail")

@@ -141,6 +141,16 @@ async def test_a_trail_without_its_keys_is_refused_and_kept(places, name):
     assert not getattr(places, name).exists()
 
 
+@pytest.mark.parametrize("n_rows", [12, 2])
+async def test_an_older_key_is_not_called_an_older_trail(places, n_rows):
+    key = places.chain_key_file.read_bytes()
+    await record(places, n_rows)  # with a new segment behind it, or without
+    await record(places, 0 if n_rows == 12 else 1)
+    places.chain_key_file.write_bytes(key)
+    with pytest.raises(AuditError, match=r"its key is older than it is .*audit-chain\.key"):
+        await opened(places)
+
+
 async def test_keys_without_their_trail_are_refused_and_no_trail_is_begun(places):
     shutil.rmtree(places.folder)
     with pytest.raises(AuditError, match="has lost its rows"):

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import itertools
+import json
 import sqlite3
 import threading
 import time
@@ -67,7 +68,7 @@ async def test_the_trail_of_a_version_before_this_one_is_named_by_its_sum_and_le
     sha256 = hashlib.sha256(b"rows of yesterday").hexdigest()
     async with await opened(places) as store:
         await store.record(ended())
-    assert rows_of(places)[0][12] == f'{{"former_sha256":"{sha256}"}}'
+    assert json.loads(rows_of(places)[0][12])["former_sha256"] == sha256
     assert places.former_file.read_bytes() == b"rows of yesterday"
 
 

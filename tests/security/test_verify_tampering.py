@@ -2,6 +2,7 @@
 # ruff: noqa: S608 - tables and numbers of the tests' own
 
 import base64
+import os
 import re
 import shutil
 import sqlite3
@@ -498,6 +499,64 @@ def test_a_head_that_is_none_is_not_read(places, text):
     places.head_file.write_text(text)
     with pytest.raises(UnreadableError):
         codes(places)
+
+
+@pytest.mark.parametrize("with_segment", [True, False])
+def test_a_key_of_the_chain_that_was_put_back_is_found(tmp_path, with_segment):
+    trail = begin_trail(tmp_path)
+    trail.rows(5).checkpoint()
+    key = trail.places.chain_key_file.read_text()
+    trail.rows(5).checkpoint()
+    if with_segment:
+        trail.segment()
+    else:
+        trail.rows(2)
+    assert codes(trail.places) == set()
+    trail.places.chain_key_file.write_text(key)
+    found = problems(trail.places, "auditor_key")
+    assert ("key.epoch", 10) in [(each.code, each.first_seq) for each in found]
+    assert "the key of the chain is an older one" in found[0].text
+
+
+@pytest.mark.parametrize("name", ["", "-wal", "-shm", "-journal", "checkpoints"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_told_and_not_read(places, name, make):
+    path = segment(places, 2)
+    path = path.with_name(name if name == "checkpoints" else path.name + name)
+    path.unlink(missing_ok=True)
+    make(path)
+    found = [each.text for each in problems(places) if each.code == "folder.file"]
+    assert found == [f"'{path.name}' is no regular file, and was not read"]
+
+
+@pytest.mark.parametrize("tail", [b"\x81\xfe\x07", b"\n", b"earwitness/audit/00\n1", b"x\ny\n"])
+def test_what_follows_the_last_checkpoint_is_told(places, tail):
+    with places.checkpoints_file.open("ab") as file:
+        file.write(tail)
+    assert codes(places) == {"checkpoint.text"}
+
+
+@pytest.mark.parametrize("tail", [b"earwitness/audit/0011", b"\0" * 300])
+def test_what_a_crash_leaves_of_a_checkpoint_is_no_alteration(places, tail):
+    with places.checkpoints_file.open("ab") as file:
+        file.write(tail)
+    result = verify_folder(places.folder, means_of(places))
+    assert result.problems == ()
+    assert "the last checkpoint of the file: a crash cut it short" in result.unchecked
+
+
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("n_bytes", [1, 4096, 10_000])
+def test_bytes_behind_the_last_page_of_a_segment_are_told(places, number, n_bytes):
+    with segment(places, number).open("ab") as file:
+        file.write(b"x" * n_bytes)
+    assert codes(places) == {"segment.damaged"}
+
+
+def test_a_segment_behind_a_link_is_none_of_the_folder(places):
+    path = segment(places, 2)
+    path.symlink_to(path.rename(places.keys_folder / "elsewhere"))
+    assert {"folder.file", "head.ahead"} <= codes(places)
 
 
 def test_a_head_of_another_row_is_found(places):

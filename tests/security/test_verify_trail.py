@@ -70,6 +70,34 @@ def test_it_runs_elsewhere_alone(places, tmp_path):
     assert done.stdout.startswith("unaltered, as far as checked: rows 1 to 58, segments: 3\n")
 
 
+def test_the_folder_around_a_copy_is_taken_for_the_copy_and_the_key_in_it(places, capsys):
+    outer = places.folder.parent
+    (outer / "README.txt").write_text("what to do")
+    assert main([str(outer)]) == 2
+    assert "a key is needed" in capsys.readouterr().err
+    key = outer / "audit-signing.pem.pub"
+    shutil.copy(public_half(places.signing_key_file), key)
+    assert main([str(outer)]) == 0
+    said = capsys.readouterr().out
+    assert "checked: rows 1 to 53 by 6 signed checkpoints" in said
+    assert f"not checked: whether {key} is the key of the server: it lay beside the trail" in said
+    assert main([str(outer), *arguments(places)[1:]]) == 0
+    assert "lay beside the trail" not in capsys.readouterr().out
+
+
+def test_without_its_library_it_does_not_say_altered(places):
+    command = [sys.executable, "-I", "-S", str(SCRIPT), *arguments(places)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("pip install cryptography\n")
+    assert "public_bytes_raw" not in SCRIPT.read_text()  # which older ones do not have
+
+
+def test_a_fault_that_nobody_thought_of_does_not_say_altered(places, capsys):
+    assert main(["no\0folder", *arguments(places)[1:]]) == 2
+    assert capsys.readouterr().err == "not verified: ValueError: embedded null byte\n"
+
+
 def test_it_says_what_is_covered_and_what_is_not(places):
     assert lines_of(verify_folder(places.folder, means_of(places)))[1:] == [
         "checked: rows 1 to 53 by 6 signed checkpoints",
@@ -119,6 +147,15 @@ def test_the_rows_of_a_problem_are_named(places, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "row.mac rows 9-10: not as their keys have bound them" in lines
     assert "rows.root rows 8-20: not the rows that were signed" in lines
+
+
+def test_another_auditors_key_is_a_line_and_not_one_for_each_row(places, capsys):
+    places.auditor_key_file.write_text(f"{'00' * 32}\n")
+    assert main(arguments(places)) == 1
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "key.chain: the key of the chain does not come from the auditor's: this may be another key",
+        "row.mac rows 1-58: none is as its key has bound it: this may be another key",
+    ]
 
 
 @pytest.mark.parametrize("case", ["folder", "key", "no_key", "auditor", "chain", "no_public"])
