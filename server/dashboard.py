@@ -108,13 +108,13 @@ class _Dashboard:
 
     async def feed(self, request: Request, who: Grant) -> Response:
         asked, stages = read_query(request, AskedFeed), self._stages
-        feed = Feed(stages.rows, stages.trail, asked.wanted(), self._right_of(who), stages.feed)
+        feed = Feed(stages.rows, stages.trail, asked.wanted(), self._end_for(who), stages.feed)
         lines, place = feed.lines(asked.after), self._feeds.take()
         return Lines(lines, place, "application/x-ndjson", _KEPT_FOR_NOBODY)
 
     async def export(self, request: Request, who: Grant) -> Response:
         asked = read_query(request, AskedExport)
-        wanted, why_ended = asked.wanted(), self._right_of(who)
+        wanted, why_ended = asked.wanted(), self._end_for(who)
         by, n_events, address = who.subject, 0, caller_of(request).address
 
         async def lines() -> AsyncIterator[bytes]:
@@ -143,11 +143,13 @@ class _Dashboard:
         headers = {**_KEPT_FOR_NOBODY, "content-disposition": "attachment"}
         return Lines(lines(), place, kind.media_type, headers, on_end=end)
 
-    def _right_of(self, who: Grant) -> Callable[[], errors.Refusal | None]:
-        """Whether, and for what, it has ended by the time of the call."""
+    def _end_for(self, who: Grant) -> Callable[[], errors.Refusal | None]:
+        """Whether, and for what, it has come by the time of the call: of a right, or the server."""
         ends_s = time.monotonic() + who.expires_in_s
 
         def why_ended() -> errors.Refusal | None:
+            if self._stages.live.is_stopping:
+                return errors.SHUTTING_DOWN
             if self._stages.is_revoked(who):
                 return errors.REVOKED
             return errors.TOKEN_EXPIRED if time.monotonic() >= ends_s else None

@@ -1,11 +1,13 @@
 """Bytes as they are made in, a response that goes on out; and the places there are for such.
 
 A place is given back when the response has ended, however it ended: told to its end, left by its
-reader, or broken off. What must be done then is done after that, with a limit of its own.
+reader, or broken off. What must be done then is done after that, with a limit of its own. An answer
+that is broken off lacks its last chunk, so that nobody takes it for whole.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -67,7 +69,8 @@ class Lines(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See starlette."""
         try:
-            await super().__call__(scope, receive, send)
+            with suppress(RefusedError):  # broken off, which is no fault to be logged
+                await super().__call__(scope, receive, send)
         finally:
             self._place.give_back()
             if self._on_end is not None:
