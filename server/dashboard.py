@@ -67,7 +67,7 @@ class _Dashboard:
     def __init__(self, stages: Overview) -> None:
         self._stages = stages
         self._readers = Familiar(known_s=READ_AGAIN_S)
-        self._feeds = Places(stages.feed.most_feeds)
+        self._feeds = Places(stages.feed.most_feeds, stages.feed.most_of_subject)
         self._exports = Places(MOST_EXPORTS)
         self._questions = Places(MOST_QUESTIONS)
 
@@ -109,7 +109,7 @@ class _Dashboard:
     async def feed(self, request: Request, who: Grant) -> Response:
         asked, stages = read_query(request, AskedFeed), self._stages
         feed = Feed(stages.rows, stages.trail, asked.wanted(), self._end_for(who), stages.feed)
-        lines, place = feed.lines(asked.after), self._feeds.take()
+        lines, place = feed.lines(asked.after), self._feeds.take(who.who)
         return Lines(lines, place, "application/x-ndjson", _KEPT_FOR_NOBODY)
 
     async def export(self, request: Request, who: Grant) -> Response:
@@ -132,7 +132,7 @@ class _Dashboard:
         async def end() -> None:
             await stages.log.note(TrailExported(by, asked.format, n_events, address))
 
-        stages, kind, place = self._stages, FORMATS[asked.format], self._exports.take()
+        stages, kind, place = self._stages, FORMATS[asked.format], self._exports.take(who.who)
         is_recorded = False
         try:
             await stages.log.record(TrailRead(by, "export", address))
@@ -170,7 +170,7 @@ class _Dashboard:
         """One of so many: whoever asks without waiting cannot queue up hours of adding up."""
 
         async def answered(request: Request, who: Grant) -> Response:
-            place = self._questions.take()
+            place = self._questions.take(who.who)
             try:
                 return await endpoint(request, who)
             finally:

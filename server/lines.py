@@ -6,8 +6,10 @@ that is broken off lacks its last chunk, so that nobody takes it for whole.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -20,20 +22,24 @@ _END_LIMIT_S = 2.0
 
 
 class Places:
-    """So many at a time."""
+    """So many at a time, and so many of them for one."""
 
-    def __init__(self, most: int) -> None:
-        self._n_left = most
+    def __init__(self, most: int, most_each: int | None = None) -> None:
+        self._most = most
+        self._most_each = most if most_each is None else most_each
+        self._taken: Counter[str] = Counter()
 
-    def take(self) -> "Place":
+    def take(self, who: str) -> "Place":
         """Raises RefusedError."""
-        if not self._n_left:
+        if self._taken.total() >= self._most or self._taken[who] >= self._most_each:
             raise RefusedError(errors.OVERLOADED)
-        self._n_left -= 1
-        return Place(self._free)
+        self._taken[who] += 1
+        return Place(partial(self._free, who))
 
-    def _free(self) -> None:
-        self._n_left += 1
+    def _free(self, who: str) -> None:
+        self._taken[who] -= 1
+        if not self._taken[who]:
+            del self._taken[who]
 
 
 class Place:

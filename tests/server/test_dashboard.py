@@ -126,8 +126,9 @@ def report_of(since_ns, until_ns):
 class Scene(Joined):
     """The dashboard with everything around it in the hand."""
 
-    def __init__(self, folder) -> None:
+    def __init__(self, folder, **feed) -> None:
         super().__init__(folder)
+        paced = {"most_feeds": 2, "heartbeat_s": 0.05, "pause_s": 0, "most_behind_rows": 50, **feed}
         self.trail, self.n_reports, self.clock = Trail(), 0, ManualClock()
         self.stages = Overview(
             reception=self.reception,
@@ -142,7 +143,7 @@ class Scene(Joined):
             clock=self.clock,
             wall_clock=lambda: self.wall_s,
             default_audio_s_per_day=120,
-            feed=FeedSettings(most_feeds=2, heartbeat_s=0.05, pause_s=0, most_behind_rows=50),
+            feed=FeedSettings(**paced),
         )
         routes = [*dashboard_routes(self.stages, WEB_FOLDER), *admin_routes(self.office)]
         self.app = Starlette(routes=routes)
@@ -415,7 +416,7 @@ async def test_what_is_not_a_question_takes_no_place(scene, kind):
         await feed.next("heartbeat")
 
 
-@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "9" * 5000, "٣"])
+@pytest.mark.parametrize("number", ["x", "-1", "9" * 19, "9" * 24, str(1 << 63), "9" * 5000, "٣"])
 async def test_what_is_no_number_of_an_event_is_none(scene, number):
     async with scene.client(**AUDIT) as client:
         assert (await client.get(f"/admin/events/{number}")).status_code == 404
@@ -535,6 +536,18 @@ async def test_there_are_only_so_many_feeds_and_a_place_is_given_back(scene):
         await other.next("heartbeat")
         async with scene.client(**AUDIT) as client:
             assert (await client.get("/admin/feed")).status_code == 503
+    async with listening(scene) as again:
+        await again.next("heartbeat")
+
+
+async def test_one_subject_has_only_some_of_the_feeds(tmp_path):
+    scene = Scene(tmp_path, most_of_subject=1)
+    async with listening(scene) as one:
+        await one.next("heartbeat")
+        async with scene.client(**AUDIT) as client:
+            assert (await client.get("/admin/feed")).json()["code"] == "overloaded"
+        async with listening(scene, **{**AUDIT, "subject": "other"}) as other:
+            await other.next("heartbeat")
     async with listening(scene) as again:
         await again.next("heartbeat")
 
