@@ -36,7 +36,14 @@ from security.door_events import AddressUnblocked
 from security.errors import AuditError
 from server import errors
 from server.app import SECURITY_HEADERS, answer
-from server.asked import AskedEvents, AskedExport, AskedFeed, AskedPeriod, read_query
+from server.asked import (
+    AskedEvents,
+    AskedExport,
+    AskedFeed,
+    AskedPeriod,
+    WrongParameterError,
+    read_query,
+)
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.feed import Feed
@@ -189,6 +196,8 @@ class _Dashboard:
                 if what is not None:
                     await self._note_reading(request, who, what)
                 return await endpoint(request, who)
+            except WrongParameterError as wrong:
+                return _wrong(wrong)
             except RefusedError as refused:
                 return answer(refused.refusal)
             except AuditError:
@@ -236,6 +245,11 @@ def _me(who: Grant) -> Json:
         "scopes": sorted(who.scopes),
         "expires_in_s": max(0, int(who.expires_in_s)),
     }
+
+
+def _wrong(wrong: WrongParameterError) -> Response:
+    said: Json = {"code": wrong.refusal.code, "message": wrong.refusal.text}
+    return _json({**said, "parameter": wrong.parameter}, wrong.refusal.http_status)
 
 
 def _json(body: Json, status: int = 200) -> Response:

@@ -15,6 +15,7 @@ from security.audit_events import ModelOpened, TrailExported, TrailGap, TrailRea
 from security.door_events import AddressUnblocked, HandshakeRefused, TicketIssued
 from security.errors import AuditError
 from security.report import FoundRow, Report
+from server import errors
 from server.admin import admin_routes
 from server.dashboard import MOST_EXPORTS, MOST_QUESTIONS, dashboard_routes
 from server.feed import FeedSettings
@@ -377,6 +378,7 @@ async def test_an_event_is_told_whole(scene):
         ("event=ticket.issued", [3]),
         ("outcome=failure&reason=token_expired", [1]),
         ("subject=alice", [3]),
+        ("event=ticket.issued&event=handshake.refused", [3, 2, 1]),
         ("address=198.51.100.7&event=handshake.refused,ticket.issued", [3, 2, 1]),
         (f"since={int(NOW_S + 2) * 1000}&until={int(NOW_S + 3) * 1000}", [2]),
         ("subject=' OR 1=1 --", []),
@@ -403,6 +405,23 @@ async def test_filters_must_all_hold(scene, query, seqs):
 async def test_what_is_not_a_question_is_refused(scene, path):
     async with scene.client(**AUDIT) as client:
         assert (await client.get(f"/admin/{path}")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        *(("since=abc", "since"), ("until=-1", "until"), ("limit=501", "limit")),
+        *(("event=session.flown", "event"), ("event=flown.*", "event"), ("event=*", "event")),
+        *(("limit=5&limit=6", "limit"), ("since=7&until=6", "until"), ("outcome=maybe", "outcome")),
+        *(("colour=red", None), ("colour=1&colour=2", None), ("__class__=1", None)),
+    ],
+)
+async def test_a_wrong_parameter_is_named_and_nothing_of_the_peers(scene, query, parameter):
+    async with scene.client(**AUDIT) as client:
+        answered = await client.get(f"/admin/events?{query}")
+    text = errors.BAD_REQUEST.text
+    wrong = {"code": "bad_request", "message": text, "parameter": parameter}
+    assert (answered.status_code, answered.json()) == (400, wrong)
 
 
 @pytest.mark.parametrize("kind", ["feed", "export"])
