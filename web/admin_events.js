@@ -53,7 +53,11 @@ export class Events {
     this.filters.show(this.#chosen);
     const before = params.before ?? "";
     const asked = { ...this.#chosen, before, limit: PAGE_ROWS };
-    const answer = await this.context.api.get("admin/events", asked, this.#closed.signal);
+    const answer = await this.context.api.get("admin/events", asked, this.#closed.signal)
+      .catch((error) => {
+        this.filters.mend(error.parameter);
+        throw error;
+      });
     if (this.#closed.signal.aborted) return;
     this.context.meet(answer.me);
     refill(this.body, answer.events.map(eventRow));

@@ -65,6 +65,7 @@ export function fullMoment(atMs) {
 
 /** What a field of type datetime-local holds, and what it says. */
 export function fieldOfMoment(atMs) {
+  if (Number.isNaN(new Date(atMs).getTime())) return "";
   return new Date(atMs).toISOString().slice(0, 16);
 }
 

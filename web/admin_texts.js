@@ -96,6 +96,13 @@ export const texts = Object.freeze({
     token_hash: "Token hash", reason: "Reason", since: "From (UTC)", until: "To (UTC)",
   }),
   fieldHelp: "A name, or a family such as session.*",
+  wrongFilter: (name, hint) =>
+    `The filter ${name} cannot be looked for. ${hint}${hint && " "}Mend it below, or remove it.`,
+  wrongFilters: Object.freeze({
+    event: "There is no event or family of this name.",
+    since: "It has to be a time.",
+    until: "It has to be a time, and not before the other.",
+  }),
   without: (name) => `Remove the filter ${name}`,
   columns: Object.freeze(["Time", "Event", "Subject", "From", "Reason", "Session"]),
   outcomes: Object.freeze({ success: "success", failure: "failure" }),
@@ -260,7 +267,7 @@ export const texts = Object.freeze({
     unreachable: "The server cannot be reached. Check the network and that the server runs.",
     overloaded: "The server is busy. Wait a moment and try again.",
     not_found: "There is no such thing any more.",
-    bad_request: "The server does not understand this filter.",
+    bad_request: "The server does not understand what is asked for in the address of this page.",
     internal: "The server failed: its log says why.",
     export_failed: "The export broke off and was not kept. Try again, or use run.py audit export.",
     needs_admin: "Your token reads only. To act, bring one with: run.py token mint --scope admin",

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from server import errors
+from server.asked import AskedEvents, WrongParameterError, read_query
 from server.errors import Refusal
 from tests.web import admin_data
 from tests.web.scripted_server import WEB_FOLDER, _answer, _WithHeaders
@@ -60,7 +61,11 @@ class AdminServer:
                 self.tokens.add(request.headers["authorization"].removeprefix("Bearer "))
                 if self.denial:
                     return _answer(self.denial)
-                return await answer(request)
+                try:
+                    return await answer(request)
+                except WrongParameterError as wrong:
+                    said = {"code": wrong.refusal.code, "parameter": wrong.parameter}
+                    return JSONResponse(said, status_code=wrong.refusal.http_status)
 
             return Route(path, checked, methods=list(methods))
 
@@ -123,6 +128,7 @@ class AdminServer:
         return JSONResponse({"me": self.me, **self.state})
 
     async def _events(self, request: Request) -> Response:
+        read_query(request, AskedEvents).wanted()
         before, limit = request.query_params.get("before"), int(request.query_params["limit"])
         kept = [e for e in self.chosen(request) if before is None or e["seq"] < int(before)]
         newest = self.events[-1]["seq"] if self.events else 0

@@ -235,6 +235,23 @@ def test_a_filter_that_is_filled_in_stands_in_the_address(browser, server):
         expect(page.locator(".chip")).to_have_count(2)
 
 
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [
+        ("since=abc", "From (UTC)", "It has to be a time."),
+        ("event=session.flown", "Event", "There is no event or family of this name."),
+        ("since=2000&until=1000", "To (UTC)", "not before the other"),
+    ],
+)
+def test_a_wrong_filter_is_told_and_can_be_mended(browser, server, query, field, words):
+    with opened_admin(browser, server, f"#events?{query}") as page:
+        expect(page.locator("#problem")).to_contain_text(f"The filter {field} cannot")
+        expect(page.locator("#problem")).to_contain_text(words)
+        expect(page.locator("[aria-invalid]")).to_be_visible()
+        page.get_by_role("button", name=f"Remove the filter {field}").click()
+        expect(page.locator("#problem")).to_be_hidden()
+
+
 def test_older_events_are_a_page_of_their_own(browser, server):
     with opened_admin(browser, server, "#events") as page:
         expect(page.locator("tbody tr")).to_have_count(50)
