@@ -110,9 +110,16 @@ RULES = (
     Rule(
         "integrity",
         "critical",
-        "packs that were altered, gaps in the trail, problems that its verification found",
+        "packs that were altered, problems that the trail's verification found",
         None,
         "A model pack or the audit trail is not what it was.",
+    ),
+    Rule(
+        "gap",
+        "high",
+        "gaps in the trail",
+        None,
+        "Events were lost while the trail could not be written.",
     ),
 )
 RULES_BY_NAME = {rule.name: rule for rule in RULES}
