@@ -20,6 +20,8 @@ class Rule:
     setting: str | None
     """Holds its threshold; None: once is enough."""
     text: str
+    text_of_more: str | None = None
+    """Of what has grown to a reason to block the address."""
 
 
 RULES = (
@@ -29,6 +31,7 @@ RULES = (
         "refused credentials, by address",
         "failures_of_address",
         "An address was refused several times in a few minutes.",
+        "An address went on, with as many forged or guessed credentials as are reason to block it.",
     ),
     Rule(
         "failures_of_subject",
