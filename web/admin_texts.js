@@ -21,6 +21,9 @@ export const texts = Object.freeze({
   time: "Time",
   value: "Value",
   hour: "h",
+  minute: "min",
+  second: "s",
+  times: (n) => `${n} times`,
   justNow: "just now",
   ago: (span) => `${span} ago`,
   none: "none",
@@ -176,6 +179,14 @@ export const texts = Object.freeze({
     audio_ms: "Audio", bytes_received: "Bytes received",
   }),
 
+  detailNames: Object.freeze({
+    n_events: "How many events", seqs: "Their numbers", n_refused: "How many refusals",
+    peer_port: "Port", port: "Port", user_agent: "Program", http_status: "HTTP status", kek: "Opened with",
+    pack_version: "Version of the model", speech_ms: "Speech (ms)", segments: "Pieces of speech",
+    close_code: "Close code", what: "What was read", block_s: "Blocked for (s)", level: "Step",
+    first_lost_utc_ns: "First lost at (ns)", last_lost_utc_ns: "Last lost at (ns)", key_id: "Key",
+  }),
+
   /* --- findings --- */
   severities: Object.freeze({
     critical: "critical", high: "high", medium: "medium", low: "low", info: "info",
@@ -198,6 +209,7 @@ export const texts = Object.freeze({
     `${subject} gets the last words that were heard; then the session is closed. They may connect again.`,
   endYes: "End the session",
   ended: "The session was ended.",
+  ending: "ending…",
   revokeToken: "Revoke token",
   revokeTokenTitle: "Revoke this token?",
   revokeTokenText: (subject) =>

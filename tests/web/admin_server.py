@@ -51,6 +51,7 @@ class AdminServer:
     tokens: set[str] = field(default_factory=set)
     done: list[tuple[str, object]] = field(default_factory=list)
     feeds_break: bool = False
+    ends_slowly: bool = False
     address: str = ""
 
     def app(self) -> Starlette:
@@ -175,7 +176,8 @@ class AdminServer:
         self.done.append(("end", session_id))
         if "admin" not in self.scopes:
             return _answer(errors.FORBIDDEN)
-        self.sessions = [s for s in self.sessions if s["session_id"] != session_id]
+        if not self.ends_slowly:
+            self.sessions = [s for s in self.sessions if s["session_id"] != session_id]
         return JSONResponse({"ended": 1})
 
     async def _revoke(self, request: Request) -> Response:

@@ -322,7 +322,55 @@ def test_an_export_is_of_what_is_shown(browser, server, kind):
         expect(page.get_by_text("Exported.")).to_be_visible()
 
 
+def test_exports_of_each_kind_have_names_of_their_own(browser, server):
+    with opened_admin(browser, server, "#events") as page:
+        names = set()
+        for kind in ("NDJSON", "OCSF"):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=f"Export as {kind}").click()
+            names.add(download.value.suggested_filename)
+            expect(page.get_by_text("Exported.")).to_be_visible()
+        assert sorted(name.partition(".")[2] for name in names) == ["ndjson", "ocsf.ndjson"]
+
+
+def test_a_finding_in_the_list_has_the_mark_of_its_severity(browser, server):
+    with opened_admin(browser, server, "#events?event=suspicion.found") as page:
+        row = page.locator("tr.failed")
+        expect(row.locator(".outcome")).to_have_class("outcome outcome-finding severity-high")
+        expect(row.locator(".outcome")).to_have_text("high")
+
+
+def test_refusals_that_were_counted_together_say_how_many(browser, server):
+    server.add("handshake.refused_often", outcome="failure", detail={"n_refused": 1234})
+    with opened_admin(browser, server, "#events?event=handshake.refused_often") as page:
+        expect(page.locator("tbody tr")).to_contain_text("1,234 times")
+        page.get_by_role("link", name="Refused again and again").click()
+        expect(page.locator("#place")).to_contain_text("How many refusals")
+
+
+def test_that_somebody_looks_is_not_what_happens(browser, server):
+    server.add("ticket.issued", subject="ward-7")
+    server.add("trail.read", subject="auditor", detail={"what": "overview"})
+    with opened_admin(browser, server) as page:
+        expect(page.locator(".feed li").first).to_contain_text("Ticket issued")
+        server.add("trail.read", subject="auditor", detail={"what": "feed"})
+        server.add("session.started", subject="ward-7")
+        expect(page.locator(".feed li").first).to_contain_text("Session began")
+        expect(page.locator(".feed")).not_to_contain_text("Trail read")
+
+
 # --- sessions ---
+
+
+def test_a_session_that_ends_says_so_and_cannot_be_ended_again(browser, admin):
+    admin.ends_slowly = True
+    with opened_admin(browser, admin, "#sessions") as page:
+        page.get_by_role("button", name="End: anna.weber").click()
+        page.get_by_role("button", name="End the session").click()
+        card = page.locator(".session", has_text="anna.weber")
+        expect(card).to_contain_text("ending…")
+        for button in card.get_by_role("button").all():
+            expect(button).to_be_disabled()
 
 
 def test_a_session_is_ended_only_after_a_question(browser, admin):
