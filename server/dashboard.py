@@ -64,6 +64,10 @@ _PAGE_HEADERS = {
     "permissions-policy": SECURITY_HEADERS["permissions-policy"].replace("(self)", "()"),
 }
 _NO_SUCH: Json = {"code": "not_found", "message": "The trail has no such event."}
+_FILE_OF = {
+    kind: f"attachment; filename=earwitness-trail.{suffix}"
+    for kind, suffix in (("ndjson", "ndjson"), ("csv", "csv"), ("ocsf", "ocsf.ndjson"))
+}
 _SEQ = re.compile("[0-9]{1,18}")
 _Endpoint = Callable[[Request, Grant], Awaitable[Response]]
 
@@ -147,7 +151,7 @@ class _Dashboard:
         finally:
             if not is_recorded:
                 place.give_back()
-        headers = {**_KEPT_FOR_NOBODY, "content-disposition": "attachment"}
+        headers = {**_KEPT_FOR_NOBODY, "content-disposition": _FILE_OF[asked.format]}
         return Lines(lines(), place, kind.media_type, headers, on_end=end)
 
     def _end_for(self, who: Grant) -> Callable[[], errors.Refusal | None]:

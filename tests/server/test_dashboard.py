@@ -245,6 +245,13 @@ async def test_each_export_is_on_record_with_how_much_it_was(scene):
     ]
 
 
+async def test_an_export_of_each_kind_has_a_name_of_its_own(scene):
+    async with scene.client(**AUDIT) as client:
+        asked = [await client.get(f"/admin/export?format={kind}") for kind in ("ndjson", "ocsf")]
+    names = [each.headers["content-disposition"].partition("=")[2] for each in asked]
+    assert names == ["earwitness-trail.ndjson", "earwitness-trail.ocsf.ndjson"]
+
+
 async def test_a_trail_that_cannot_be_written_can_be_looked_at_but_not_taken_away(scene):
     async with scene.client(**AUDIT) as client:
         scene.trail_fails = True

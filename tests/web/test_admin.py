@@ -144,6 +144,13 @@ def test_a_chart_names_the_value_under_the_pointer(browser, server):
         expect(chart.locator(".caption")).to_contain_text("against the time before")
 
 
+def test_less_than_an_hour_of_audio_is_told_in_minutes_and_seconds(browser, server):
+    lengths_ms = (0, 40_000, 90_000, 24 * 60_000, 90 * 60_000)
+    with opened_admin(browser, server) as page:
+        ask = f"import('/admin_format.js').then((it) => {list(lengths_ms)}.map(it.hours))"
+        assert page.evaluate(ask) == ["0 s", "40 s", "1.5 min", "24 min", "1.5 h"]
+
+
 def test_a_chart_is_a_table_for_who_wants_one(browser, server):
     with opened_admin(browser, server) as page:
         chart = page.locator(".trend-box").first
