@@ -94,6 +94,8 @@ class SuspicionFound:
     n_events: int
     seqs: str
     """Of the first of them, with a space between."""
+    level: int = 1
+    """2: it has grown to a reason to block the address, and may have been told before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from security.audit_totals import (
     totals_by_event,
     trend_and_reasons,
 )
-from security.rules import RULES_BY_NAME
+from security.rules import RULES_BY_NAME, Rule
 
 _MINUTE_NS = 60 * 10**9
 _BUCKETS_NS = tuple(_MINUTE_NS * minutes for minutes in (1, 5, 15, 60, 360, 1440, 10_080, 40_320))
@@ -165,5 +165,10 @@ def _found(record: AuditRecord) -> FoundRow:
         address=record.address,
         n_events=n_events if isinstance(n_events, int) else 0,
         seqs=[int(number) for number in numbers if _NUMBER.fullmatch(number)],
-        text=rule.text if rule else "",
+        text=_text_of(rule, record) if rule else "",
     )
+
+
+def _text_of(rule: Rule, record: AuditRecord) -> str:
+    has_grown = record.detail.get("level") == 2
+    return rule.text_of_more or rule.text if has_grown else rule.text

@@ -20,6 +20,8 @@ class Rule:
     setting: str | None
     """Holds its threshold; None: once is enough."""
     text: str
+    text_of_more: str | None = None
+    """Of what has grown to a reason to block the address."""
 
 
 RULES = (
@@ -29,6 +31,7 @@ RULES = (
         "refused credentials, by address",
         "failures_of_address",
         "An address was refused several times in a few minutes.",
+        "An address went on, with as many forged or guessed credentials as are reason to block it.",
     ),
     Rule(
         "failures_of_subject",
@@ -110,9 +113,16 @@ RULES = (
     Rule(
         "integrity",
         "critical",
-        "packs that were altered, gaps in the trail, problems that its verification found",
+        "packs that were altered, problems that the trail's verification found",
         None,
         "A model pack or the audit trail is not what it was.",
+    ),
+    Rule(
+        "gap",
+        "high",
+        "gaps in the trail",
+        None,
+        "Events were lost while the trail could not be written.",
     ),
 )
 RULES_BY_NAME = {rule.name: rule for rule in RULES}

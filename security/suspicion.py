@@ -120,6 +120,7 @@ class Suspicion:
             "token_in_two_places": bursts(1, long_ns=settings.token_elsewhere_s * _NS),
             "many_addresses": bursts(1),
             "integrity": bursts(1),
+            "gap": bursts(1),
         }
         self._shown: OrderedDict[str, tuple[str, int, int]] = OrderedDict()
         """By a token's hash: from where, when and in which row it was last shown."""
@@ -151,8 +152,10 @@ class Suspicion:
                 findings += self._started(record)
             case "session.ended":
                 findings += self._ended(record)
-            case "model.refused" | "trail.gap" | "trail.verified":
+            case "model.refused" | "trail.verified":
                 findings.append(self._altered(record))
+            case "trail.gap":
+                findings.append(self._count("gap", record.reason or "", record, (1,)))
             case _:
                 pass
         return [finding for finding in findings if finding]
@@ -201,14 +204,8 @@ class Suspicion:
         return self._count("limits_reached", record.subject, record, (_n_refused(record),))
 
     def _altered(self, record: AuditRecord) -> Finding | None:
-        match record.event:
-            case "model.refused":
-                is_altered = record.reason in ALTERED_PACK
-            case "trail.verified":
-                is_altered = record.outcome == "failure"
-            case _:
-                is_altered = True
-        if not is_altered:
+        is_pack = record.event == "model.refused"
+        if not (record.reason in ALTERED_PACK if is_pack else record.outcome == "failure"):
             return None
         return self._count("integrity", f"{record.event} {record.reason or ''}", record, (1,))
 

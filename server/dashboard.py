@@ -36,7 +36,14 @@ from security.door_events import AddressUnblocked
 from security.errors import AuditError
 from server import errors
 from server.app import SECURITY_HEADERS, answer
-from server.asked import AskedEvents, AskedExport, AskedFeed, AskedPeriod, read_query
+from server.asked import (
+    AskedEvents,
+    AskedExport,
+    AskedFeed,
+    AskedPeriod,
+    WrongParameterError,
+    read_query,
+)
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.feed import Feed
@@ -59,6 +66,10 @@ _PAGE_HEADERS = {
     "permissions-policy": SECURITY_HEADERS["permissions-policy"].replace("(self)", "()"),
 }
 _NO_SUCH: Json = {"code": "not_found", "message": "The trail has no such event."}
+_FILE_OF = {
+    kind: f"attachment; filename=earwitness-trail.{suffix}"
+    for kind, suffix in (("ndjson", "ndjson"), ("csv", "csv"), ("ocsf", "ocsf.ndjson"))
+}
 _SEQ = re.compile("[0-9]{1,18}")
 _Endpoint = Callable[[Request, Grant], Awaitable[Response]]
 
@@ -69,7 +80,7 @@ class _Dashboard:
     def __init__(self, stages: Overview) -> None:
         self._stages = stages
         self._readers = Familiar(known_s=READ_AGAIN_S)
-        self._feeds = Places(stages.feed.most_feeds)
+        self._feeds = Places(stages.feed.most_feeds, stages.feed.most_of_subject)
         self._exports = Places(MOST_EXPORTS)
         self._questions = Places(MOST_QUESTIONS)
 
@@ -110,13 +121,13 @@ class _Dashboard:
 
     async def feed(self, request: Request, who: Grant) -> Response:
         asked, stages = read_query(request, AskedFeed), self._stages
-        feed = Feed(stages.rows, stages.trail, asked.wanted(), self._right_of(who), stages.feed)
-        lines, place = feed.lines(asked.after), self._feeds.take()
+        feed = Feed(stages.rows, stages.trail, asked.wanted(), self._end_for(who), stages.feed)
+        lines, place = feed.lines(asked.after), self._feeds.take(who.who)
         return Lines(lines, place, "application/x-ndjson", _KEPT_FOR_NOBODY)
 
     async def export(self, request: Request, who: Grant) -> Response:
         asked = read_query(request, AskedExport)
-        wanted, why_ended = asked.wanted(), self._right_of(who)
+        wanted, why_ended = asked.wanted(), self._end_for(who)
         by, n_events, address = who.subject, 0, caller_of(request).address
 
         async def lines() -> AsyncIterator[bytes]:
@@ -134,7 +145,7 @@ class _Dashboard:
         async def end() -> None:
             await stages.log.note(TrailExported(by, asked.format, n_events, address))
 
-        stages, kind, place = self._stages, FORMATS[asked.format], self._exports.take()
+        stages, kind, place = self._stages, FORMATS[asked.format], self._exports.take(who.who)
         is_recorded = False
         try:
             await stages.log.record(TrailRead(by, "export", address))
@@ -142,14 +153,16 @@ class _Dashboard:
         finally:
             if not is_recorded:
                 place.give_back()
-        headers = {**_KEPT_FOR_NOBODY, "content-disposition": "attachment"}
+        headers = {**_KEPT_FOR_NOBODY, "content-disposition": _FILE_OF[asked.format]}
         return Lines(lines(), place, kind.media_type, headers, on_end=end)
 
-    def _right_of(self, who: Grant) -> Callable[[], errors.Refusal | None]:
-        """Whether, and for what, it has ended by the time of the call."""
+    def _end_for(self, who: Grant) -> Callable[[], errors.Refusal | None]:
+        """Whether, and for what, it has come by the time of the call: of a right, or the server."""
         ends_s = time.monotonic() + who.expires_in_s
 
         def why_ended() -> errors.Refusal | None:
+            if self._stages.live.is_stopping:
+                return errors.SHUTTING_DOWN
             if self._stages.is_revoked(who):
                 return errors.REVOKED
             return errors.TOKEN_EXPIRED if time.monotonic() >= ends_s else None
@@ -170,7 +183,7 @@ class _Dashboard:
         """One of so many: whoever asks without waiting cannot queue up hours of adding up."""
 
         async def answered(request: Request, who: Grant) -> Response:
-            place = self._questions.take()
+            place = self._questions.take(who.who)
             try:
                 return await endpoint(request, who)
             finally:
@@ -189,6 +202,8 @@ class _Dashboard:
                 if what is not None:
                     await self._note_reading(request, who, what)
                 return await endpoint(request, who)
+            except WrongParameterError as wrong:
+                return _wrong(wrong)
             except RefusedError as refused:
                 return answer(refused.refusal)
             except AuditError:
@@ -236,6 +251,11 @@ def _me(who: Grant) -> Json:
         "scopes": sorted(who.scopes),
         "expires_in_s": max(0, int(who.expires_in_s)),
     }
+
+
+def _wrong(wrong: WrongParameterError) -> Response:
+    said: Json = {"code": wrong.refusal.code, "message": wrong.refusal.text}
+    return _json({**said, "parameter": wrong.parameter}, wrong.refusal.http_status)
 
 
 def _json(body: Json, status: int = 200) -> Response:

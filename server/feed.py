@@ -3,15 +3,18 @@
     {"type":"event","event":{…}}      one that is wanted
     {"type":"heartbeat","seq":7}      nothing was, up to this row
     {"type":"skipped","n_events":9}   more came than is sent
-    {"type":"end","reason":"…"}       the token has expired or was revoked
+    {"type":"end","reason":"…"}       the token has expired or was revoked, or the server stops
 
 Nothing is kept for a reader: rows are read when they are there, some at a time. Who falls too far
 behind is told how many rows were left out and goes on with the newest; who does not read at all is
-dropped by the listener, as with any answer.
+dropped by the listener, as with any answer. Whether it has to end is looked at several times a
+second, because a stop waits for it.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,9 +32,12 @@ class FeedSettings:
     """How a feed is paced."""
 
     most_feeds: int = 16
+    most_of_subject: int = 4
     heartbeat_s: float = 10.0
     pause_s: float = 0.25
     """Between two looks: what comes meanwhile is read together."""
+    end_look_s: float = 0.25
+    """Between two looks at whether it has ended, while nothing comes."""
     batch_rows: int = 100
     most_behind_rows: int = 2000
 
@@ -65,7 +71,7 @@ class Feed:
     trail: Growing
     wanted: TrailFilter
     why_ended: Callable[[], errors.Refusal | None]
-    """Whether, and for what, the reader's right has ended by now."""
+    """Whether, and for what, it has to end by now."""
     settings: FeedSettings
 
     async def lines(self, after_seq: int) -> AsyncIterator[bytes]:
@@ -99,12 +105,15 @@ class Feed:
         )
 
     async def _newest(self, told_seq: int) -> int:
-        """The newest number there is after a while at the latest."""
-        try:
-            async with asyncio.timeout(self.settings.heartbeat_s):
-                return await self.trail.until_beyond(told_seq)
-        except TimeoutError:
-            return told_seq
+        """The newest number there is after a while, or when the feed ends, at the latest."""
+        n_looks = math.ceil(self.settings.heartbeat_s / self.settings.end_look_s)
+        for _ in range(n_looks):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.heartbeat_s / n_looks):
+                    return await self.trail.until_beyond(told_seq)
+            if self.why_ended():
+                break
+        return told_seq
 
 
 def _line(message: dict[str, object]) -> bytes:

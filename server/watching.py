@@ -183,6 +183,7 @@ class Watching:
             peer_address=finding.address,
             n_events=finding.n_events,
             seqs=" ".join(map(str, finding.seqs)),
+            level=2 if finding.is_block else 1,
         )
         await self._trail.note(found)
         if not finding.is_block or not finding.address:

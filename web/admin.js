@@ -31,7 +31,7 @@ const on = Object.fromEntries(
   [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
 );
 const dialog = new Dialog(on, (error) =>
-  (error instanceof AdminError ? wordsOf(error.code, error.message) : texts.problems.unknown));
+  (error instanceof AdminError ? wordsOf(error) : texts.problems.unknown));
 let api = null;
 let shown = null;
 let expiresAtMs = null;
@@ -135,20 +135,23 @@ async function show(isMove = false) {
   } catch (error) {
     if (shown !== view) return;
     if (context.isRefusal(error)) refuse(error.code);
-    else showProblem(error instanceof AdminError ? error.code : "unknown", error.message);
+    else showProblem(error instanceof AdminError ? error.code : "unknown", error);
   } finally {
     if (shown === view) on.place.removeAttribute("aria-busy");
   }
 }
 
 /** Our own words for a code; those of a newer server for one that is not known here. */
-function wordsOf(code, message) {
+function wordsOf({ code, message = "", parameter = null }) {
+  if (code === "bad_request" && Object.hasOwn(texts.fields, parameter ?? "")) {
+    return texts.wrongFilter(texts.fields[parameter], texts.wrongFilters[parameter] ?? "");
+  }
   return texts.problems[code] ?? (message || texts.problems.unknown);
 }
 
-function showProblem(code, message = "") {
+function showProblem(code, { message = "", parameter = null } = {}) {
   on.problem.hidden = code === null;
-  on.problem.textContent = code === null ? "" : wordsOf(code, message);
+  on.problem.textContent = code === null ? "" : wordsOf({ code, message, parameter });
 }
 
 function takeAddress(isMove) {

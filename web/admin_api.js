@@ -10,10 +10,14 @@ const TOKEN_PARTS = 3;
 const ADMIN_AUDIENCE = /\/admin$/;
 
 export class AdminError extends Error {
-  /** @param {string} code of `texts.problems` */
-  constructor(code, message = "") {
+  /**
+   * @param {string} code of `texts.problems`
+   * @param {?string} parameter the one that is wrong, where the server says which
+   */
+  constructor(code, message = "", parameter = null) {
     super(message);
     this.code = code;
+    this.parameter = parameter;
   }
 }
 
@@ -89,7 +93,7 @@ export class Api {
       // not one of our answers: the status has to do
     }
     const code = said.code ?? { 404: "not_found", 503: "overloaded" }[response.status] ?? "internal";
-    return new AdminError(this.explain(code), said.message);
+    return new AdminError(this.explain(code), said.message, said.parameter ?? null);
   }
 }
 

@@ -63,7 +63,7 @@ export class EventView {
     const seqs = String(event.detail?.seqs ?? "").split(" ").filter((each) => /^\d+$/.test(each));
     refill(this.body,
       make("section", { class: "card", "data-outcome": event.outcome },
-        make("h2", { class: "event-name" }, outcomeMark(event.outcome), eventWords(event.event)),
+        make("h2", { class: "event-name" }, outcomeMark(event), eventWords(event.event)),
         make("dl", { class: "facts" }, facts, details)),
       make("section", { class: "card" }, make("h2", {}, texts.same),
         make("ul", { class: "links" }, like,
@@ -88,6 +88,7 @@ function shown(name, value) {
 }
 
 function titled(name) {
+  if (Object.hasOwn(texts.detailNames, name)) return texts.detailNames[name];
   return name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 }
 

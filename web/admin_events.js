@@ -15,6 +15,7 @@ const MOST_ROWS = 300;
 const MOST_WAITING = 200;
 const MEGABYTE = 1_000_000;
 const SAVED_MS = 10_000;
+const SUFFIXES = Object.freeze({ ndjson: "ndjson", csv: "csv", ocsf: "ocsf.ndjson" });
 
 export class Events {
   #closed = new AbortController();
@@ -53,7 +54,11 @@ export class Events {
     this.filters.show(this.#chosen);
     const before = params.before ?? "";
     const asked = { ...this.#chosen, before, limit: PAGE_ROWS };
-    const answer = await this.context.api.get("admin/events", asked, this.#closed.signal);
+    const answer = await this.context.api.get("admin/events", asked, this.#closed.signal)
+      .catch((error) => {
+        this.filters.mend(error.parameter);
+        throw error;
+      });
     if (this.#closed.signal.aborted) return;
     this.context.meet(answer.me);
     refill(this.body, answer.events.map(eventRow));
@@ -142,7 +147,7 @@ export class Events {
       const params = { ...this.#chosen, format: kind };
       const response = await this.context.api.open("admin/export", params, this.#closed.signal);
       const blob = await this.#collected(response);
-      save(blob, `earwitness-trail-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.${kind === "csv" ? "csv" : "ndjson"}`);
+      save(blob, `earwitness-trail-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.${SUFFIXES[kind]}`);
       this.note.textContent = texts.exportDone;
     } catch (error) {
       if (this.#closed.signal.aborted) return;

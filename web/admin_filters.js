@@ -56,6 +56,7 @@ export class Filters {
       const value = chosen[name] ?? "";
       field.value = TIME_FIELDS.includes(name) && value !== "" ? fieldOfMoment(Number(value)) : value;
     }
+    for (const field of Object.values(this.fields)) field.removeAttribute("aria-invalid");
     const on = Object.entries(chosen);
     this.summary.textContent = on.length === 0 ? texts.filters : texts.filtersOn(on.length);
     this.chips.hidden = on.length === 0;
@@ -65,6 +66,13 @@ export class Filters {
       on: { click: () => this.onChange({ ...chosen, [name]: "" }) },
     }, make("span", {}, `${texts.fields[name]} `), foreign(said(name, value)),
     make("span", { class: "chip-x", "aria-hidden": "true" }, "×")))));
+  }
+
+  /** The one that is wrong is in sight and can be mended. */
+  mend(name) {
+    if (!Object.hasOwn(this.fields, name ?? "")) return;
+    this.fields[name].setAttribute("aria-invalid", "true");
+    this.element.querySelector("details").open = true;
   }
 
   #read() {
@@ -79,7 +87,8 @@ export class Filters {
 }
 
 function said(name, value) {
-  return TIME_FIELDS.includes(name) ? fieldOfMoment(Number(value)).replace("T", " ") : value;
+  const moment = TIME_FIELDS.includes(name) ? fieldOfMoment(Number(value)).replace("T", " ") : "";
+  return moment || value;
 }
 
 function newField(name) {

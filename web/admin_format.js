@@ -15,9 +15,12 @@ export function count(value) {
   return whole.format(value);
 }
 
-/** Audio, as hours are told: 0.4 h, 12.5 h, 1,204 h. */
+/** Audio, as hours are told: 40 s, 1.5 min, 24 min, 12.5 h, 1,204 h. */
 export function hours(valueMs) {
   const told = valueMs / HOUR_MS;
+  if (valueMs < MINUTE_MS) return `${Math.round(valueMs / 1000)} ${texts.second}`;
+  if (valueMs < 10 * MINUTE_MS) return `${tenths.format(valueMs / MINUTE_MS)} ${texts.minute}`;
+  if (valueMs < HOUR_MS) return `${Math.round(valueMs / MINUTE_MS)} ${texts.minute}`;
   return `${told >= 100 ? whole.format(Math.round(told)) : tenths.format(told)} ${texts.hour}`;
 }
 
@@ -65,6 +68,7 @@ export function fullMoment(atMs) {
 
 /** What a field of type datetime-local holds, and what it says. */
 export function fieldOfMoment(atMs) {
+  if (Number.isNaN(new Date(atMs).getTime())) return "";
   return new Date(atMs).toISOString().slice(0, 16);
 }
 

@@ -22,6 +22,8 @@ const PAINTED = "totals-painted";
 const MOST_BARS = 7;
 const MOST_LINES = 12;
 const MOST_LISTED = 4;
+const MOST_ASKED = 60;
+const OWN = "trail.read";
 const GRAVEST_FIRST = Object.freeze(["critical", "high", "medium", "low", "info"]);
 
 export class Overview {
@@ -136,10 +138,10 @@ export class Overview {
 
   async #follow() {
     const newest = await this.context.api.get(
-      "admin/events", { limit: MOST_LINES }, this.#closed.signal,
+      "admin/events", { limit: MOST_ASKED }, this.#closed.signal,
     ).catch(() => ({ events: [] }));
     if (this.#closed.signal.aborted) return;
-    refill(this.lines, newest.events.map(eventLine));
+    refill(this.lines, newest.events.filter(isShown).slice(0, MOST_LINES).map(eventLine));
     const lastSeq = newest.events[0]?.seq ?? 0;
     this.#feed = new Feed(this.context.api, {}, lastSeq, {
       state: (state, code) => {
@@ -149,6 +151,7 @@ export class Overview {
       },
       skipped: () => {},
       event: (event) => {
+        if (!isShown(event)) return;
         const line = eventLine(event);
         line.classList.add("fresh");
         this.lines.prepend(line);
@@ -254,6 +257,11 @@ export class Overview {
     this.state.dataset.tone = "warning";
     refill(this.state, icon("warning"), make("p", { class: "state-head" }, texts.stale));
   }
+}
+
+/** To look at this page is on record, too: that is not what is looked for here. */
+function isShown(event) {
+  return event.event !== OWN;
 }
 
 function byGravity(one, other) {

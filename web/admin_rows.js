@@ -3,16 +3,27 @@
  */
 
 import { foreign, icon, linkTo, make } from "./admin_elements.js";
-import { fullMoment, moment } from "./admin_format.js";
+import { count, fullMoment, moment } from "./admin_format.js";
 import { placeOf } from "./admin_filters.js";
 import { texts } from "./admin_texts.js";
 
 const SEVERITY_ICONS = { critical: "bad", high: "bad", medium: "warning", low: "unknown" };
 const MOST_LINKS = 8;
+const FINDING = "suspicion.found";
 
 /** What people call an event; one of a newer server keeps its own name. */
 export function eventWords(name) {
   return Object.hasOwn(texts.events, name) ? texts.events[name] : name;
+}
+
+function isGrave({ event, outcome, detail }) {
+  return event === FINDING ? ["critical", "high"].includes(detail?.severity) : outcome !== "success";
+}
+
+/** How often, of what is counted in one row. */
+function times(event) {
+  const n = event.detail?.n_refused;
+  return Number.isInteger(n) ? make("span", { class: "aside times" }, ` ${texts.times(count(n))}`) : null;
 }
 
 export function timeOf(atMs) {
@@ -20,8 +31,14 @@ export function timeOf(atMs) {
   return make("time", { datetime: iso, title: `${fullMoment(atMs)} UTC` }, moment(atMs));
 }
 
-/** Whether it went well, for eyes and ears. */
-export function outcomeMark(outcome) {
+/** Whether it went well, for eyes and ears; of a finding, how grave it is. */
+export function outcomeMark({ event, outcome, detail }) {
+  if (event === FINDING) {
+    const known = severityOf(detail?.severity);
+    return make("span", { class: `outcome outcome-finding severity-${known}` },
+      icon(SEVERITY_ICONS[known] ?? "unknown"),
+      make("span", { class: "unseen" }, texts.severities[known]));
+  }
   const isBad = outcome !== "success";
   return make("span", { class: `outcome ${isBad ? "outcome-failure" : "outcome-success"}` },
     isBad ? icon("warning") : make("span", { class: "dot", "aria-hidden": "true" }),
@@ -33,10 +50,10 @@ export function eventRow(event) {
   const like = (field, value, shown) => (value === null || value === undefined ? "" : linkTo(
     placeOf("events", { [field]: value }), { class: "like", "data-key": `${event.seq} ${field}` },
     foreign(shown ?? value)));
-  return make("tr", { role: "row", class: event.outcome === "success" ? null : "failed", "data-seq": event.seq },
+  return make("tr", { role: "row", class: isGrave(event) ? "failed" : null, "data-seq": event.seq },
     make("td", { role: "cell", class: "cell-time" }, timeOf(event.at_ms)),
-    make("th", { role: "rowheader", scope: "row", class: "cell-event" }, outcomeMark(event.outcome), " ",
-      linkTo(`#events/${event.seq}`, { "data-key": `${event.seq}` }, eventWords(event.event)),
+    make("th", { role: "rowheader", scope: "row", class: "cell-event" }, outcomeMark(event), " ",
+      linkTo(`#events/${event.seq}`, { "data-key": `${event.seq}` }, eventWords(event.event)), times(event),
       make("code", { class: "raw-name" }, event.event)),
     make("td", { role: "cell", class: "cell-subject" }, like("subject", event.subject)),
     make("td", { role: "cell", class: "cell-address" }, like("address", event.address)),
@@ -59,15 +76,19 @@ export function eventTable(name, body) {
 /** A line of the feed on the overview. */
 export function eventLine(event) {
   const about = [event.subject, event.address, event.reason].filter(Boolean);
-  return make("li", { class: event.outcome === "success" ? null : "failed", "data-seq": event.seq },
-    timeOf(event.at_ms), outcomeMark(event.outcome),
+  return make("li", { class: isGrave(event) ? "failed" : null, "data-seq": event.seq },
+    timeOf(event.at_ms), outcomeMark(event),
     make("span", { class: "line-text" },
-      linkTo(`#events/${event.seq}`, { "data-key": `${event.seq}` }, eventWords(event.event)),
+      linkTo(`#events/${event.seq}`, { "data-key": `${event.seq}` }, eventWords(event.event)), times(event),
       about.map((each) => [" ", foreign(each, { class: "about" })])));
 }
 
+function severityOf(severity) {
+  return Object.hasOwn(texts.severities, severity) ? severity : "low";
+}
+
 export function severityMark(severity) {
-  const known = Object.hasOwn(texts.severities, severity) ? severity : "low";
+  const known = severityOf(severity);
   return make("span", { class: `severity severity-${known}` },
     icon(SEVERITY_ICONS[known] ?? "unknown"), texts.severities[severity] ?? severity);
 }

@@ -16,6 +16,8 @@ export class Sessions {
   constructor(context) {
     this.context = context;
     this.isAdmin = false;
+    this.sessions = [];
+    this.ending = new Set();
     this.list = make("ul", { class: "session-cards" });
     this.blocks = make("ul", { class: "blocks" });
     this.total = make("span", { class: "count" });
@@ -52,6 +54,7 @@ export class Sessions {
     this.context.meet(me);
     this.isAdmin = me.scopes.includes("admin");
     this.hint.hidden = this.isAdmin;
+    this.sessions = sessions;
     this.total.textContent = count(sessions.length);
     refill(this.list, sessions.length === 0
       ? make("li", { class: "card nothing" }, texts.noSessions)
@@ -69,25 +72,30 @@ export class Sessions {
   #card(session) {
     const sinceMs = Date.parse(session.started_at);
     const key = session.session_id;
+    const isEnding = session.is_ending === true || this.ending.has(key);
+    const choices = [
+      [texts.end, `end ${key}`, () => this.#end(session)],
+      [texts.revokeToken, `token ${key}`, () => this.#revoke(session, "token_id")],
+      [texts.revokeSubject, `subject ${key}`, () => this.#revoke(session, "subject")],
+    ];
     return make("li", { class: "card session" },
       make("div", { class: "session-head" },
         make("h2", {}, linkTo(placeOf("events", { session_id: key }), { "data-key": `see ${key}` },
           foreign(session.subject))),
-        make("span", { class: "timer", "data-since": sinceMs }, clock(Date.now() - sinceMs))),
+        isEnding ? make("span", { class: "aside" }, texts.ending)
+          : make("span", { class: "timer", "data-since": sinceMs }, clock(Date.now() - sinceMs))),
       make("dl", { class: "facts" },
         fact(texts.fromAddress, session.address), fact(texts.issuer, session.issuer),
         fact(texts.page, session.origin), fact(texts.agent, session.user_agent),
         fact(texts.since, moment(sinceMs))),
-      make("div", { class: "choices" },
-        this.#button(texts.end, `end ${key}`, session.subject, () => this.#end(session)),
-        this.#button(texts.revokeToken, `token ${key}`, session.subject, () => this.#revoke(session, "token_id")),
-        this.#button(texts.revokeSubject, `subject ${key}`, session.subject, () => this.#revoke(session, "subject"))));
+      make("div", { class: "choices" }, choices.map(([words, name, act]) =>
+        this.#button(words, name, session.subject, act, isEnding))));
   }
 
   /** A button that cannot be used says why, instead of being passed over. */
-  #button(words, key, about, act) {
+  #button(words, key, about, act, isDisabled = false) {
     return make("button", {
-      type: "button", class: "grave-quiet", "data-key": key, "aria-label": `${words}: ${about}`,
+      type: "button", disabled: isDisabled, class: "grave-quiet", "data-key": key, "aria-label": `${words}: ${about}`,
       "aria-disabled": this.isAdmin ? null : "true",
       "aria-describedby": this.isAdmin ? null : "needs-admin",
       on: { click: () => (this.isAdmin ? act() : this.context.tell("needs_admin")) },
@@ -104,6 +112,7 @@ export class Sessions {
   #end(session) {
     this.#ask(texts.endTitle, texts.endText(session.subject), texts.endYes, async () => {
       await this.context.api.delete(`admin/sessions/${encodeURIComponent(session.session_id)}`);
+      this.ending.add(session.session_id);
       return texts.ended;
     });
   }
@@ -115,6 +124,9 @@ export class Sessions {
     this.#ask(title, text(session.subject), texts.revokeYes, async () => {
       const body = { [what]: session[what], issuer: session.issuer };
       const { ended } = await this.context.api.post("admin/revocations", body);
+      for (const each of this.sessions) {
+        if (each[what] === session[what] && each.issuer === session.issuer) this.ending.add(each.session_id);
+      }
       return texts.revoked(ended);
     });
   }

@@ -21,6 +21,9 @@ export const texts = Object.freeze({
   time: "Time",
   value: "Value",
   hour: "h",
+  minute: "min",
+  second: "s",
+  times: (n) => `${n} times`,
   justNow: "just now",
   ago: (span) => `${span} ago`,
   none: "none",
@@ -96,6 +99,13 @@ export const texts = Object.freeze({
     token_hash: "Token hash", reason: "Reason", since: "From (UTC)", until: "To (UTC)",
   }),
   fieldHelp: "A name, or a family such as session.*",
+  wrongFilter: (name, hint) =>
+    `The filter ${name} cannot be looked for. ${hint}${hint && " "}Mend it below, or remove it.`,
+  wrongFilters: Object.freeze({
+    event: "There is no event or family of this name.",
+    since: "It has to be a time.",
+    until: "It has to be a time, and not before the other.",
+  }),
   without: (name) => `Remove the filter ${name}`,
   columns: Object.freeze(["Time", "Event", "Subject", "From", "Reason", "Session"]),
   outcomes: Object.freeze({ success: "success", failure: "failure" }),
@@ -169,6 +179,14 @@ export const texts = Object.freeze({
     audio_ms: "Audio", bytes_received: "Bytes received",
   }),
 
+  detailNames: Object.freeze({
+    n_events: "How many events", seqs: "Their numbers", n_refused: "How many refusals",
+    peer_port: "Port", port: "Port", user_agent: "Program", http_status: "HTTP status", kek: "Opened with",
+    pack_version: "Version of the model", speech_ms: "Speech (ms)", segments: "Pieces of speech",
+    close_code: "Close code", what: "What was read", block_s: "Blocked for (s)", level: "Step",
+    first_lost_utc_ns: "First lost at (ns)", last_lost_utc_ns: "Last lost at (ns)", key_id: "Key",
+  }),
+
   /* --- findings --- */
   severities: Object.freeze({
     critical: "critical", high: "high", medium: "medium", low: "low", info: "info",
@@ -191,6 +209,7 @@ export const texts = Object.freeze({
     `${subject} gets the last words that were heard; then the session is closed. They may connect again.`,
   endYes: "End the session",
   ended: "The session was ended.",
+  ending: "ending…",
   revokeToken: "Revoke token",
   revokeTokenTitle: "Revoke this token?",
   revokeTokenText: (subject) =>
@@ -260,7 +279,7 @@ export const texts = Object.freeze({
     unreachable: "The server cannot be reached. Check the network and that the server runs.",
     overloaded: "The server is busy. Wait a moment and try again.",
     not_found: "There is no such thing any more.",
-    bad_request: "The server does not understand this filter.",
+    bad_request: "The server does not understand what is asked for in the address of this page.",
     internal: "The server failed: its log says why.",
     export_failed: "The export broke off and was not kept. Try again, or use run.py audit export.",
     needs_admin: "Your token reads only. To act, bring one with: run.py token mint --scope admin",

@@ -16,7 +16,7 @@ const BASE = HEIGHT - 20;
 const TOP = 14;
 const TICK_WIDTH = 84;
 const GAP = 2;
-const GUTTER = 36;
+const GUTTER = 50;
 
 /**
  * @typedef {object} Bucket

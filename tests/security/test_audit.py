@@ -47,6 +47,7 @@ ALLOWED_FIELDS = {
     "key_id": {str, str | None},
     "last_lost_utc_ns": {int},
     "last_seq": {int},
+    "level": {int},
     "lifetime_s": {int},
     "model": {str},
     "n_events": {int},

@@ -106,6 +106,14 @@ async def test_findings_are_those_on_record_with_the_text_of_their_rule(report):
     assert report.n_findings == 2
 
 
+async def test_a_finding_that_has_grown_is_told_as_what_it_has_become(tmp_path):
+    grown = {"rule": "failures_of_address", "severity": "high", "level": 2}
+    rows = [row("suspicion.found", **grown, at_utc_ns=NOON_NS + 1)]
+    async with TrailReader(make_trail(tmp_path, rows)) as reader:
+        [finding] = (await make_report(reader, NOON_NS, HOUR_LATER_NS)).findings
+    assert "reason to block" in finding.text
+
+
 async def test_a_report_can_be_json(report):
     assert json.loads(json.dumps(report.as_dict()))["reasons"][0]["reason"] == "token_expired"
 

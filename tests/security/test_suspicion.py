@@ -1,7 +1,9 @@
 """Rows of a trail in; what looks as if something was tried out, and nothing of what does not."""
 
 import random
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -263,7 +265,6 @@ def test_a_session_of_unusual_length_and_a_day_of_unusual_volume_are_found():
         (record(1, "model.refused", "failure", reason="older_version"), True),
         (record(1, "model.refused", "failure", reason="no_slot"), False),
         (record(1, "model.refused", "failure", reason="unreadable"), False),
-        (record(1, "trail.gap", "failure", n_events=3), True),
         (record(1, "trail.verified", "failure", problems=1), True),
         (record(1, "trail.verified", problems=0), False),
     ],
@@ -277,12 +278,27 @@ def test_whatever_is_not_what_it_was_is_critical(row, is_found):
 
 def test_each_failure_of_integrity_is_found_beside_the_others():
     rows = [
-        record(1, "trail.gap", "failure"),
+        record(1, "trail.verified", "failure", problems=1),
         record(2, "model.refused", "failure", reason="bad_segment"),
         record(3, "model.refused", "failure", reason="bad_signature"),
         record(4, "model.refused", "failure", reason="bad_signature"),
     ]
     assert of_rule("integrity", rows) == [1, 2, 3]
+
+
+def test_a_gap_is_found_and_is_not_said_to_be_tampering():
+    [finding] = Suspicion(SuspicionSettings()).receive(record(1, "trail.gap", "failure"))
+    assert (finding.rule, finding.severity) == ("gap", "high")
+    assert RULES_BY_NAME["gap"].text == "Events were lost while the trail could not be written."
+
+
+def test_the_table_of_rules_is_the_one_that_is_written_down():
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+    told = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| ([^|]+) \| (?:`(\w+)` = [\d.]+|any) \|$", page, re.MULTILINE
+    )
+    rules = [(each.name, each.severity, each.looks_at, each.setting or "") for each in RULES]
+    assert told == rules
 
 
 def test_thresholds_are_settings():

@@ -120,6 +120,7 @@ async def test_what_is_found_is_noted_with_its_rule_and_its_events():
         "severity": "high",
         "n_events": 5,
         "seqs": "1 2 3 4 5",
+        "level": 1,
     }
 
 
@@ -132,6 +133,11 @@ async def test_an_address_that_guesses_is_blocked_and_that_is_noted():
     [blocked] = trail.noted("address.blocked")
     assert blocked.address == ADDRESS
     assert blocked.detail == {"block_s": 1800, "rule": "failures_of_address"}
+    found = trail.noted("suspicion.found")
+    levels = [
+        each.detail["level"] for each in found if each.detail["rule"] == blocked.detail["rule"]
+    ]
+    assert levels == [1, 2]
 
 
 async def test_of_an_ipv6_network_its_first_address_is_blocked():

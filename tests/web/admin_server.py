@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from server import errors
+from server.asked import AskedEvents, WrongParameterError, read_query
 from server.errors import Refusal
 from tests.web import admin_data
 from tests.web.scripted_server import WEB_FOLDER, _answer, _WithHeaders
@@ -50,6 +51,7 @@ class AdminServer:
     tokens: set[str] = field(default_factory=set)
     done: list[tuple[str, object]] = field(default_factory=list)
     feeds_break: bool = False
+    ends_slowly: bool = False
     address: str = ""
 
     def app(self) -> Starlette:
@@ -60,7 +62,11 @@ class AdminServer:
                 self.tokens.add(request.headers["authorization"].removeprefix("Bearer "))
                 if self.denial:
                     return _answer(self.denial)
-                return await answer(request)
+                try:
+                    return await answer(request)
+                except WrongParameterError as wrong:
+                    said = {"code": wrong.refusal.code, "parameter": wrong.parameter}
+                    return JSONResponse(said, status_code=wrong.refusal.http_status)
 
             return Route(path, checked, methods=list(methods))
 
@@ -123,6 +129,7 @@ class AdminServer:
         return JSONResponse({"me": self.me, **self.state})
 
     async def _events(self, request: Request) -> Response:
+        read_query(request, AskedEvents).wanted()
         before, limit = request.query_params.get("before"), int(request.query_params["limit"])
         kept = [e for e in self.chosen(request) if before is None or e["seq"] < int(before)]
         newest = self.events[-1]["seq"] if self.events else 0
@@ -169,7 +176,8 @@ class AdminServer:
         self.done.append(("end", session_id))
         if "admin" not in self.scopes:
             return _answer(errors.FORBIDDEN)
-        self.sessions = [s for s in self.sessions if s["session_id"] != session_id]
+        if not self.ends_slowly:
+            self.sessions = [s for s in self.sessions if s["session_id"] != session_id]
         return JSONResponse({"ended": 1})
 
     async def _revoke(self, request: Request) -> Response:

@@ -144,6 +144,13 @@ def test_a_chart_names_the_value_under_the_pointer(browser, server):
         expect(chart.locator(".caption")).to_contain_text("against the time before")
 
 
+def test_less_than_an_hour_of_audio_is_told_in_minutes_and_seconds(browser, server):
+    lengths_ms = (0, 40_000, 90_000, 24 * 60_000, 90 * 60_000)
+    with opened_admin(browser, server) as page:
+        ask = f"import('/admin_format.js').then((it) => {list(lengths_ms)}.map(it.hours))"
+        assert page.evaluate(ask) == ["0 s", "40 s", "1.5 min", "24 min", "1.5 h"]
+
+
 def test_a_chart_is_a_table_for_who_wants_one(browser, server):
     with opened_admin(browser, server) as page:
         chart = page.locator(".trend-box").first
@@ -235,6 +242,23 @@ def test_a_filter_that_is_filled_in_stands_in_the_address(browser, server):
         expect(page.locator(".chip")).to_have_count(2)
 
 
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [
+        ("since=abc", "From (UTC)", "It has to be a time."),
+        ("event=session.flown", "Event", "There is no event or family of this name."),
+        ("since=2000&until=1000", "To (UTC)", "not before the other"),
+    ],
+)
+def test_a_wrong_filter_is_told_and_can_be_mended(browser, server, query, field, words):
+    with opened_admin(browser, server, f"#events?{query}") as page:
+        expect(page.locator("#problem")).to_contain_text(f"The filter {field} cannot")
+        expect(page.locator("#problem")).to_contain_text(words)
+        expect(page.locator("[aria-invalid]")).to_be_visible()
+        page.get_by_role("button", name=f"Remove the filter {field}").click()
+        expect(page.locator("#problem")).to_be_hidden()
+
+
 def test_older_events_are_a_page_of_their_own(browser, server):
     with opened_admin(browser, server, "#events") as page:
         expect(page.locator("tbody tr")).to_have_count(50)
@@ -305,7 +329,55 @@ def test_an_export_is_of_what_is_shown(browser, server, kind):
         expect(page.get_by_text("Exported.")).to_be_visible()
 
 
+def test_exports_of_each_kind_have_names_of_their_own(browser, server):
+    with opened_admin(browser, server, "#events") as page:
+        names = set()
+        for kind in ("NDJSON", "OCSF"):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=f"Export as {kind}").click()
+            names.add(download.value.suggested_filename)
+            expect(page.get_by_text("Exported.")).to_be_visible()
+        assert sorted(name.partition(".")[2] for name in names) == ["ndjson", "ocsf.ndjson"]
+
+
+def test_a_finding_in_the_list_has_the_mark_of_its_severity(browser, server):
+    with opened_admin(browser, server, "#events?event=suspicion.found") as page:
+        row = page.locator("tr.failed")
+        expect(row.locator(".outcome")).to_have_class("outcome outcome-finding severity-high")
+        expect(row.locator(".outcome")).to_have_text("high")
+
+
+def test_refusals_that_were_counted_together_say_how_many(browser, server):
+    server.add("handshake.refused_often", outcome="failure", detail={"n_refused": 1234})
+    with opened_admin(browser, server, "#events?event=handshake.refused_often") as page:
+        expect(page.locator("tbody tr")).to_contain_text("1,234 times")
+        page.get_by_role("link", name="Refused again and again").click()
+        expect(page.locator("#place")).to_contain_text("How many refusals")
+
+
+def test_that_somebody_looks_is_not_what_happens(browser, server):
+    server.add("ticket.issued", subject="ward-7")
+    server.add("trail.read", subject="auditor", detail={"what": "overview"})
+    with opened_admin(browser, server) as page:
+        expect(page.locator(".feed li").first).to_contain_text("Ticket issued")
+        server.add("trail.read", subject="auditor", detail={"what": "feed"})
+        server.add("session.started", subject="ward-7")
+        expect(page.locator(".feed li").first).to_contain_text("Session began")
+        expect(page.locator(".feed")).not_to_contain_text("Trail read")
+
+
 # --- sessions ---
+
+
+def test_a_session_that_ends_says_so_and_cannot_be_ended_again(browser, admin):
+    admin.ends_slowly = True
+    with opened_admin(browser, admin, "#sessions") as page:
+        page.get_by_role("button", name="End: anna.weber").click()
+        page.get_by_role("button", name="End the session").click()
+        card = page.locator(".session", has_text="anna.weber")
+        expect(card).to_contain_text("ending…")
+        for button in card.get_by_role("button").all():
+            expect(button).to_be_disabled()
 
 
 def test_a_session_is_ended_only_after_a_question(browser, admin):
