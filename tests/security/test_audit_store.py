@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from security.audit_lock import WriteLock
 from security.audit_store import AuditStore, SignedAt
@@ -158,6 +159,24 @@ async def test_a_disk_that_refuses_is_told_to_each_waiter_within_a_second_and_th
     assert [row[9] for row in gaps] == ["disk"]
     assert '"first_lost_utc_ns":1002,"last_lost_utc_ns":1007,"n_events":6' in gaps[0][12]
     assert_whole(places)
+
+
+async def test_the_log_says_once_that_the_trail_fails_and_once_that_it_works_again(places):
+    async with await opened(places) as store:
+        with capture_logs() as told, full_disk():
+            await record_all(store, [ended() for _ in range(5)])
+            await record_all(store, [ended() for _ in range(2)])
+        assert told == [
+            {"event": "the audit trail cannot be written", "log_level": "error", "reason": "disk"}
+        ]
+        with capture_logs() as told:
+            await store.record(ended())
+        assert told == [
+            {"event": "the audit trail is written again", "log_level": "warning", "n_lost": 7}
+        ]
+        with capture_logs() as told:
+            await store.record(ended())
+        assert told == []
 
 
 async def test_a_trail_that_was_full_says_so_without_being_asked(places):
