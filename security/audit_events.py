@@ -17,6 +17,7 @@ from security.door_events import (
     RefreshRefused,
     SessionEnded,
     SessionEndedByAdministrator,
+    SessionLost,
     SessionRefreshed,
     SessionStarted,
     SuspicionFound,
@@ -36,6 +37,16 @@ class ServerStopped:
     """The server ends; without this row before the next start, it was killed."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFoundKilled:
+    """The server that ran before this start never said that it stopped."""
+
+    last_seq: int
+    """Of the newest row at the time."""
+    n_sessions_open: int
+    """That had begun and not ended; each makes a `session.lost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +233,7 @@ AuditEvent = (
     DoorEvent
     | ServerStarted
     | ServerStopped
+    | ServerFoundKilled
     | ModelOpened
     | ModelRefused
     | EngineRestarted
@@ -245,6 +257,7 @@ AuditEvent = (
 EVENT_NAMES: dict[type[AuditEvent], str] = {
     ServerStarted: "server.started",
     ServerStopped: "server.stopped",
+    ServerFoundKilled: "server.found_killed",
     ModelOpened: "model.opened",
     ModelRefused: "model.refused",
     EngineRestarted: "engine.restarted",
@@ -274,10 +287,13 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     SessionRefreshed: "session.refreshed",
     RefreshRefused: "session.refresh_refused",
     SessionEnded: "session.ended",
+    SessionLost: "session.lost",
     SessionEndedByAdministrator: "session.ended_by_administrator",
 }
 """Stable, for queries and for whoever reads the trail with other tools."""
 _FAILURES = (
+    ServerFoundKilled,
+    SessionLost,
     ModelRefused,
     EngineRestarted,
     HandshakeRefused,
