@@ -336,6 +336,27 @@ async def test_copies_of_checkpoints_are_written_and_one_that_fails_is_an_event(
     assert failed[9] == "enoent"
 
 
+async def test_a_copy_that_goes_on_failing_has_one_row(places, tmp_path):
+    copies = (tmp_path / "none" / "copy",)
+    async with await opened(places, checkpoint_copies=copies) as store:
+        for _ in range(3):
+            await store.record(ended())
+            await store.checkpoint()
+            async with asyncio.timeout(5):
+                while "checkpoint.copy_failed" not in names_of(places):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    assert names_of(places).count("checkpoint.copy_failed") == 1
+    assert_whole(places)
+
+
+async def test_a_copy_that_fails_while_the_trail_is_closed_is_an_event_too(places, tmp_path):
+    copies = (tmp_path / "none" / "copy",)
+    async with await opened(places, checkpoint_copies=copies) as store:
+        await store.record(ended())
+    assert names_of(places)[2:] == ["checkpoint.copy_failed"]
+    assert_whole(places)
+
+
 async def test_closing_writes_what_waits(places):
     async with await opened(places) as store, asyncio.TaskGroup() as tasks:
         waiting = [tasks.create_task(store.record(ended())) for _ in range(600)]
