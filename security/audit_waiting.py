@@ -24,6 +24,7 @@ _log = structlog.get_logger()
 WRITE_LIMIT_S = 0.7
 TOO_SLOW = "The audit trail could not be written in time: check the disk it lies on."
 NOT_WRITTEN = "The audit trail could not be written: check the disk it lies on."
+LOCKED = "The audit trail could not be written: it is locked by another program."
 FULL = "The audit trail does not keep up: its disk is too slow for the load."
 
 
@@ -123,7 +124,7 @@ class WaitingEvents:
     def refuse(self, reason: str) -> None:
         """The batch was not written."""
         for waiting in self._at_disk:
-            self._refuse(waiting, NOT_WRITTEN, reason)
+            self._refuse(waiting, LOCKED if reason == "locked" else NOT_WRITTEN, reason)
         self._at_disk = ()
 
     def refuse_all(self, reason: str) -> None:
