@@ -118,6 +118,8 @@ class TokenMinted:
     scopes: str
     """As in the token: names with a space between."""
     lifetime_s: int
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class TrailDropped:
     profile: str
     root: str
     """Of the tree over all rows up to the segment's last, in hex."""
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,8 @@ class TrailVerified:
     """The trail was looked through."""
 
     problems: int
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +226,8 @@ class TrailCopied:
     """The whole trail was copied, to be verified or kept elsewhere."""
 
     last_seq: int
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +324,7 @@ def outcome_of(event: AuditEvent) -> str:
     match event:
         case SessionEnded(reason=reason):
             has_failed = reason not in ENDED_WELL
-        case TrailVerified(problems):
+        case TrailVerified(problems=problems):
             has_failed = problems > 0
         case _:
             has_failed = isinstance(event, _FAILURES)

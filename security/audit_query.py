@@ -45,6 +45,8 @@ class TrailFilter:
     since_utc_ns: int | None = None
     until_utc_ns: int | None = None
     """Not itself among it."""
+    by: str | None = None
+    """Who asked for it: an account of this machine, or an administrator's subject."""
 
 
 EVERYTHING = TrailFilter()
@@ -102,6 +104,8 @@ def _conditions(wanted: TrailFilter) -> tuple[list[str], list[Value]]:
     given |= {name: value for name, value in others.items() if value is not None}
     conditions = [f"{_kept_from_index(name, list(given))}{name} = ?" for name in given]
     values = list(given.values())
+    if wanted.by is not None:
+        conditions, values = [*conditions, "json_extract(detail, '$.by') = ?"], [*values, wanted.by]
     is_one_name = len(wanted.event) == 1 and not wanted.event[0].endswith(_FAMILY)
     if is_one_name and not set(given) & set(indexed):
         conditions, values = [*conditions, "event = ?"], [*values, wanted.event[0]]

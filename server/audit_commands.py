@@ -9,7 +9,6 @@ export is a new file that nobody else can read, or standard output.
 import asyncio
 import json
 import os
-import pwd
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,6 +29,7 @@ from security.report import Report, make_report
 from server.audit_shown import console, report_shown, row_lines, rows_table, tabbed_lines
 from server.command_line import (
     ConfigFile,
+    account_name,
     plain_errors,
     read_duration_s,
     read_settings,
@@ -60,6 +60,7 @@ Subject = Annotated[str | None, typer.Option(help="Only this subject.")]
 Address = Annotated[str | None, typer.Option(help="Only from this address.")]
 Token = Annotated[str | None, typer.Option("--token-hash", help="Only this token.")]
 Reason = Annotated[str | None, typer.Option(help="Only for this reason.")]
+By = Annotated[str | None, typer.Option(help="Only what this account or administrator did.")]
 IsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -90,6 +91,7 @@ def query(  # noqa: PLR0913, PLR0917 - one for each option
     address: Address = None,
     token_hash: Token = None,
     reason: Reason = None,
+    by: By = None,
     limit: Annotated[int, typer.Option(min=1, max=MAX_READ_ROWS, help="The newest.")] = 50,
     before: Annotated[
         int | None, typer.Option(min=1, max=MOST_NUMBER, help="Only rows before this number.")
@@ -98,7 +100,9 @@ def query(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigFile = None,
 ) -> None:
     """Find rows of the trail: the newest that fit, oldest first."""
-    wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
+    wanted = _filter(
+        event, since, until, (outcome, session, subject, address, token_hash, reason, by)
+    )
     with plain_errors(), _while_somebody_reads():
         found = _read(read_settings(config), wanted, limit, before)
         if is_json:
@@ -126,12 +130,15 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
     address: Address = None,
     token_hash: Token = None,
     reason: Reason = None,
+    by: By = None,
     config: ConfigFile = None,
 ) -> None:
     """Take events out of the trail, for other programs."""
     if format_ not in FORMATS:
         raise typer.BadParameter(f"one of {', '.join(FORMATS)}")
-    wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
+    wanted = _filter(
+        event, since, until, (outcome, session, subject, address, token_hash, reason, by)
+    )
     with plain_errors():
         settings = _with_trail(read_settings(config))
         by = account_name()
@@ -178,15 +185,6 @@ def report(
             print(json.dumps(made.as_dict()))
         else:
             console().print(report_shown(made))
-
-
-def account_name() -> str:
-    """Of whom this program runs as, whatever the environment says."""
-    user_id = os.getuid()
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:  # in a container
-        return f"uid {user_id}"
 
 
 def _read(
@@ -248,9 +246,9 @@ def _filter(
     events: list[str] | None,
     since: str | None,
     until: str | None,
-    columns: tuple[str | None, str | None, str | None, str | None, str | None, str | None],
+    columns: tuple[str | None, ...],
 ) -> TrailFilter:
-    outcome, session, subject, address, token_hash, reason = columns
+    outcome, session, subject, address, token_hash, reason, by = columns
     if outcome not in {None, "success", "failure"}:
         raise typer.BadParameter("--outcome: success or failure")
     return TrailFilter(
@@ -261,6 +259,7 @@ def _filter(
         address=address,
         token_hash=token_hash,
         reason=reason,
+        by=by,
         since_utc_ns=_utc_ns("--since", since),
         until_utc_ns=_utc_ns("--until", until),
     )

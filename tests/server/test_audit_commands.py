@@ -24,7 +24,8 @@ from security.audit_reader import TrailReader
 from security.audit_store import AuditStore
 from security.door_events import HandshakeRefused, SuspicionFound
 from security.trail_settings import TrailSettings
-from server.audit_commands import account_name, app
+from server.audit_commands import app
+from server.command_line import account_name
 from server.config import load_settings
 from server.provision import make_keys
 from tests.server.commands import complaint, shown, spoil_trail
@@ -32,7 +33,7 @@ from tests.server.commands import complaint, shown, spoil_trail
 BAD_TOKEN = HandshakeRefused("203.0.113.9", 7, None, "agent", 401, "token_bad_signature")
 EVENTS = (
     ServerStarted("0.1"),
-    TokenMinted("ward-7", "earwitness", "t-1", "transcribe", 60),
+    TokenMinted("ward-7", "earwitness", "t-1", "transcribe", 60, "root-of-desk-1"),
     BAD_TOKEN,
     HandshakeRefused("10.0.0.1", 7, None, "[red]agent", 403, "scope_missing", "desk-1"),
     SuspicionFound("unknown_keys", "high", None, "203.0.113.9", 3, "3 4"),
@@ -110,6 +111,8 @@ def test_whoever_reads_is_on_record(trail, arguments):
         (["--subject", "desk-1"], ["handshake.refused"]),
         (["--address", "203.0.113.9"], ["handshake.refused", "suspicion.found"]),
         (["--reason", "scope_missing"], ["handshake.refused"]),
+        (["--by", "root-of-desk-1"], ["token.minted"]),
+        (["--by", "nobody"], []),
         (["--session", "s-1"], []),
         (["--token-hash", "00"], []),
         (["--since", "1h", "--event", "server.*"], ["server.started"]),
