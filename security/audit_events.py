@@ -17,6 +17,7 @@ from security.door_events import (
     RefreshRefused,
     SessionEnded,
     SessionEndedByAdministrator,
+    SessionLost,
     SessionRefreshed,
     SessionStarted,
     SuspicionFound,
@@ -36,6 +37,16 @@ class ServerStopped:
     """The server ends; without this row before the next start, it was killed."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFoundKilled:
+    """The server that ran before this start never said that it stopped."""
+
+    last_seq: int
+    """Of the newest row at the time."""
+    n_sessions_open: int
+    """That had begun and not ended; each makes a `session.lost`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,8 @@ class TokenMinted:
     scopes: str
     """As in the token: names with a space between."""
     lifetime_s: int
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +213,8 @@ class TrailDropped:
     profile: str
     root: str
     """Of the tree over all rows up to the segment's last, in hex."""
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +222,8 @@ class TrailVerified:
     """The trail was looked through."""
 
     problems: int
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +231,8 @@ class TrailCopied:
     """The whole trail was copied, to be verified or kept elsewhere."""
 
     last_seq: int
+    by: str | None = None
+    """The account that the command ran as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +246,7 @@ AuditEvent = (
     DoorEvent
     | ServerStarted
     | ServerStopped
+    | ServerFoundKilled
     | ModelOpened
     | ModelRefused
     | EngineRestarted
@@ -250,6 +270,7 @@ AuditEvent = (
 EVENT_NAMES: dict[type[AuditEvent], str] = {
     ServerStarted: "server.started",
     ServerStopped: "server.stopped",
+    ServerFoundKilled: "server.found_killed",
     ModelOpened: "model.opened",
     ModelRefused: "model.refused",
     EngineRestarted: "engine.restarted",
@@ -279,10 +300,13 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     SessionRefreshed: "session.refreshed",
     RefreshRefused: "session.refresh_refused",
     SessionEnded: "session.ended",
+    SessionLost: "session.lost",
     SessionEndedByAdministrator: "session.ended_by_administrator",
 }
 """Stable, for queries and for whoever reads the trail with other tools."""
 _FAILURES = (
+    ServerFoundKilled,
+    SessionLost,
     ModelRefused,
     EngineRestarted,
     HandshakeRefused,
@@ -305,7 +329,7 @@ def outcome_of(event: AuditEvent) -> str:
     match event:
         case SessionEnded(reason=reason):
             has_failed = reason not in ENDED_WELL
-        case TrailVerified(problems):
+        case TrailVerified(problems=problems):
             has_failed = problems > 0
         case _:
             has_failed = isinstance(event, _FAILURES)

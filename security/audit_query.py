@@ -21,6 +21,8 @@ COLUMNS = (
     "audio_ms, bytes_received, detail"
 )
 MAX_NAMES = 64
+LEAST_NUMBER, MOST_NUMBER = -(1 << 63), (1 << 63) - 1
+"""That a column can hold."""
 _FAMILY = ".*"
 _AFTER_DOT = "/"
 """Follows `.` in ASCII: the end of a family's names."""
@@ -43,6 +45,8 @@ class TrailFilter:
     since_utc_ns: int | None = None
     until_utc_ns: int | None = None
     """Not itself among it."""
+    by: str | None = None
+    """Who asked for it: an account of this machine, or an administrator's subject."""
 
 
 EVERYTHING = TrailFilter()
@@ -66,9 +70,9 @@ def rows_query(
     """The newest rows before a number, newest first; or the oldest after one, oldest first."""
     conditions, values = _conditions(wanted)
     if before_seq is not None:
-        conditions, values = [*conditions, "seq < ?"], [*values, before_seq]
+        conditions, values = [*conditions, "seq < ?"], [*values, _held(before_seq)]
     if after_seq is not None:
-        conditions, values = [*conditions, "seq > ?"], [*values, after_seq]
+        conditions, values = [*conditions, "seq > ?"], [*values, _held(after_seq)]
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = "DESC" if after_seq is None else "ASC"
     text = f"SELECT {COLUMNS} FROM events{where} ORDER BY seq {order} LIMIT ?"  # noqa: S608 (constants)
@@ -100,6 +104,8 @@ def _conditions(wanted: TrailFilter) -> tuple[list[str], list[Value]]:
     given |= {name: value for name, value in others.items() if value is not None}
     conditions = [f"{_kept_from_index(name, list(given))}{name} = ?" for name in given]
     values = list(given.values())
+    if wanted.by is not None:
+        conditions, values = [*conditions, "json_extract(detail, '$.by') = ?"], [*values, wanted.by]
     is_one_name = len(wanted.event) == 1 and not wanted.event[0].endswith(_FAMILY)
     if is_one_name and not set(given) & set(indexed):
         conditions, values = [*conditions, "event = ?"], [*values, wanted.event[0]]
@@ -108,8 +114,13 @@ def _conditions(wanted: TrailFilter) -> tuple[list[str], list[Value]]:
         conditions, values = [*conditions, condition], [*values, *names]
     for sign, bound in ((">=", wanted.since_utc_ns), ("<", wanted.until_utc_ns)):
         if bound is not None:
-            conditions, values = [*conditions, f"+at_utc_ns {sign} ?"], [*values, bound]
+            conditions, values = [*conditions, f"+at_utc_ns {sign} ?"], [*values, _held(bound)]
     return conditions, values
+
+
+def _held(bound: int) -> int:
+    """Beyond what a column can hold there is no row: the last one that it can says the same."""
+    return max(LEAST_NUMBER, min(bound, MOST_NUMBER))
 
 
 def _kept_from_index(name: str, given: Sequence[str]) -> str:

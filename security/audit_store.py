@@ -72,6 +72,8 @@ class AuditStore:
         self._writing: asyncio.Task[None] | None = None
         self._copying: asyncio.Task[None] | None = None
         self._expiring: asyncio.TimerHandle | None = None
+        self._untold: list[str] = []
+        """Why copies of checkpoints failed while the trail was being closed."""
         self._has_news = asyncio.Event()
         self._turn = asyncio.Lock()
         self._checkpoint_due_s: float | None = None
@@ -187,8 +189,6 @@ class AuditStore:
                 await self._end_writing(self._writing)
             async with self._turn:
                 await self._close_writer()
-            if self._copying:
-                await self._copies.end(self._copying)
             is_closed = True
         finally:
             if not is_closed:  # cancelled while closing
@@ -206,7 +206,17 @@ class AuditStore:
                 await self._checkpoint()
             except AuditError:
                 _log.error("the audit trail was closed without a checkpoint")
+        if self._copying:
+            await self._copies.end(self._copying)
+            await self._write_untold()
         await self._writer.close()
+
+    async def _write_untold(self) -> None:
+        """Behind the last checkpoint: the next one signs it."""
+        rows = [(self._clock(), row_of(CheckpointCopyFailed(reason))) for reason in self._untold]
+        if rows:
+            with suppress(AuditError, sqlite3.Error, ValueError, OSError):
+                await self._writer.commit(lambda: rows)
 
     async def _end_writing(self, writing: asyncio.Task[None]) -> None:
         self._waiting.wake()
@@ -290,7 +300,15 @@ class AuditStore:
 
     def _tell_copy_failed(self, reason: str) -> None:
         if self._is_open:
-            self._telling = self._tasks.create_task(self.note(CheckpointCopyFailed(reason)))
+            self._telling = self._tasks.create_task(self._note_copy_failed(reason))
+        else:
+            self._untold.append(reason)
+
+    async def _note_copy_failed(self, reason: str) -> None:
+        if self._is_open:
+            await self.note(CheckpointCopyFailed(reason))
+        else:
+            self._untold.append(reason)
 
     def _expire(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,22 +3,28 @@
 An event whose waiter was told that it is not written is not written later: it leaves the queue.
 One that is already handed to the disk can no longer be called back; then it may be in the trail
 although its waiter was refused, which is the lesser harm. A waiter who was cancelled was told
-nothing: its event is written. Everything that was refused is counted, for the trail to say so.
+nothing: its event is written. Everything that was refused is counted, for the trail to say so; the
+log has a line when that begins and one when the trail has said it, never one an event.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+
+import structlog
 
 from security.audit import AuditRow
 from security.audit_events import TrailGap
 from security.errors import AuditError
 
+_log = structlog.get_logger()
 WRITE_LIMIT_S = 0.7
 TOO_SLOW = "The audit trail could not be written in time: check the disk it lies on."
 NOT_WRITTEN = "The audit trail could not be written: check the disk it lies on."
+LOCKED = "The audit trail could not be written: it is locked by another program."
 FULL = "The audit trail does not keep up: its disk is too slow for the load."
 
 
@@ -39,10 +45,15 @@ class Losses:
     def __init__(self) -> None:
         self.n_lost = 0
         """Ever."""
+        self._n_before = 0
+        """Ever lost when the trail last worked."""
         self._gap: TrailGap | None = None
 
     def add(self, at_utc_ns: int, reason: str) -> None:
         """An event more."""
+        if self._gap is None:
+            with suppress(OSError):  # the log may lie on the same full disk
+                _log.error("the audit trail cannot be written", reason=reason)
         self.n_lost += 1
         gap = self._gap or TrailGap(0, at_utc_ns, at_utc_ns, reason)
         first_ns = min(gap.first_lost_utc_ns, at_utc_ns)
@@ -60,6 +71,10 @@ class Losses:
         if now is not None and now.n_events > gap.n_events:
             n_events = now.n_events - gap.n_events
             self._gap = TrailGap(n_events, gap.last_lost_utc_ns, now.last_lost_utc_ns, now.reason)
+        else:
+            n_lost, self._n_before = self.n_lost - self._n_before, self.n_lost
+            with suppress(OSError):
+                _log.warning("the audit trail is written again", n_lost=n_lost)
 
 
 class WaitingEvents:
@@ -109,7 +124,7 @@ class WaitingEvents:
     def refuse(self, reason: str) -> None:
         """The batch was not written."""
         for waiting in self._at_disk:
-            self._refuse(waiting, NOT_WRITTEN, reason)
+            self._refuse(waiting, LOCKED if reason == "locked" else NOT_WRITTEN, reason)
         self._at_disk = ()
 
     def refuse_all(self, reason: str) -> None:

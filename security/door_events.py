@@ -158,6 +158,21 @@ class SessionEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionLost:
+    """A session began under a server that was killed: how it ended, and what it took, is unknown.
+    All else is from the row with which it began.
+    """
+
+    session_id: str
+    subject: str | None
+    issuer: str | None
+    token_hash: str | None
+    """As that row has it; no id is known of which a hash could be made."""
+    peer_address: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEndedByAdministrator:
     """An administrator has ended a session."""
 
@@ -181,5 +196,6 @@ DoorEvent = (
     | SessionRefreshed
     | RefreshRefused
     | SessionEnded
+    | SessionLost
     | SessionEndedByAdministrator
 )

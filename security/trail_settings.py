@@ -26,4 +26,7 @@ class TrailSettings:
 def trail_faults(settings: TrailSettings) -> list[str]:
     """What is wrong with them, by key and rule."""
     least_one = ("checkpoint_every_s", "checkpoint_every_rows", "segment_s", "segment_rows")
-    return [f"{name}: at least 1" for name in least_one if getattr(settings, name) < 1]
+    faults = [f"{name}: at least 1" for name in least_one if getattr(settings, name) < 1]
+    if any(path.is_dir() for path in settings.checkpoint_copies):
+        faults.append("checkpoint_copies: names a file, not a folder")
+    return faults

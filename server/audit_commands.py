@@ -9,10 +9,10 @@ export is a new file that nobody else can read, or standard output.
 import asyncio
 import json
 import os
-import pwd
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TextIO, TypeVar
@@ -20,14 +20,16 @@ from typing import Annotated, TextIO, TypeVar
 import typer
 
 from security.audit import AuditRecord
-from security.audit_events import TrailExported, TrailRead
+from security.audit_events import EVENT_NAMES, AuditEvent, TrailExported, TrailRead
 from security.audit_export import FORMATS, ExportFormat, ndjson_line
-from security.audit_query import TrailFilter
+from security.audit_query import LEAST_NUMBER, MOST_NUMBER, TrailFilter
 from security.audit_reader import MAX_READ_ROWS, TrailReader
+from security.errors import AuditError
 from security.report import Report, make_report
-from server.audit_shown import console, report_shown, row_lines, rows_table
+from server.audit_shown import console, report_shown, row_lines, rows_table, tabbed_lines
 from server.command_line import (
     ConfigFile,
+    account_name,
     plain_errors,
     read_duration_s,
     read_settings,
@@ -40,6 +42,9 @@ app = typer.Typer(no_args_is_help=True, help="Read the audit trail.")
 _NS = 10**9
 _Answer = TypeVar("_Answer")
 _MOST_HOURS = 24 * 366 * 20
+_EXIT_PIPE = 141
+"""As of a program that SIGPIPE ends: whoever read has enough."""
+_TIMES = "a time ago such as 24h or 7d, or a time such as 2026-01-31T08:00 (UTC)"
 
 Events = Annotated[
     list[str] | None,
@@ -55,6 +60,7 @@ Subject = Annotated[str | None, typer.Option(help="Only this subject.")]
 Address = Annotated[str | None, typer.Option(help="Only from this address.")]
 Token = Annotated[str | None, typer.Option("--token-hash", help="Only this token.")]
 Reason = Annotated[str | None, typer.Option(help="Only for this reason.")]
+By = Annotated[str | None, typer.Option(help="Only what this account or administrator did.")]
 IsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -68,8 +74,8 @@ def list_(
     config: ConfigFile = None,
 ) -> None:
     """Print the newest rows of the trail, oldest first."""
-    wanted = TrailFilter((event,) if event else (), session_id=session)
-    with plain_errors():
+    wanted = TrailFilter(_known([event] if event else []), session_id=session)
+    with plain_errors(), _while_somebody_reads():
         for line in row_lines(_read(read_settings(config), wanted, limit)):
             print(line)
 
@@ -85,20 +91,28 @@ def query(  # noqa: PLR0913, PLR0917 - one for each option
     address: Address = None,
     token_hash: Token = None,
     reason: Reason = None,
+    by: By = None,
     limit: Annotated[int, typer.Option(min=1, max=MAX_READ_ROWS, help="The newest.")] = 50,
-    before: Annotated[int | None, typer.Option(help="Only rows before this number.")] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, max=MOST_NUMBER, help="Only rows before this number.")
+    ] = None,
     is_json: IsJson = False,
     config: ConfigFile = None,
 ) -> None:
     """Find rows of the trail: the newest that fit, oldest first."""
-    wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
-    with plain_errors():
+    wanted = _filter(
+        event, since, until, (outcome, session, subject, address, token_hash, reason, by)
+    )
+    with plain_errors(), _while_somebody_reads():
         found = _read(read_settings(config), wanted, limit, before)
         if is_json:
             for each in found:
                 print(ndjson_line(each), end="")
+        elif (screen := console()).is_terminal:
+            screen.print(rows_table(found))
         else:
-            console().print(rows_table(found))
+            for line in tabbed_lines(found):
+                print(line)
 
 
 @app.command()
@@ -116,18 +130,24 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
     address: Address = None,
     token_hash: Token = None,
     reason: Reason = None,
+    by: By = None,
     config: ConfigFile = None,
 ) -> None:
     """Take events out of the trail, for other programs."""
     if format_ not in FORMATS:
         raise typer.BadParameter(f"one of {', '.join(FORMATS)}")
-    wanted = _filter(event, since, until, (outcome, session, subject, address, token_hash, reason))
+    wanted = _filter(
+        event, since, until, (outcome, session, subject, address, token_hash, reason, by)
+    )
     with plain_errors():
         settings = _with_trail(read_settings(config))
         by = account_name()
-        record(settings, TrailRead(by, "export"))  # how much it was is known when it is out
+        _record_reading(
+            settings, TrailRead(by, "export")
+        )  # how much it was is known when it is out
         if output is None:
-            n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], sys.stdout))
+            with _while_somebody_reads():
+                n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], sys.stdout))
             record(settings, TrailExported(by, format_, n_events))
             return
         is_whole = False
@@ -157,23 +177,14 @@ def report(
     async def make(reader: TrailReader) -> Report:
         return await make_report(reader, until_ns - hours * 3600 * _NS, until_ns)
 
-    with plain_errors():
+    with plain_errors(), _while_somebody_reads():
         settings = _with_trail(read_settings(config))
         made = asyncio.run(_asked(settings, make))
-        record(settings, TrailRead(account_name(), "report"))
+        _record_reading(settings, TrailRead(account_name(), "report"))
         if is_json:
             print(json.dumps(made.as_dict()))
         else:
             console().print(report_shown(made))
-
-
-def account_name() -> str:
-    """Of whom this program runs as, whatever the environment says."""
-    user_id = os.getuid()
-    try:
-        return pwd.getpwuid(user_id).pw_name
-    except KeyError:  # in a container
-        return f"uid {user_id}"
 
 
 def _read(
@@ -183,8 +194,31 @@ def _read(
         return await reader.records(wanted, limit=limit, before_seq=before_seq)
 
     found = asyncio.run(_asked(_with_trail(settings), read))
-    record(settings, TrailRead(account_name(), "events"))
+    _record_reading(settings, TrailRead(account_name(), "events"))
     return found
+
+
+def _record_reading(settings: Settings, event: AuditEvent) -> None:
+    """Raises AuditError."""
+    try:
+        record(settings, event)
+    except AuditError as error:
+        text = "Nothing is shown: that the trail was read could not be put on record."
+        raise AuditError(f"{text} {error}") from None
+
+
+@contextmanager
+def _while_somebody_reads() -> Iterator[None]:
+    """A pipe that is closed at its other end is no fault."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # what is left to write at the end of the process
+            os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+        raise typer.Exit(_EXIT_PIPE) from None
 
 
 async def _asked(settings: Settings, ask: Callable[[TrailReader], Awaitable[_Answer]]) -> _Answer:
@@ -212,31 +246,52 @@ def _filter(
     events: list[str] | None,
     since: str | None,
     until: str | None,
-    columns: tuple[str | None, str | None, str | None, str | None, str | None, str | None],
+    columns: tuple[str | None, ...],
 ) -> TrailFilter:
-    outcome, session, subject, address, token_hash, reason = columns
+    outcome, session, subject, address, token_hash, reason, by = columns
     if outcome not in {None, "success", "failure"}:
         raise typer.BadParameter("--outcome: success or failure")
     return TrailFilter(
-        event=tuple(events or ()),
+        event=_known(events or []),
         outcome=outcome,
         session_id=session,
         subject=subject,
         address=address,
         token_hash=token_hash,
         reason=reason,
-        since_utc_ns=_utc_ns(since),
-        until_utc_ns=_utc_ns(until),
+        by=by,
+        since_utc_ns=_utc_ns("--since", since),
+        until_utc_ns=_utc_ns("--until", until),
     )
 
 
-def _utc_ns(text: str | None) -> int | None:
+def _known(names: list[str]) -> tuple[str, ...]:
+    """What is misspelt would find nothing, and look like good news."""
+    known = set(EVENT_NAMES.values())
+    families = {f"{name.partition('.')[0]}.*" for name in known}
+    for name in names:
+        if name not in known | families:
+            raise typer.BadParameter("no event, nor a family such as session.*, has this name")
+    return tuple(names)
+
+
+def _utc_ns(option: str, text: str | None) -> int | None:
     """A time ago, such as 24h, or a time by ISO 8601; in UTC unless it says otherwise."""
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
+        aware = at if at.tzinfo else at.replace(tzinfo=UTC)
+        at_utc_ns = int(aware.timestamp()) * _NS + aware.microsecond * 1000
     except ValueError:
-        return time.time_ns() - read_duration_s(text) * _NS
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(aware.timestamp()) * _NS + aware.microsecond * 1000
+        at_utc_ns = time.time_ns() - _duration_s(option, text) * _NS
+    if not LEAST_NUMBER <= at_utc_ns <= MOST_NUMBER:
+        raise typer.BadParameter(f"{option}: too far away; {_TIMES}")
+    return at_utc_ns
+
+
+def _duration_s(option: str, text: str) -> int:
+    try:
+        return read_duration_s(text)
+    except typer.BadParameter:
+        raise typer.BadParameter(f"{option}: {_TIMES}") from None

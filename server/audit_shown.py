@@ -1,9 +1,10 @@
-"""Rows and reports of the trail in, what a person reads in a terminal out.
+"""Rows and reports of the trail in, what a terminal shows, or a program reads from a pipe, out.
 
 Strings were made harmless when they were written; they are once more here, because whoever could
 tamper with the trail must not get at the terminal of whoever looks for him.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -18,6 +19,9 @@ _NS = 10**9
 _MS_PER_HOUR = 3_600_000
 _WIDE_COLUMNS = 200
 """Of what is not a terminal."""
+_MOST_CHARS = 8192
+"""Beyond any that the trail holds."""
+_COLUMNS = ("seq", "time (UTC)", "event", "subject", "address", "reason", "more")
 _BARS = " ▁▂▃▄▅▆▇█"
 _STYLES = {"failure": "red", "critical": "bold red", "high": "red", "medium": "yellow"}
 
@@ -38,7 +42,7 @@ def row_lines(records: Sequence[AuditRecord]) -> Iterator[str]:
 def rows_table(records: Sequence[AuditRecord]) -> Table:
     """What is asked for most in columns, the rest in the last."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("seq", "time (UTC)", "event", "subject", "address", "reason", "more"):
+    for name in _COLUMNS:
         table.add_column(name, justify="right" if name == "seq" else "left", no_wrap=name != "more")
     for record in records:
         style = _STYLES.get(record.outcome, "")
@@ -47,6 +51,16 @@ def rows_table(records: Sequence[AuditRecord]) -> Table:
         at = Text(shown_time(record.at_utc_ns))
         table.add_row(Text(str(record.seq)), at, *shown, Text(_more(record), style="dim"))
     return table
+
+
+def tabbed_lines(records: Sequence[AuditRecord]) -> Iterator[str]:
+    """The same columns for programs: a tab between them, nothing cut."""
+    yield "\t".join(_COLUMNS)
+    for record in records:
+        cells = (record.event, record.subject, record.address, record.reason)
+        shown = [clean(cell or "", _MOST_CHARS) for cell in cells]
+        line = (str(record.seq), shown_time(record.at_utc_ns), *shown, _more(record))
+        yield "\t".join(line)
 
 
 def report_shown(report: Report) -> RenderableType:
@@ -133,9 +147,17 @@ def _more(record: AuditRecord) -> str:
 
 def _pairs_text(named: Mapping[str, str | int | None]) -> str:
     shown = (
-        f"{clean(name)}={clean(str(value))}" for name, value in named.items() if value is not None
+        f"{clean(name)}={_quoted(clean(str(value), _MOST_CHARS))}"
+        for name, value in named.items()
+        if value is not None
     )
     return " ".join(shown)
+
+
+def _quoted(text: str) -> str:
+    """As JSON where it could be taken for more than one value: strangers choose some of them."""
+    is_plain = text and not any(each.isspace() or each in '"\\' for each in text)
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _pairs(title: str, named: Mapping[str, str]) -> Table:

@@ -6,6 +6,8 @@ Commands run beside a server, too: what they put on record goes to the same trai
 
 import asyncio
 import contextlib
+import os
+import pwd
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -77,6 +79,15 @@ def read_settings(
     if model is not None:
         overrides["model"] = model
     return load_settings(config, **overrides)
+
+
+def account_name() -> str:
+    """Of whom this program runs as, whatever the environment says."""
+    user_id = os.getuid()
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # in a container
+        return f"uid {user_id}"
 
 
 def record(settings: Settings, event: AuditEvent) -> None:

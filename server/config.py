@@ -31,7 +31,7 @@ from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
-from server.listed import Listed
+from server.listed import Listed, lists_in
 from server.listen_settings import ListenSettings, listen_faults
 from server.refusals import RefusalSettings
 from server.rest import RestSettings
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     subjects: SubjectSettings = SubjectSettings()
     refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
-    audit: TrailSettings = TrailSettings()
+    audit: Annotated[TrailSettings, lists_in("checkpoint_copies")] = TrailSettings()
     suspicion: SuspicionSettings = SuspicionSettings()
     session: SessionSettings = SessionSettings()
     connection: ConnectionSettings = ConnectionSettings()

@@ -1,5 +1,7 @@
 """What stands for a list in the environment in, a list out; for the groups of settings."""
 
+from collections.abc import Mapping
+
 from pydantic import BeforeValidator
 from pydantic_core import from_json
 
@@ -18,3 +20,24 @@ def _read_list(value: object) -> object:
 
 
 Listed = BeforeValidator(_read_list)
+
+
+def lists_in(*names: str) -> BeforeValidator:
+    """For a group that may not know of this file: which of its settings are lists. They are of
+    paths: what is not JSON may have several, with a comma between.
+    """
+
+    def read(group: object) -> object:
+        if not isinstance(group, Mapping):
+            return group
+        return {
+            name: _read_paths(value) if name in names else value for name, value in group.items()
+        }
+
+    return BeforeValidator(read)
+
+
+def _read_paths(value: object) -> object:
+    if isinstance(value, str) and not value.startswith("["):
+        return tuple(filter(None, value.split(",")))
+    return _read_list(value)

@@ -32,6 +32,7 @@ from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer
 from server import errors
 from server.admin import Office, admin_routes
+from server.aftermath import tell_of_killed
 from server.app import build_app
 from server.blocks import Blocks
 from server.config import Settings
@@ -158,6 +159,7 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     )
     with server.stopped_by_signals():
         warn_of_sqlite()
+        await _tell_of_killed(reader, trail)
         await trail.record(ServerStarted(version("earwitness")))
         await trail.record(_configured(settings))
         lost: list[StartError] = []
@@ -183,6 +185,14 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
             lost += [error for error in group.exceptions if isinstance(error, StartError)]
         if lost:
             raise lost[0]
+
+
+async def _tell_of_killed(reader: TrailReader, trail: CountedTrail) -> None:
+    """Raises StartError."""
+    try:
+        await tell_of_killed(reader, trail)
+    except AuditError as error:
+        raise StartError(str(error), EXIT_DATA) from None
 
 
 def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)

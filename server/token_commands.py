@@ -29,6 +29,7 @@ from security.tokens import Claims, TokenPolicy, mint_token
 from server import provision
 from server.command_line import (
     ConfigFile,
+    account_name,
     plain_errors,
     read_settings,
     record,
@@ -110,7 +111,7 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
             languages=set(language) if language else None,
         )
         who = (subject, settings.token_policy.issuer, token_id)
-        record(settings, TokenMinted(*who, " ".join(sorted(scopes)), lifetime_s))
+        record(settings, TokenMinted(*who, " ".join(sorted(scopes)), lifetime_s, account_name()))
         print(token)
 
 

@@ -42,7 +42,7 @@ from security.trail_beginning import SET_ASIDE
 from security.trail_notes import append_copy
 from security.trail_places import TrailPlaces
 from security.verify_trail import Means, Result, UnreadableError, exit_code_of, lines_of
-from server.command_line import ConfigFile, plain_errors, read_settings
+from server.command_line import ConfigFile, account_name, plain_errors, read_settings
 from server.config import Settings
 from server.start_error import EXIT_DATA, EXIT_SETTINGS, StartError
 
@@ -83,7 +83,7 @@ def verify(
         result = verify_trail.verify_folder(places.folder, means)
         _show(result, as_json=as_json)
         with contextlib.suppress(AuditError):  # one that was altered is not written to
-            asyncio.run(_record(settings, TrailVerified(len(result.problems))))
+            asyncio.run(_record(settings, TrailVerified(len(result.problems), account_name())))
         raise typer.Exit(exit_code_of(result))
 
 
@@ -247,7 +247,7 @@ async def _record(settings: Settings, event: AuditEvent | None) -> None:
 
 async def _sign_copy(settings: Settings) -> None:
     async with await AuditStore.open(settings.trail, time.time_ns, settings.audit) as store:
-        await store.record(TrailCopied(store.newest_seq + 1))  # which is this row
+        await store.record(TrailCopied(store.newest_seq + 1, account_name()))  # which is this row
         await store.checkpoint()
 
 
@@ -265,7 +265,8 @@ async def _drop(settings: Settings, found: list[Expired]) -> None:
                 except OSError as error:
                     print(f"earwitness: {path}: {error.strerror}", file=sys.stderr)
             rows, root = expired.rows, expired.end.root.hex()
-            await store.record(TrailDropped(rows.first_seq, rows.last_seq, rows.profile, root))
+            span = (rows.first_seq, rows.last_seq)
+            await store.record(TrailDropped(*span, rows.profile, root, account_name()))
             remove_segment(expired)
 
 

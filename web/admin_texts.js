@@ -129,6 +129,7 @@ export const texts = Object.freeze({
   events: Object.freeze({
     "server.started": "Server started",
     "server.stopped": "Server stopped",
+    "server.found_killed": "Server had been killed",
     "server.configured": "Settings at start",
     "model.opened": "Model opened",
     "model.refused": "Model refused",
@@ -147,6 +148,7 @@ export const texts = Object.freeze({
     "session.refreshed": "Session renewed",
     "session.refresh_refused": "Renewal refused",
     "session.ended": "Session ended",
+    "session.lost": "Session cut off",
     "session.ended_by_administrator": "Session ended by hand",
     "suspicion.found": "Finding",
     "address.blocked": "Address blocked",

@@ -74,6 +74,10 @@ def check_checkpoint(places: TrailPlaces, every_s: float, wall_ns: int) -> Findi
 def check_copies(copies: Sequence[Path]) -> Finding:
     """Whether checkpoints go anywhere that this machine cannot take them back from."""
     check = "checkpoint copy"
+    failing = next((path for path in copies if not _can_append(path)), None)
+    if failing is not None:
+        text = "it cannot be appended to: checkpoints do not get there."
+        return bad(check, text, "make its folder, and let this account write there.", str(failing))
     if copies:
         return ok(check, "checkpoints go to another place, too.")
     text = "checkpoints lie on this machine only: its administrator can begin a new history."
@@ -113,6 +117,17 @@ def check_metrics_answer(status: int | None) -> Finding:
         case _:
             remedy = "look at the server's log."
             return warn(check, "the server answers with a fault.", remedy)
+
+
+def _can_append(path: Path) -> bool:
+    """Without making it, or adding anything."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return path.parent.is_dir() and os.access(path.parent, os.W_OK | os.X_OK)
+    except OSError:
+        return False
+    return True
 
 
 def _is_private(entry: str) -> bool:

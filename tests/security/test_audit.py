@@ -19,7 +19,7 @@ from security.audit_events import (
     TrailGap,
     TrailVerified,
 )
-from security.door_events import HandshakeRefused, SessionEnded, SessionStarted
+from security.door_events import HandshakeRefused, SessionEnded, SessionLost, SessionStarted
 
 ALLOWED_FIELDS = {
     "audio_ms": {int},
@@ -52,6 +52,7 @@ ALLOWED_FIELDS = {
     "model": {str},
     "n_events": {int},
     "n_refused": {int},
+    "n_sessions_open": {int},
     "origin": {str | None},
     "overlap_s": {int},
     "pack": {str},
@@ -72,6 +73,7 @@ ALLOWED_FIELDS = {
     "since_utc_ns": {int},
     "speech_ms": {int},
     "subject": {str, str | None},
+    "token_hash": {str | None},
     "token_id": {str, str | None},
     "user_agent": {str | None},
     "version": {str},
@@ -150,6 +152,11 @@ def test_a_token_is_called_by_128_bits_of_its_hash():
     assert token_hash_of("t-1") == hashlib.sha256(b"t-1").hexdigest()[:32]
     assert row_of(STARTED).token_hash == token_hash_of("t-1")
     assert len(token_hash_of("\ud800")) == 32
+
+
+def test_the_hash_of_a_lost_sessions_token_is_not_hashed_again():
+    row = row_of(SessionLost("s-1", "ward-7", "i", "ab12", "192.0.2.1", "server_died"))
+    assert (row.token_hash, row.outcome, row.audio_ms) == ("ab12", "failure", None)
 
 
 def test_what_has_no_token_has_no_hash():

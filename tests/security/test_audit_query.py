@@ -41,6 +41,7 @@ def plan(segment, wanted, **bounds):
         ),
         (TrailFilter(address="d"), "SEARCH events USING INDEX events_by_address (address=?)"),
         (TrailFilter(outcome="failure", token_hash="t"), "SCAN events"),  # noqa: S106 (a hash)
+        (TrailFilter(by="root"), "SCAN events"),
         (TrailFilter(since_utc_ns=1, until_utc_ns=9), "SCAN events"),
     ],
 )

@@ -67,6 +67,16 @@ async def test_the_newest_come_by_default_and_the_oldest_after_a_number(places):
         assert seqs(await reader.records(limit=0)) == []
 
 
+@pytest.mark.parametrize("beyond", [1 << 63, 10**24])
+async def test_beyond_all_numbers_there_is_no_row_and_no_fault(places, beyond):
+    async with TrailReader(places) as reader:
+        assert [await reader.record(each) for each in (beyond, -beyond)] == [None, None]
+        assert seqs(await reader.records(limit=2, before_seq=beyond)) == [8, 9]
+        assert await reader.records(after_seq=beyond) == []
+        assert await reader.records(TrailFilter(since_utc_ns=beyond)) == []
+        assert len(await reader.records(TrailFilter(since_utc_ns=-beyond))) == 9
+
+
 async def test_pages_put_together_are_the_whole(places):
     wanted = TrailFilter(("b", "c"))
     async with TrailReader(places) as reader:

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from security.audit_lock import WriteLock
 from security.audit_store import AuditStore, SignedAt
@@ -161,6 +162,24 @@ async def test_a_disk_that_refuses_is_told_to_each_waiter_within_a_second_and_th
     assert_whole(places)
 
 
+async def test_the_log_says_once_that_the_trail_fails_and_once_that_it_works_again(places):
+    async with await opened(places) as store:
+        with capture_logs() as told, full_disk():
+            await record_all(store, [ended() for _ in range(5)])
+            await record_all(store, [ended() for _ in range(2)])
+        assert told == [
+            {"event": "the audit trail cannot be written", "log_level": "error", "reason": "disk"}
+        ]
+        with capture_logs() as told:
+            await store.record(ended())
+        assert told == [
+            {"event": "the audit trail is written again", "log_level": "warning", "n_lost": 7}
+        ]
+        with capture_logs() as told:
+            await store.record(ended())
+        assert told == []
+
+
 async def test_a_trail_that_was_full_says_so_without_being_asked(places):
     async with await opened(places) as store:
         with full_disk():
@@ -178,7 +197,7 @@ async def test_a_database_that_another_program_has_locked_is_told_within_a_secon
             outcomes = await record_all(store, [ended() for _ in range(3)])
             assert time.monotonic() - before_s < 1
             other.rollback()
-        assert all(isinstance(error, AuditError) for error in outcomes)
+        assert all("locked by another program" in str(error) for error in outcomes)
         await store.record(ended("after"))
     assert [row[9] for row in rows_of(places) if row[3] == "trail.gap"] == ["locked"]
     assert_whole(places)
@@ -316,6 +335,27 @@ async def test_copies_of_checkpoints_are_written_and_one_that_fails_is_an_event(
     assert copies[1].read_text() == places.checkpoints_file.read_text()
     [failed] = [row for row in rows_of(places) if row[3] == "checkpoint.copy_failed"]
     assert failed[9] == "enoent"
+
+
+async def test_a_copy_that_goes_on_failing_has_one_row(places, tmp_path):
+    copies = (tmp_path / "none" / "copy",)
+    async with await opened(places, checkpoint_copies=copies) as store:
+        for _ in range(3):
+            await store.record(ended())
+            await store.checkpoint()
+            async with asyncio.timeout(5):
+                while "checkpoint.copy_failed" not in names_of(places):  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+    assert names_of(places).count("checkpoint.copy_failed") == 1
+    assert_whole(places)
+
+
+async def test_a_copy_that_fails_while_the_trail_is_closed_is_an_event_too(places, tmp_path):
+    copies = (tmp_path / "none" / "copy",)
+    async with await opened(places, checkpoint_copies=copies) as store:
+        await store.record(ended())
+    assert names_of(places)[2:] == ["checkpoint.copy_failed"]
+    assert_whole(places)
 
 
 async def test_closing_writes_what_waits(places):

@@ -6,8 +6,13 @@ import io
 import json
 import os
 import pwd
+import re
+import sqlite3
 import stat
+import subprocess
+import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -19,7 +24,8 @@ from security.audit_reader import TrailReader
 from security.audit_store import AuditStore
 from security.door_events import HandshakeRefused, SuspicionFound
 from security.trail_settings import TrailSettings
-from server.audit_commands import account_name, app
+from server.audit_commands import app
+from server.command_line import account_name
 from server.config import load_settings
 from server.provision import make_keys
 from tests.server.commands import complaint, shown, spoil_trail
@@ -27,7 +33,7 @@ from tests.server.commands import complaint, shown, spoil_trail
 BAD_TOKEN = HandshakeRefused("203.0.113.9", 7, None, "agent", 401, "token_bad_signature")
 EVENTS = (
     ServerStarted("0.1"),
-    TokenMinted("ward-7", "earwitness", "t-1", "transcribe", 60),
+    TokenMinted("ward-7", "earwitness", "t-1", "transcribe", 60, "root-of-desk-1"),
     BAD_TOKEN,
     HandshakeRefused("10.0.0.1", 7, None, "[red]agent", 403, "scope_missing", "desk-1"),
     SuspicionFound("unknown_keys", "high", None, "203.0.113.9", 3, "3 4"),
@@ -105,6 +111,8 @@ def test_whoever_reads_is_on_record(trail, arguments):
         (["--subject", "desk-1"], ["handshake.refused"]),
         (["--address", "203.0.113.9"], ["handshake.refused", "suspicion.found"]),
         (["--reason", "scope_missing"], ["handshake.refused"]),
+        (["--by", "root-of-desk-1"], ["token.minted"]),
+        (["--by", "nobody"], []),
         (["--session", "s-1"], []),
         (["--token-hash", "00"], []),
         (["--since", "1h", "--event", "server.*"], ["server.started"]),
@@ -124,11 +132,20 @@ def test_a_query_can_go_on_before_a_row(trail):
     assert [record_of_json(line).seq for line in (first, second)] == numbers[:2]
 
 
-def test_a_query_is_a_table_for_people_without_markup(trail):
-    lines = shown(app, "query", "--outcome", "failure")
+def test_a_query_is_a_table_for_people_without_markup(trail, monkeypatch):
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
+    styled = shown(app, "query", "--outcome", "failure")
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", each) for each in styled]
     assert lines[0].split()[:3] == ["seq", "time", "(UTC)"]
     assert "203.0.113.9" in lines[1]
     assert "user_agent=[red]agent" in lines[2]
+
+
+def test_a_query_for_programs_has_a_tab_between_its_columns(trail):
+    head, line = shown(app, "query", "--event", "token.*")
+    assert head.split("\t")[:2] == ["seq", "time (UTC)"]
+    assert line.split("\t")[2:6] == ["token.minted", "ward-7", "", ""]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +154,13 @@ def test_a_query_is_a_table_for_people_without_markup(trail):
         ["query", "--outcome", "maybe"],
         ["query", "--since", "yesterday"],
         ["query", "--limit", "0"],
+        ["query", "--before", "-1"],
+        ["query", "--before", "99999999999999999999"],
+        ["query", "--since", "999999999d"],
+        ["query", "--until", "9999-12-31"],
+        ["query", "--event", "nope"],
+        ["export", "--event", "nope.*"],
+        ["list", "--event", "session"],
         ["export", "--format", "xml"],
         ["report", "--hours", "0"],
     ],
@@ -145,6 +169,31 @@ def test_what_cannot_be_meant_is_refused(trail, arguments):
     n_rows = len(rows(trail))
     assert CliRunner().invoke(app, arguments).exit_code == 2
     assert len(rows(trail)) == n_rows
+
+
+def test_a_time_that_is_none_is_told_with_both_forms(trail):
+    text = " ".join(CliRunner().invoke(app, ["query", "--until", "soon"]).stderr.split())
+    assert all(each in text for each in ("--until", "24h", "2026-01-31T08:00"))
+
+
+def test_what_cannot_be_recorded_is_not_shown_and_the_reason_is_told(trail):
+    with closing(sqlite3.connect(trail.segment_files()[-1])) as other:
+        other.execute("BEGIN IMMEDIATE")
+        line = complaint(app, "query", exit_code=5)
+    assert "could not be put on record" in line
+    assert "locked by another program" in line
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["query"], ["query", "--json"], ["export"]])
+def test_a_reader_who_has_enough_is_no_fault(trail, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", "from server.audit_commands import app; app()", *arguments]
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)  # noqa: S603 (ours)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_an_export_is_a_new_file_that_nobody_else_can_read(trail, tmp_path):

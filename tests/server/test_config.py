@@ -38,6 +38,21 @@ def test_a_list_in_the_environment_is_json_or_one_entry(monkeypatch, value, read
     assert load_settings().packs.keys == read
 
 
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("/a,/b", ["/a", "/b"]), ("/a", ["/a"]), ('["/a", "/b"]', ["/a", "/b"]), ("", [])],
+)
+def test_copies_of_checkpoints_can_be_named_in_the_environment(monkeypatch, value, read):
+    monkeypatch.setenv("EARWITNESS_AUDIT__CHECKPOINT_COPIES", value)
+    assert list(map(str, load_settings().audit.checkpoint_copies)) == read
+
+
+def test_a_folder_is_no_copy_of_checkpoints(monkeypatch, tmp_path):
+    monkeypatch.setenv("EARWITNESS_AUDIT__CHECKPOINT_COPIES", str(tmp_path))
+    with pytest.raises(SettingsError, match="checkpoint_copies: names a file, not a folder"):
+        load_settings()
+
+
 def test_the_environment_wins_over_the_file_and_an_argument_over_both(tmp_path, monkeypatch):
     file = tmp_path / "earwitness.toml"
     file.write_text('model = "base"\n[listen]\nport = 1\nhost = "::1"\n')

@@ -10,6 +10,8 @@ import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from security.audit_events import ServerStarted
+from security.audit_store import AuditStore
 from security.keys import open_signing_key
 from security.tokens import mint_token
 from server.config import Settings, load_settings
@@ -66,6 +68,15 @@ async def test_the_trail_frames_what_the_server_did(settings):
     ]
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(host, int(port))
+
+
+async def test_a_server_that_was_killed_is_told_before_the_next_one_starts(settings):
+    async with await AuditStore.open(settings.trail, time.time_ns) as store:
+        await store.record(ServerStarted("0.1"))
+    async with asyncio.timeout(60), running_server(settings):
+        pass
+    events = [event for event, _ in await rows(settings)]
+    assert events[1:4] == ["model.opened", "server.found_killed", "server.started"]
 
 
 async def test_a_fault_of_who_started_it_still_ends_the_trail(settings):

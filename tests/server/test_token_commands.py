@@ -11,6 +11,7 @@ from security.keys import open_signing_key
 from security.limits import Limits
 from security.revocation_file import RevocationFile
 from security.tokens import TokenVerifier, mint_token
+from server.command_line import account_name
 from server.config import load_settings
 from server.provision import make_keys
 from server.token_commands import app
@@ -120,7 +121,12 @@ def test_a_minted_token_is_on_record_and_not_in_it(settings):
         "alice",
         token_hash_of(verified(settings, token).token_id),
     )
-    assert row.detail == {"issuer": "earwitness", "lifetime_s": 900, "scopes": "audit"}
+    assert row.detail == {
+        "by": account_name(),
+        "issuer": "earwitness",
+        "lifetime_s": 900,
+        "scopes": "audit",
+    }
     assert token not in str(row)
 
 

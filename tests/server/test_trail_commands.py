@@ -19,6 +19,7 @@ from security.audit_events import ServerStarted
 from security.audit_store import AuditStore
 from security.checkpoint import open_checkpoint
 from security.keys import open_verifying_key, public_half
+from server.command_line import account_name
 from server.config import load_settings
 from server.trail_commands import join
 from tests.server import commands
@@ -93,7 +94,8 @@ def alter(settings):
 def test_a_trail_verifies_with_all_that_lies_on_the_server_and_that_is_on_record(settings):
     lines = shown("verify")
     assert lines[0].startswith("unaltered, as far as checked: rows 1 to ")
-    assert rows(settings)[-1][1:] == ("trail.verified", '{"problems":0}')
+    _, event, detail = rows(settings)[-1]
+    assert (event, json.loads(detail)) == ("trail.verified", {"by": account_name(), "problems": 0})
     said = json.loads(shown("verify", "--json")[0])
     assert (said["problems"], said["unchecked"]) == ([], [])
     settings.trail.auditor_key_file.unlink()  # taken away, as it ought to be
@@ -142,7 +144,10 @@ def test_whole_old_files_go_and_leave_their_tombstones(settings, tmp_path):
     assert not first.exists()
     assert not second.exists()
     assert all(path.exists() for path in others)
-    assert [event for _, event, _ in rows(settings)].count("trail.dropped") == 2
+    dropped = [
+        json.loads(detail) for _, event, detail in rows(settings) if event == "trail.dropped"
+    ]
+    assert [each["by"] for each in dropped] == [account_name()] * 2
     assert (tmp_path / "elsewhere").read_text().count("\ndropped ") == 2
     lines = shown("verify")
     assert any("were let go (pci), as signed" in line for line in lines)
@@ -188,7 +193,8 @@ def test_a_copy_verifies_by_the_script_beside_it(settings, tmp_path):
         [sys.executable, *command[1:]], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.splitlines()[: len(lines)]) == (0, lines)
-    assert rows(settings)[-1][1] == "trail.copied"
+    _, event, detail = rows(settings)[-1]
+    assert (event, json.loads(detail)["by"]) == ("trail.copied", account_name())
     assert "is there already" in complaint("copy", str(folder), exit_code=5)
 
 

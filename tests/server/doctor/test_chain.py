@@ -106,7 +106,16 @@ def test_a_signature_is_not_to_be_older_than_the_settings_ask(places, key, age_s
 
 def test_checkpoints_that_stay_here_prove_less(tmp_path):
     assert check_copies(()).level == "warn"
-    assert check_copies((tmp_path,)).level == "ok"
+    assert check_copies((tmp_path / "copy",)).level == "ok"
+
+
+def test_a_copy_of_checkpoints_that_cannot_be_appended_to_is_told(tmp_path):
+    (tmp_path / "copy").write_text("kept")
+    assert check_copies((tmp_path / "copy",)).level == "ok"
+    for wrong in (tmp_path, tmp_path / "none" / "copy", tmp_path / "copy" / "copy"):
+        finding = check_copies((tmp_path / "copy", wrong))
+        assert (finding.level, finding.about) == ("bad", str(wrong))
+    assert (tmp_path / "copy").read_text() == "kept"
 
 
 def test_rows_that_are_kept_for_ever_are_told():
