@@ -18,7 +18,7 @@ from security.checkpoint import Checkpoint, open_checkpoint, origin_of
 from security.errors import AuditError, KeyFileError
 from security.file_thread import FileThread
 from security.keys import open_signing_key
-from security.trail_keys import HeadFile, Stamp, read_chain_key, stamp_of
+from security.trail_keys import PUT_BACK, HeadFile, Stamp, read_chain_key, stamp_of
 from security.trail_notes import newest_notes
 from security.trail_places import TrailPlaces
 from security.trail_state import ChainKey, StoredRow, follow
@@ -57,7 +57,9 @@ def open_keys(places: TrailPlaces) -> Keys:
     stamp = stamp_of(places.chain_key_file)
     chain = read_chain_key(places.chain_key_file)
     if chain is None:
-        raise refused(f"its key {places.chain_key_file} is gone")
+        raise AuditError(f"{places.chain_key_file} is missing: {PUT_BACK}")
+    if not places.signing_key_file.exists():
+        raise AuditError(f"{places.signing_key_file} is missing: {PUT_BACK}")
     try:
         return Keys(chain, stamp, open_signing_key(places.signing_key_file))
     except KeyFileError as error:

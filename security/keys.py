@@ -71,6 +71,13 @@ def create_signing_key(path: Path) -> None:
         raise
 
 
+def create_public_half(path: Path) -> None:
+    """Write it anew, from the signing key in `path`; it may not exist."""
+    public = open_signing_key(path).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    _create(public_half(path), pem, 0o644)
+
+
 def public_half(path: Path) -> Path:
     """Where the public half of the key in `path` lies."""
     return path.with_name(path.name + ".pub")

@@ -27,6 +27,7 @@ from security.durable import sync_folder
 from security.errors import AuditError, KeyFileError
 from security.keys import (
     create_key_file,
+    create_public_half,
     create_signing_key,
     open_key_file,
     open_signing_key,
@@ -60,6 +61,9 @@ def prepare(places: TrailPlaces) -> None:
     """
     try:
         destroy_former_key(places.chain_key_file)
+        signing = places.signing_key_file
+        if signing.exists() and not public_half(signing).exists():
+            create_public_half(signing)
         if not places.segment_files():
             _begin(places)
         for path in places.segment_files()[:-1]:
@@ -124,7 +128,7 @@ def _make_keys(places: TrailPlaces) -> ChainKey:
         shutil.rmtree(made)
     made.mkdir(mode=0o700)
     new = TrailPlaces(places.folder, made)
-    if not (places.signing_key_file.exists() and public_half(places.signing_key_file).exists()):
+    if not places.signing_key_file.exists():
         create_signing_key(new.signing_key_file)
         public_half(new.signing_key_file).rename(public_half(places.signing_key_file))
         new.signing_key_file.rename(places.signing_key_file)

@@ -28,6 +28,7 @@ _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _STAMP_BYTES = 54
 """Trail and epoch, however many digits that has; the key begins later."""
 Stamp = bytes | None
+PUT_BACK = "put it back from a backup, or run.py audit set-aside begins a new trail"
 
 
 def stamp_of(path: Path) -> Stamp:
@@ -130,6 +131,8 @@ class HeadFile:
         self._path = path
         try:
             self._descriptor = os.open(path, _FLAGS)
+        except FileNotFoundError:
+            raise AuditError(f"{path} is missing: {PUT_BACK}") from None
         except OSError as error:
             raise AuditError(f"{path} cannot be opened: {error.strerror}") from None
 

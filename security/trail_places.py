@@ -61,6 +61,11 @@ class TrailPlaces:
         """Signs checkpoints; its public half lies beside it."""
         return self.keys_folder / "audit-signing.pem"
 
+    def missing_files(self) -> list[Path]:
+        """Those beside the trail without which nobody goes on with it."""
+        needed = (self.chain_key_file, self.head_file, self.signing_key_file)
+        return [path for path in needed if not path.exists()]
+
     @property
     def auditor_key_file(self) -> Path:
         """The first key of the chain, for the auditor to take away."""

@@ -39,6 +39,7 @@ from security.retention import (
     write_tombstone,
 )
 from security.trail_beginning import SET_ASIDE
+from security.trail_keys import PUT_BACK
 from security.trail_notes import append_copy
 from security.trail_places import TrailPlaces
 from security.verify_trail import Means, Result, UnreadableError, exit_code_of, lines_of
@@ -82,6 +83,8 @@ def verify(
         means = _means(settings, auditor_key, known or [])
         result = verify_trail.verify_folder(places.folder, means)
         _show(result, as_json=as_json)
+        for path in places.missing_files():
+            print(f"earwitness: {path} is missing: {PUT_BACK}", file=sys.stderr)
         with contextlib.suppress(AuditError):  # one that was altered is not written to
             asyncio.run(_record(settings, TrailVerified(len(result.problems), account_name())))
         raise typer.Exit(exit_code_of(result))
@@ -96,7 +99,7 @@ def retain(
     config: ConfigFile = None,
 ) -> None:
     """Let whole files of the trail go that are older than a profile asks for."""
-    with plain_errors():
+    with plain_errors({UnreadableError: 2}):
         settings = read_settings(config)
         places, name = _existing(settings), profile or settings.audit.retention
         if name is None:
@@ -188,8 +191,7 @@ def set_aside(
 def _is_sound(settings: Settings) -> bool:
     """Whether the trail verifies and all is there that a server needs to go on with it."""
     places = settings.trail
-    needed = (places.chain_key_file, places.head_file, places.signing_key_file)
-    if not all(path.exists() for path in needed):
+    if places.missing_files():
         return False
     try:
         return exit_code_of(verify_trail.verify_folder(places.folder, _means(settings))) == 0
@@ -220,7 +222,7 @@ def _means(settings: Settings, auditor: Path | None = None, known: Sequence[Path
     places = settings.trail
     copies = [path for path in settings.audit.checkpoint_copies if path.exists()]
     return Means(
-        public_half(places.signing_key_file),
+        _if_there(public_half(places.signing_key_file)),
         auditor or _if_there(places.auditor_key_file),
         _if_there(places.chain_key_file),
         _if_there(places.head_file),

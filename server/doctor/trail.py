@@ -14,6 +14,7 @@ from urllib.parse import quote
 from security.audit_lock import WriteLock
 from security.audit_schema import APPLICATION_ID, MIGRATIONS
 from security.errors import AuditError
+from security.trail_keys import PUT_BACK
 from security.trail_places import TrailPlaces
 from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 from server.sqlite_fault import has_wal_reset_fault
@@ -105,7 +106,9 @@ async def _opened(places: TrailPlaces, path: Path) -> sqlite3.Connection:
 
 
 def _look_at(places: TrailPlaces, path: Path) -> tuple[str | None, int | None]:
-    """What is wrong, and the newest row's time."""
+    """What is wrong, and the newest row's time. Raises AuditError."""
+    for missing in places.missing_files():
+        raise AuditError(f"{missing} is missing: {PUT_BACK}")
     with closing(asyncio.run(_opened(places, path))) as connection:
         if _number(connection, "PRAGMA application_id") != APPLICATION_ID:
             return "it belongs to another program.", None

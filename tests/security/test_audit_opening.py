@@ -8,6 +8,7 @@ import pytest
 
 from security.audit_store import AuditStore
 from security.errors import AuditError
+from security.keys import public_half
 from security.trail_settings import TrailSettings
 from tests.security.written_trails import assert_whole, counting_clock, ended, names_of, places_in
 
@@ -135,7 +136,10 @@ async def test_a_segment_that_is_new_is_bound_to_the_one_before_by_the_file_of_c
 @pytest.mark.parametrize("name", ["chain_key_file", "head_file", "signing_key_file"])
 async def test_a_trail_without_its_keys_is_refused_and_kept(places, name):
     getattr(places, name).unlink()
-    with pytest.raises(AuditError):
+    text = (
+        rf"{getattr(places, name)} is missing: put it back from a backup, or run\.py audit set-as"
+    )
+    with pytest.raises(AuditError, match=text):
         await opened(places)
     assert len(places.segment_files()) == 2
     assert not getattr(places, name).exists()
@@ -149,6 +153,14 @@ async def test_an_older_key_is_not_called_an_older_trail(places, n_rows):
     places.chain_key_file.write_bytes(key)
     with pytest.raises(AuditError, match=r"its key is older than it is .*audit-chain\.key"):
         await opened(places)
+
+
+async def test_the_public_half_is_made_again_when_it_is_missing(places):
+    path = public_half(places.signing_key_file)
+    before = path.read_bytes()
+    path.unlink()
+    await record(places, 1)
+    assert path.read_bytes() == before
 
 
 async def test_keys_without_their_trail_are_refused_and_no_trail_is_begun(places):

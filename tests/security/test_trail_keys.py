@@ -94,5 +94,10 @@ def test_a_head_is_written_in_place(tmp_path):
 
 
 def test_a_head_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(AuditError, match="cannot be opened"):
+    with pytest.raises(AuditError, match="is missing: put it back"):
         HeadFile(tmp_path / "head")
+
+
+def test_a_head_that_is_no_file_is_told(tmp_path):
+    with pytest.raises(AuditError, match="cannot be opened"):
+        HeadFile(tmp_path)

@@ -231,6 +231,13 @@ def test_a_trail_that_was_set_aside_is_whole_and_a_new_one_begins(settings):
     assert len(before) == 24
 
 
+def test_a_trail_without_its_head_says_what_to_put_back_and_may_be_set_aside(settings):
+    settings.trail.head_file.unlink()
+    result = CliRunner().invoke(app, with_config(["verify"]), catch_exceptions=False)
+    assert f"{settings.trail.head_file} is missing: put it back" in result.stderr
+    assert "a new one has begun" in shown("set-aside")[0]
+
+
 def test_a_trail_that_verifies_is_set_aside_only_when_that_is_meant(settings):
     assert "--although-unaltered" in complaint("set-aside", exit_code=5)
     assert len(rows(settings)) == 24

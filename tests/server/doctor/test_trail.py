@@ -64,6 +64,16 @@ def test_a_trail_that_was_taken_away_from_its_key_is_bad(places):
     assert "its key is there" in finding.text
 
 
+@pytest.mark.parametrize("name", ["chain_key_file", "head_file", "signing_key_file"])
+def test_a_file_that_is_missing_beside_it_is_named(places, name):
+    path = getattr(places, name)
+    path.unlink()
+    finding, _ = check_trail(places)
+    assert finding.level == "bad"
+    assert str(path) in str(finding)
+    assert "put it back from a backup, or run.py audit set-aside" in str(finding)
+
+
 def test_a_trail_without_a_row_has_no_time(places):
     execute(places, "DROP TRIGGER events_are_not_deleted", "DELETE FROM events")
     assert check_trail(places)[1] == 0
