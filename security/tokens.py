@@ -130,6 +130,7 @@ class TokenVerifier:
 
     def __init__(self, issuers: Iterable[tuple[TokenPolicy, VerifyingKeys]]) -> None:
         self._issuers = {policy.issuer: (policy, keys) for policy, keys in issuers}
+        self._algorithms = [policy.algorithm for policy, _ in self._issuers.values()]
         self._max_token_bytes = max(policy.max_token_bytes for policy, _ in self._issuers.values())
 
     @classmethod
@@ -145,6 +146,8 @@ class TokenVerifier:
         if len(token) > self._max_token_bytes:
             raise TokenError(TokenReason.TOO_LONG)
         text = read_signed(token)
+        if text.header.get("alg") not in self._algorithms:  # before what it claims is looked at
+            raise TokenError(TokenReason.WRONG_ALGORITHM)
         claims = decode_part(text.payload)
         policy, keys = self._issuer_of(claims)
         if len(token) > policy.max_token_bytes:

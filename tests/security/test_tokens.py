@@ -326,6 +326,12 @@ def test_a_header_that_is_not_ours_is_refused(header, reason):
     assert refused(signed(header)) is reason
 
 
+@pytest.mark.parametrize("algorithm", ["none", "HS256", ["EdDSA"]])
+def test_a_wrong_algorithm_is_the_reason_whatever_is_claimed(algorithm):
+    header = {**HEADER, "alg": algorithm}
+    assert refused(signed(header, {})) is TokenReason.WRONG_ALGORITHM
+
+
 @pytest.mark.parametrize(
     "payload",
     [
