@@ -30,7 +30,7 @@ CLOSED_MODE = 0o400
 WHAT_TO_DO = "keep it, run.py audit verify, then run.py audit set-aside begins a new one"
 _BUSY_LIMIT_S = 0.3
 """How long another program may hold the file, against the turns, before a commit is refused."""
-_WAL_PAGES = 2000
+_WAL_PAGES = 1000
 _CACHE_KIB = 16 * 1024
 _SQLITE_BESIDE = ("", "-journal", "-wal", "-shm")
 

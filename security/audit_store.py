@@ -58,7 +58,7 @@ class AuditStore:
         settings: TrailSettings,
         *,
         max_waiting: int = 5_000,
-        max_batch: int = 256,
+        max_batch: int = 510,
     ) -> None:
         """Takes over `writer`; `clock` gives UTC in ns."""
         self._writer = writer

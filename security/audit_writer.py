@@ -36,8 +36,10 @@ from security.trail_state import TimedRow, next_step
 _log = structlog.get_logger()
 _NS = 1_000_000_000
 _N_COLUMNS = 14
-_CHUNKS = (64, 8)
-"""Rows of one statement; what is missing at the end is bound as NULL, and left out."""
+_CHUNKS = (8, 64, 192, 512)
+"""Rows of one statement; what is missing at the end is bound as NULL, and left out. A batch is one
+statement wherever it can be: each costs the event loop and the worker thread a wait for each other.
+"""
 _HAS_CHECKPOINT = "SELECT count(*) FROM checkpoints WHERE size = ?"
 
 
@@ -52,8 +54,7 @@ _INSERTS = {n_rows: _insert(n_rows) for n_rows in _CHUNKS}
 
 def _inserts(rows: Sequence[tuple[object, ...]]) -> Iterator[tuple[str, list[object]]]:
     """Statements, and the values of each."""
-    most, least = _CHUNKS
-    n_rows = least if len(rows) <= least else most
+    n_rows = next((chunk for chunk in _CHUNKS if len(rows) <= chunk), _CHUNKS[-1])
     for start in range(0, len(rows), n_rows):
         values = [value for row in rows[start : start + n_rows] for value in row]
         values += [None] * (n_rows * _N_COLUMNS - len(values))
