@@ -128,6 +128,7 @@ def test_a_damaged_pack_is_refused_and_on_record(sealed, arguments):
 def test_a_refusal_makes_the_trail_that_it_is_in(sealed):
     shutil.rmtree(sealed.trail.folder)
     sealed.trail.chain_key_file.unlink()
+    sealed.trail.head_file.unlink()
     turn_bit(sealed.pack_folder / "f001.seg")
     complaint(app, "verify", exit_code=3)
     assert trail(sealed) == [("model.refused", "bad_segment", {"pack": "mine"})]
