@@ -78,10 +78,7 @@ def row_of(event: AuditEvent) -> AuditRow:
     for attribute, name, most_chars in _FIELDS[type(event)]:
         value = getattr(event, attribute)
         if isinstance(value, str):
-            if most_chars == 0:
-                value = token_hash_of(value)
-            elif len(value) > most_chars or not value.isprintable():
-                value = clean(value, most_chars)
+            value = clean(value, most_chars) if most_chars else token_hash_of(value)
         told[name] = value
     take = told.pop
     return AuditRow(

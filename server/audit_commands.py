@@ -141,14 +141,12 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
     )
     with plain_errors():
         settings = _with_trail(read_settings(config))
-        by = account_name()
-        _record_reading(
-            settings, TrailRead(by, "export")
-        )  # how much it was is known when it is out
+        account = account_name()
+        _record_reading(settings, TrailRead(account, "export"))  # how much is known when it is out
         if output is None:
             with _while_somebody_reads():
                 n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], sys.stdout))
-            record(settings, TrailExported(by, format_, n_events))
+            record(settings, TrailExported(account, format_, n_events))
             return
         is_whole = False
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -157,7 +155,7 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
                 n_events = asyncio.run(_write(settings, wanted, FORMATS[format_], file))
                 file.flush()
                 os.fsync(descriptor)
-            record(settings, TrailExported(by, format_, n_events))
+            record(settings, TrailExported(account, format_, n_events))
             is_whole = True
         finally:
             if not is_whole:

@@ -174,9 +174,7 @@ def set_aside(
     """Move a trail that does not verify away and begin a new one; stop the server first."""
     with plain_errors():
         settings = read_settings(config)
-        places, now = settings.trail, datetime.now(UTC)
-        if not places.folder.is_dir():
-            raise StartError(f"{places.folder}: there is no audit trail yet.", EXIT_DATA)
+        places, now = _existing(settings), datetime.now(UTC)
         aside = settings.data_folder / f"{SET_ASIDE}{now:%Y%m%dT%H%M%SZ}"
         with closing(UseLock(places.in_use_file, is_alone=True)):
             if not although_unaltered and _is_sound(settings):
