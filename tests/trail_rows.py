@@ -1,6 +1,10 @@
 """The places of a trail in, its newest rows out."""
 
 import asyncio
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from security.audit import AuditRecord
 from security.audit_query import TrailFilter
@@ -20,3 +24,19 @@ async def trail_rows(
 def read_trail(places: TrailPlaces) -> list[AuditRecord]:
     """The same where nothing runs."""
     return asyncio.run(trail_rows(places))
+
+
+def words_of_trail(places: TrailPlaces) -> set[str]:
+    """Every word in every event of all its segments, in lower case.
+
+    The file itself is no place to look for a short word: the MACs beside it are random bytes,
+    among which any three letters turn up sooner or later.
+    """
+    texts = [text for file in places.segment_files() for text in _texts_in(file)]
+    return set(re.findall(r"\w+", "\n".join(texts).casefold()))
+
+
+def _texts_in(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as trail:
+        rows = trail.execute("SELECT * FROM events")
+        return [cell for row in rows for cell in row if isinstance(cell, str)]
