@@ -101,8 +101,16 @@ def build_app(
             grant = await reception.look_in(request)
         except RefusedError as refused:
             return answer(refused.refusal)
+        languages = reception.model.languages
+        if grant.languages is not None:
+            languages &= grant.languages
         return JSONResponse(
-            {"subject": grant.subject, "expires_in_s": max(0, int(grant.expires_in_s))}
+            {
+                "subject": grant.subject,
+                "expires_in_s": max(0, int(grant.expires_in_s)),
+                "model": reception.model.model_id,
+                "languages": sorted(languages),
+            }
         )
 
     async def health(_request: Request) -> Response:

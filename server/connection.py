@@ -288,6 +288,8 @@ class Connection:
             return
         if isinstance(message, wire.Refresh):
             await self._refresh(message.token)
+        elif isinstance(message, wire.Resume | wire.EventsReceived):
+            self._session.receive_message(None, now_s)
         else:
             self._session.receive_message(message, now_s)
 

@@ -55,6 +55,9 @@ LANGUAGE_UNKNOWN = Refusal("language_unknown", 4400, "The model does not underst
 MESSAGE_TOO_BIG = Refusal(
     "message_too_big", 1009, "The message is too long. Send smaller ones.", 413
 )
+SESSION_GONE = Refusal(
+    "session_gone", 4410, "The session is over and cannot be gone on with. Start a new one.", 410
+)
 IDLE = Refusal("idle", 4408, "Nothing was received for too long.", 408)
 START_LATE = Refusal("start_late", 4408, "The start message did not come in time.", 408)
 TOKEN_EXPIRED = Refusal(
@@ -110,6 +113,7 @@ ALL = (
     BAD_MESSAGE,
     LANGUAGE_UNKNOWN,
     MESSAGE_TOO_BIG,
+    SESSION_GONE,
     IDLE,
     START_LATE,
     TOKEN_EXPIRED,

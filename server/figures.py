@@ -40,7 +40,12 @@ _CLASSES = {
         *(errors.UNAUTHENTICATED.code, errors.FORBIDDEN.code),
         *(errors.TOKEN_EXPIRED.code, errors.REVOKED.code),
     },
-    "time": {errors.IDLE.code, errors.START_LATE.code, errors.REQUEST_LATE.code},
+    "time": {
+        errors.IDLE.code,
+        errors.START_LATE.code,
+        errors.REQUEST_LATE.code,
+        errors.SESSION_GONE.code,
+    },
     "protocol": {
         *(errors.BAD_MESSAGE.code, errors.LANGUAGE_UNKNOWN.code, errors.MESSAGE_TOO_BIG.code),
         *(errors.AUDIO_UNREADABLE.code, errors.BAD_REQUEST.code, errors.MODEL_UNKNOWN.code),

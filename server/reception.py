@@ -107,6 +107,11 @@ class Reception:
         """Whom it does not look at."""
         return self._parts.blocks
 
+    @property
+    def model(self) -> ModelCard:
+        """What recognises here."""
+        return self._parts.model
+
     async def run(self) -> None:
         """Write what was counted when its minute is over, until it is cancelled; then what is left
         is for `flush`.

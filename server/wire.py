@@ -3,9 +3,18 @@ frames out.
 
 A session on the wire: `start` → `ready`, then binary frames of audio, and for every stretch of
 speech `speech_started`, `partial`…, `speech_ended`, `final`; `stop` → the last finals, `ended`,
-close 1000. Times are milliseconds from the first sample of the stream. Decoding is strict: an
-unknown type or field, a wrong type, a value out of range or a frame over `MAX_TEXT_BYTES` (longer
-only for a token) is refused with `WireError`, whose text is constant.
+close 1000. Times are milliseconds from the first sample of the stream.
+
+A session that was started `resumable` outlives its connection. `ready` brings a key; the server
+says how much audio it has (`audio_received`), the client how many events (`events_received`):
+counted from the first after `ready`, but for `resumed` and `audio_received`. When the connection
+breaks, the client opens another within the grace time, with `resume.<key>` among its subprotocols
+and a token of the same subject, and sends `resume` → `resumed`, then the events that it has not
+had. The client sends its audio again from the byte that `resumed` names. It tells the last count
+too, after `ended`, and the server closes.
+
+Decoding is strict: an unknown type or field, a wrong type, a value out of range or a frame over
+`MAX_TEXT_BYTES` (longer only for a token) is refused with `WireError`, whose text is constant.
 """
 
 from typing import Annotated, Literal
@@ -20,6 +29,8 @@ BEARER_PREFIX = "bearer."
 """`Sec-WebSocket-Protocol: earwitness.v1, bearer.<jwt>` is how a browser brings its token."""
 TICKET_PREFIX = "ticket."
 """In the place of the bearer entry: a ticket of `POST /v1/tickets`."""
+RESUME_PREFIX = "resume."
+"""Beside the credential: the key of the session that this connection goes on with."""
 MAX_TEXT_BYTES = 4096
 MAX_TOKEN_CHARS = 8192
 _MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64
@@ -27,6 +38,7 @@ _MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64
 SampleRateHz = Literal[8_000, 16_000, 24_000, 44_100, 48_000]
 EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=3000)]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Context = Annotated[str, msgspec.Meta(max_length=2000)]
 
 
@@ -51,6 +63,10 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     context: Context | None = None
     """Names and words that may be said, or text that came before, to be spelt like that. A hint;
     of a long one the engine uses the end.
+    """
+    resumable: bool = False
+    """Whether the session is kept for a while when the connection breaks; the client counts what it
+    receives and says so.
     """
 
 
@@ -80,9 +96,26 @@ class Refresh(
         return "Refresh(…)"
 
 
+class Resume(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="resume"
+):
+    """The first message of a connection that goes on with a session."""
+
+    events: Count
+    """Those received so far."""
+
+
+class EventsReceived(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="events_received"
+):
+    """So many, which need not be kept any longer."""
+
+    events: Count
+
+
 SessionMessage = Start | Flush | KeepAlive | Stop
-"""What the session itself is told; a token is for the door."""
-ClientMessage = SessionMessage | Refresh
+"""What the session itself is told; a token is for the door, counts are for the connection."""
+ClientMessage = SessionMessage | Refresh | Resume | EventsReceived
 
 
 # --- server to client ---
@@ -100,6 +133,19 @@ class Limits(msgspec.Struct, frozen=True):
     """How fast audio may come: 100 is as fast as it is spoken."""
 
 
+class Resumption(msgspec.Struct, frozen=True):
+    """How to go on when the connection breaks."""
+
+    key: str
+    """A secret of this client; it opens nothing without a token of the same subject."""
+    grace_s: int
+    """How long the session waits."""
+
+    @override
+    def __repr__(self) -> str:
+        return f"Resumption(…, grace_s={self.grace_s})"
+
+
 class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready"):
     """The answer to `start`: the session exists and what holds for it."""
 
@@ -108,6 +154,21 @@ class Ready(msgspec.Struct, frozen=True, tag_field="type", tag="ready"):
     language: str | None
     end_of_speech_ms: int
     limits: Limits
+    resume: Resumption | None = None
+    """For a session that was started `resumable`, where the server keeps any."""
+
+
+class Resumed(msgspec.Struct, frozen=True, tag_field="type", tag="resumed"):
+    """The answer to `resume`: the session goes on; the events that were not received follow."""
+
+    bytes: int
+    """Of audio that were received since `start`; what comes after them is to be sent (again)."""
+
+
+class AudioReceived(msgspec.Struct, frozen=True, tag_field="type", tag="audio_received"):
+    """So many bytes of audio since `start`, which need not be kept any longer."""
+
+    bytes: int
 
 
 class SpeechStarted(msgspec.Struct, frozen=True, tag_field="type", tag="speech_started"):
@@ -217,6 +278,8 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
 
 ServerEvent = (
     Ready
+    | Resumed
+    | AudioReceived
     | SpeechStarted
     | Partial
     | SpeechEnded

@@ -97,6 +97,9 @@ export const texts = Object.freeze({
       + "or bring a token that allows more.",
     session_too_long:
       "The session has reached its longest time. What was said is below. Start again to go on.",
+    session_gone:
+      "The connection was away for too long, and the session has ended. What was said is below. "
+      + "Start again to go on.",
     idle: "The server heard nothing for too long and ended the session. Start again.",
     start_late: "The start took too long. Start again.",
     audio_unreadable: "The file cannot be read. Bring a WAV, FLAC, OGG or MP3 file.",

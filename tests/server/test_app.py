@@ -12,7 +12,7 @@ from security.door_events import HandshakeRefused, SessionEndedByAdministrator, 
 from security.limits import Limits
 from server.admin import admin_routes
 from server.app import SECURITY_HEADERS, build_app
-from tests.fakes import speech
+from tests.fakes import MODEL, speech
 from tests.joined import Joined, bearer
 
 
@@ -137,7 +137,9 @@ def test_a_session_runs_through_the_application(scene):
 
 def test_whoami_tells_a_page_whether_its_token_is_good(scene):
     good = scene.client.get("/v1/whoami", headers=bearer())
-    assert (good.status_code, good.json()) == (200, {"subject": "alice", "expires_in_s": 600})
+    known = {"model": MODEL.model_id, "languages": sorted(MODEL.languages)}
+    assert good.status_code == 200
+    assert good.json() == {"subject": "alice", "expires_in_s": 600, **known}
     bad = scene.client.get("/v1/whoami", headers={"authorization": "Bearer x"})
     assert (bad.status_code, bad.json()["code"]) == (401, "unauthenticated")
     assert scene.client.get("/v1/whoami", headers=bearer(scopes={"audit"})).status_code == 403
