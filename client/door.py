@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from client.conversation import wrong_protocol
 from client.errors import ConnectionLostError, RefusedError, UnusableError, clean_text
-from server.wire import PROTOCOL
+from server.wire import PROTOCOL, RESUME_PREFIX
 
 OPEN_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 5.0
@@ -48,12 +48,16 @@ class Denial(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def open_socket(url: str, token: str) -> AsyncIterator[ClientConnection]:
-    """Knock, and close the connection in the end. Raises any ClientError but SourceError."""
+async def open_socket(
+    url: str, token: str, resume_key: str | None = None
+) -> AsyncIterator[ClientConnection]:
+    """Knock, and close the connection in the end; with a key, to go on with a session. Raises any
+    ClientError but SourceError.
+    """
     host, port = check_url(url)
     if not _TOKEN.fullmatch(token):
         raise UnusableError("The token is not a bearer token.")
-    socket = await _shake_hands(url, token, host, port)
+    socket = await _shake_hands(url, token, host, port, resume_key)
     try:
         if socket.subprotocol != PROTOCOL:
             raise wrong_protocol()
@@ -76,13 +80,16 @@ def check_url(url: str) -> tuple[str, int]:
     return host, port or _PORTS[parts.scheme]
 
 
-async def _shake_hands(url: str, token: str, host: str, port: int) -> ClientConnection:
+async def _shake_hands(
+    url: str, token: str, host: str, port: int, resume_key: str | None
+) -> ClientConnection:
+    offers = [PROTOCOL] if resume_key is None else [PROTOCOL, RESUME_PREFIX + resume_key]
     try:
         return await open_websocket(
             url,
             host=host,  # named, so that websockets follows no redirect to another one
             port=port,
-            subprotocols=[Subprotocol(PROTOCOL)],
+            subprotocols=[Subprotocol(offer) for offer in offers],
             additional_headers={"Authorization": f"Bearer {token}"},
             user_agent_header=None,
             compression=None,
@@ -95,7 +102,7 @@ async def _shake_hands(url: str, token: str, host: str, port: int) -> ClientConn
             logger=_silent_logger(),
         )
     except InvalidStatus as refusal:
-        raise _refused(refusal.response, token) from None
+        raise _refused(refusal.response, token, resume_key) from None
     except OSError as error:  # before ValueError, which an untrusted certificate is, too
         raise ConnectionLostError(f"Could not reach the server: {_reason(error)}.") from None
     except ValueError:
@@ -104,13 +111,16 @@ async def _shake_hands(url: str, token: str, host: str, port: int) -> ClientConn
         raise ConnectionLostError("What answered there is no WebSocket server.") from None
 
 
-def _refused(response: Response, token: str) -> RefusedError:
+def _refused(response: Response, token: str, resume_key: str | None) -> RefusedError:
     status = response.status_code
     try:
         denial = msgspec.json.decode(response.body[:MAX_DENIAL_BYTES], type=Denial)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         denial = Denial(f"http_{status}", f"The server refused the connection with HTTP {status}.")
-    code, message = (text.replace(token, "…") for text in (denial.code, denial.message))
+    code, message = denial.code, denial.message
+    for secret in (token, resume_key):
+        if secret:
+            code, message = code.replace(secret, "…"), message.replace(secret, "…")
     return RefusedError(clean_text(code), clean_text(message), status)
 
 

@@ -6,6 +6,7 @@
     ├── RefusedError          the server said no at the door, before a session existed
     ├── SessionError          the session ended by an error, the server's or ours
     └── ConnectionLostError   there was no connection, or it ended before the session did
+        └── SessionGoneError  … and was away for so long that the server keeps the session no longer
 
 What a server wrote is shortened and cleaned before it becomes part of an exception, because it is
 going to be printed.
@@ -53,6 +54,16 @@ class ConnectionLostError(ClientError):
         super().__init__(message)
         self.close_code = close_code
         """WebSocket close code; 1006 when it just broke, None when there never was a connection."""
+
+
+class SessionGoneError(ConnectionLostError):
+    """The connection broke, and there was no other in time; events until then were handed over."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The connection was away for too long, and the session is over. "
+            "The transcript so far is kept."
+        )
 
 
 def clean_text(text: str, longest_chars: int = 200) -> str:

@@ -9,9 +9,10 @@
         async for event in events: ...
     events.transcript.words
 
-Sending and receiving are meant for two tasks. A task of the stream reads the socket all the time,
-so that a consumer who is slow, or who sends everything before reading, never makes both ends wait
-for each other; sending waits for the server, which takes audio no faster than it can hear it.
+Sending and receiving are meant for two tasks. Tasks of the stream read and write all the time, so
+that a consumer who is slow, or who sends everything before reading, never makes both ends wait for
+each other; sending waits when too much is on its way to the server, which takes audio no faster
+than it can hear it. When the connection breaks, the session goes on over another one (client.line).
 Iteration ends after `ended`; where the session did not end well it raises, after the last event,
 the same error that `send` raises from then on.
 """
@@ -23,18 +24,17 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
-
-from client.conversation import ABNORMAL_CLOSE, Conversation, encode_refresh, wrong_protocol
-from client.door import open_socket
-from client.errors import ClientError, ConnectionLostError, SessionError
+from client.conversation import Conversation, wrong_protocol
+from client.credential import Credential
+from client.errors import ConnectionLostError, RefusedError, SessionError
+from client.line import Connection, Line
+from client.outgoing import MARK_BYTES, MAX_AUDIO_FRAME_BYTES
 from client.sources import FileSource, PacedBlocks, Source
 from client.transcript import Transcript
-from server.wire import Flush, KeepAlive, Ready, SampleRateHz, ServerEvent, Start, encode
+from server.wire import Flush, KeepAlive, Ready, SampleRateHz, ServerEvent, Start
 
-READY_TIMEOUT_S = 10.0
-
+Token = str | Callable[[], str]
+"""A function may block: it is called in a thread."""
 Pace = Literal["real_time"] | None
 """None is as fast as the server takes it."""
 
@@ -42,44 +42,54 @@ Pace = Literal["real_time"] | None
 class Stream:
     """One open session. Made by `connect`."""
 
-    def __init__(self, socket: ClientConnection, conversation: Conversation, ready: Ready) -> None:
+    def __init__(self, line: Line, conversation: Conversation, ready: Ready) -> None:
         self.ready = ready
         """What the server granted."""
-        self._socket = socket
+        self._line = line
         self._conversation = conversation
-        self._has_news = asyncio.Event()
-        self._is_over = asyncio.Event()
+
+    @property
+    def connection(self) -> Connection:
+        """How the line to the server stands at the moment."""
+        return self._line.connection
+
+    def connection_changes(self) -> AsyncIterator[Connection]:
+        """How it stands, each time that changes, to the end of the session."""
+        return self._line.changes()
 
     def __aiter__(self) -> Self:
         """The events after `ready`, each once; for one consumer."""
         return self
 
     async def __anext__(self) -> ServerEvent:
-        """The next event. Raises SessionError or ConnectionLostError after the last."""
+        """The next event. Raises any ClientError after the last."""
         while True:
             event = self._conversation.take_event()
             if event is not None:
                 return event
             if self._conversation.is_over:
                 raise self._conversation.failure or StopAsyncIteration
-            self._has_news.clear()
-            await self._has_news.wait()
+            await self._line.wait_for_news()
 
     async def send(self, pcm: bytes | bytearray | memoryview) -> None:
-        """Send 16-bit little-endian mono PCM, cut anywhere. Waits while the server is busy."""
+        """Send 16-bit little-endian mono PCM, cut anywhere. Waits for room: what the server has not
+        acknowledged is kept.
+        """
         self._check_open()
-        for frame in self._conversation.encode_audio(pcm):
-            await self._send_frame(frame)
+        whole = memoryview(pcm).cast("B")
+        for at in range(0, len(whole), MAX_AUDIO_FRAME_BYTES):
+            piece = whole[at : at + MAX_AUDIO_FRAME_BYTES]
+            await self._wait_for_room(len(piece))
+            self._conversation.outgoing.add_audio(piece)
+            self._line.send()
 
     async def flush(self) -> None:
         """Ask for the final of what was said so far."""
-        self._check_open()
-        await self._send_frame(encode(Flush()))
+        await self._say(Flush())
 
     async def keep_alive(self) -> None:
         """Say that the silence is meant; a server ends sessions that send nothing at all."""
-        self._check_open()
-        await self._send_frame(encode(KeepAlive()))
+        await self._say(KeepAlive())
 
     async def refresh(self, token: str) -> None:
         """Show a newer token of the same subject, to go on beyond the end of the one before.
@@ -87,51 +97,46 @@ class Stream:
         The answer is a `TokenRefreshed` or `RefreshRefused` among the events.
         """
         self._check_open()
-        await self._send_frame(encode_refresh(token))
+        self._conversation.refresh(token)
+        self._line.send()
 
     async def stop(self) -> None:
         """Say that there is no more audio; the last finals follow. Once is enough."""
-        for frame in self._conversation.encode_stop():
-            await self._send_frame(frame)
+        self._conversation.stop()
+        self._line.send()
 
-    async def _send_frame(self, frame: str | bytes) -> None:
-        try:
-            await self._socket.send(frame)
-        except ConnectionClosed:
-            await self._is_over.wait()  # the reader finds out why
-            raise self._why_closed() from None
+    async def _say(self, mark: Flush | KeepAlive) -> None:
+        self._check_open()
+        await self._wait_for_room(MARK_BYTES)
+        self._conversation.outgoing.add(mark)
+        self._line.send()
+
+    async def _wait_for_room(self, n_bytes: int) -> None:
+        while not self._conversation.outgoing.has_room(n_bytes):
+            await self._line.wait_for_news()
+            self._check_open()
 
     def _check_open(self) -> None:
         if not self._conversation.wants_audio:
-            raise self._why_closed()
-
-    def _why_closed(self) -> ClientError:
-        return self._conversation.failure or SessionError("session_over", "The audio has ended.")
-
-    async def _read(self) -> None:
-        """Take in frames until the session is over. The one task of the stream."""
-        try:
-            while not self._conversation.is_over:
-                await _receive(self._socket, self._conversation)
-                self._has_news.set()
-        finally:
-            self._is_over.set()
-        await self._socket.close()
+            raise self._conversation.failure or SessionError("session_over", "The audio has ended.")
 
 
 @asynccontextmanager
 async def connect(  # noqa: PLR0913 - a door and the wishes of `Start`
     url: str,
     *,
-    token: str,
+    token: Token,
     sample_rate_hz: SampleRateHz,
     language: str | None = None,
     end_of_speech_ms: int | None = None,
     partials: bool = True,
     context: str | None = None,
+    resume: bool = True,
 ) -> AsyncIterator[Stream]:
-    """Open a session, and close it in the end; `context`: names and words that may be said, to be
-    spelt like that. Raises any ClientError.
+    """Open a session, and close it in the end. Raises any ClientError.
+
+    `token` may be a function, which is asked at each handshake. `context`: names and words that may
+    be said, to be spelt like that. `resume`: when the connection breaks, go on over another one.
     """
     start = Start(
         sample_rate_hz,
@@ -139,21 +144,24 @@ async def connect(  # noqa: PLR0913 - a door and the wishes of `Start`
         end_of_speech_ms=end_of_speech_ms,
         partials=partials,
         context=context,
+        resumable=resume,
     )
     conversation = Conversation(start)
-    async with open_socket(url, token) as socket:
-        ready = await _begin(socket, conversation)
-        stream = Stream(socket, conversation, ready)
-        # Entered by hand: as a block, it would wrap what the caller raises into an ExceptionGroup.
-        group = asyncio.TaskGroup()
-        await group.__aenter__()
-        reader = group.create_task(stream._read())
-        try:
-            yield stream
-        finally:
-            await socket.close()  # while the reader still clears the way for the server's answer
-            reader.cancel()
-            await group.__aexit__(None, None, None)
+    line = Line(url, Credential(token), conversation, is_lasting=resume)
+    # Entered by hand: as a block, it would wrap what the caller raises into an ExceptionGroup.
+    group = asyncio.TaskGroup()
+    await group.__aenter__()
+    task = group.create_task(line.run())
+    try:
+        while conversation.ready is None and not conversation.is_over:
+            await line.wait_for_news()
+        if conversation.ready is None:
+            raise conversation.failure or wrong_protocol()
+        yield Stream(line, conversation, conversation.ready)
+    finally:
+        await line.leave()
+        task.cancel()
+        await group.__aexit__(None, None, None)
 
 
 class Events:
@@ -171,7 +179,7 @@ class Events:
         return self
 
     async def __anext__(self) -> ServerEvent:
-        """The next event. Raises SessionError or ConnectionLostError after the last."""
+        """The next event. Raises any ClientError after the last."""
         event = await anext(self._stream)
         self.transcript.receive_event(event)
         return event
@@ -210,7 +218,7 @@ async def converse(
 @asynccontextmanager
 async def stream_file(  # noqa: PLR0913 - a door, a file, and the wishes of `Start`
     url: str,
-    token: str,
+    token: Token,
     path: str | Path,
     pace: Pace = None,
     *,
@@ -236,7 +244,7 @@ async def stream_file(  # noqa: PLR0913 - a door, a file, and the wishes of `Sta
 
 async def transcribe_file(
     url: str,
-    token: str,
+    token: Token,
     path: str | Path,
     pace: Pace = None,
     language: str | None = None,
@@ -253,7 +261,7 @@ async def transcribe_file(
 
 def transcribe_file_blocking(
     url: str,
-    token: str,
+    token: Token,
     path: str | Path,
     pace: Pace = None,
     language: str | None = None,
@@ -272,32 +280,12 @@ def transcribe_file_blocking(
         return thread.submit(run).result()
 
 
-async def _begin(socket: ClientConnection, conversation: Conversation) -> Ready:
-    """Send `start` and wait for its answer."""
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            with suppress(ConnectionClosed):  # what the server said before it left is read below
-                await socket.send(conversation.start_frame)
-            while conversation.ready is None and not conversation.is_over:
-                await _receive(socket, conversation)
-    except TimeoutError:
-        raise ConnectionLostError("The server did not answer in time.") from None
-    if conversation.ready is None:
-        raise conversation.failure or wrong_protocol()
-    return conversation.ready
-
-
-async def _receive(socket: ClientConnection, conversation: Conversation) -> None:
-    try:
-        conversation.receive_frame(await socket.recv())
-    except ConnectionClosed as closed:
-        conversation.receive_close(closed.rcvd.code if closed.rcvd else ABNORMAL_CLOSE)
-
-
 async def _send_source(stream: Stream, source: Source, pace: Pace) -> None:
     clock = asyncio.get_running_loop().time
     blocks = PacedBlocks(source, is_real_time=pace == "real_time", clock=clock)
-    with suppress(SessionError, ConnectionLostError):  # the receiving side raises the same
+    with suppress(
+        SessionError, ConnectionLostError, RefusedError
+    ):  # the receiving side raises the same
         async for block in blocks:
             await stream.send(block)
         await stream.stop()

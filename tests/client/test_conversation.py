@@ -1,16 +1,10 @@
 """The client's end of the protocol, without a socket."""
 
-from itertools import pairwise
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from client.conversation import (
-    MAX_AUDIO_FRAME_BYTES,
     MAX_UNREAD_EVENTS,
     Conversation,
-    encode_refresh,
 )
 from client.errors import ConnectionLostError, SessionError, UnusableError
 from server import wire
@@ -30,33 +24,12 @@ def hear(conversation, *events):
         conversation.receive_frame(wire.encode(event))
 
 
+def frames(conversation, now_s=0.0):
+    return list(iter(lambda: conversation.take_frame(now_s), None))
+
+
 def take_all(conversation):
     return list(iter(conversation.take_event, None))
-
-
-@given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=12))
-def test_audio_cut_anywhere_is_the_same_whole_samples(pcm, cuts):
-    edges = [0, *sorted(min(cut, len(pcm)) for cut in cuts), len(pcm)]
-    conversation = begun()
-    frames = [
-        frame
-        for start, end in pairwise(edges)
-        for frame in conversation.encode_audio(pcm[start:end])
-    ]
-    assert b"".join(frames) == pcm[: len(pcm) // 2 * 2]
-    assert all(frame and len(frame) % 2 == 0 for frame in frames)
-
-
-def test_long_audio_goes_out_in_several_frames():
-    pcm = bytes(range(256)) * 200
-    frames = begun().encode_audio(pcm)
-    assert b"".join(frames) == pcm
-    assert max(len(frame) for frame in frames) == MAX_AUDIO_FRAME_BYTES
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_audio_may_be_any_kind_of_bytes(kind):
-    assert begun().encode_audio(kind(b"\x01\x02\x03\x04")) == [b"\x01\x02\x03\x04"]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +143,9 @@ def test_another_answer_to_start_than_ready_ends_the_session():
 
 def test_stop_is_said_once_and_ends_the_audio():
     conversation = begun()
-    assert conversation.encode_stop() == [wire.encode(wire.Stop())]
-    assert conversation.encode_stop() == []
+    conversation.stop()
+    conversation.stop()
+    assert frames(conversation) == [wire.encode(wire.Stop())]
     assert not conversation.wants_audio
 
 
@@ -184,7 +158,9 @@ def test_what_the_server_wrote_is_cleaned_and_shortened():
 
 
 def test_a_newer_token_is_shown_in_a_frame_of_its_own():
-    assert wire.decode_client_message(encode_refresh("a.b.c")) == wire.Refresh("a.b.c")
+    conversation = begun()
+    conversation.refresh("a.b.c")
+    assert frames(conversation) == [wire.encode(wire.Refresh("a.b.c"))]
     with pytest.raises(UnusableError) as unusable:
-        encode_refresh("a" * 9000)
+        conversation.refresh("a" * 9000)
     assert "aaa" not in str(unusable.value)

@@ -73,7 +73,7 @@ def test_finals_are_printed_a_line_each(speech, capsys):
         assert main([speech, "--url", fake.url, *wishes]) == 0
     assert capsys.readouterr() == ("Hello.\nBye.\n", "")
     assert fake.sessions[0].start == wire.Start(
-        16_000, language="en", end_of_speech_ms=300, context="Braun", partials=False
+        16_000, language="en", end_of_speech_ms=300, context="Braun", partials=False, resumable=True
     )
 
 
@@ -248,7 +248,7 @@ def test_raw_audio_from_a_pipe_arrives_whole():
         program = start_program("-", "--rate", "8000", "--fast", "--url", fake.url)
         assert program.communicate(pcm, timeout=30) == (b"Hello.\n", b"")
     assert program.returncode == 0
-    assert fake.sessions[0].start == wire.Start(8_000)
+    assert fake.sessions[0].start == wire.Start(8_000, resumable=True)
     assert fake.sessions[0].audio == pcm
 
 

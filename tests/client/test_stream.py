@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client import stream as stream_module
+from client import line
 from client.errors import (
     ConnectionLostError,
     RefusedError,
@@ -84,7 +84,9 @@ async def test_a_session_goes_from_start_to_ended():
     (session,) = fake.sessions
     assert stream.ready == READY
     assert events == [partial(0, 0, "hello"), final(0, "Hello."), ended()]
-    assert session.start == wire.Start(16_000, language="en", end_of_speech_ms=300, context="Braun")
+    assert session.start == wire.Start(
+        16_000, language="en", end_of_speech_ms=300, context="Braun", resumable=True
+    )
     assert session.audio == b"\x01\x02\x03\x04"
     assert session.messages == [wire.Flush(), wire.KeepAlive(), wire.Stop()]
 
@@ -207,7 +209,7 @@ async def test_a_server_that_closes_at_once_is_a_lost_connection():
 
 
 async def test_a_server_that_never_gets_ready_is_given_up(monkeypatch):
-    monkeypatch.setattr(stream_module, "READY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(line, "READY_TIMEOUT_S", 0.05)
 
     async def dither(session):
         await session.hear_start()
@@ -275,7 +277,7 @@ async def test_a_file_is_heard_sample_for_sample_at_its_own_rate(tmp_path, rate_
     async with fake_server(says(final(0, "one"), final(1, "two"))) as fake:
         transcript = await transcribe_file(fake.url, TOKEN, path, pace="real_time")
     assert transcript.text == "one two"
-    assert fake.sessions[0].start == wire.Start(rate_hz, partials=False)
+    assert fake.sessions[0].start == wire.Start(rate_hz, partials=False, resumable=True)
     assert fake.sessions[0].audio == pcm
 
 
@@ -340,7 +342,9 @@ async def test_a_file_gives_its_events_as_they_come_and_then_its_words(tmp_path)
     assert events.ready == READY
     assert seen == [(told[0], "hel"), (told[1], "Hello."), (ended(), "Hello.")]
     assert events.transcript.words == (word,)
-    assert fake.sessions[0].start == wire.Start(16_000, language="en", context="Braun")
+    assert fake.sessions[0].start == wire.Start(
+        16_000, language="en", context="Braun", resumable=True
+    )
 
 
 async def test_leaving_a_file_early_closes_the_connection(tmp_path):
