@@ -3,7 +3,8 @@
 Standard output holds the words and nothing else; what went wrong is one line on standard error and
 an exit code. Ctrl-C ends the audio and still waits for the last finals, a second one does not; of
 several files it ends the whole at once. A token is never printed. What was told before a session
-failed is written for a microphone, which cannot be heard again, and not for a file, which can.
+failed is written for a microphone, which cannot be heard again, and not for a file, which can; but
+what was told before the connection was lost for good is always written.
 
     0 all was told   1 the session ended by an error
     2 usage, audio that cannot be read, or a document that cannot be written
@@ -21,6 +22,7 @@ from time import monotonic
 from typing import TextIO
 
 from client.batch import Batch
+from client.cells import clean
 from client.documents import encode_event
 from client.errors import (
     ClientError,
@@ -30,13 +32,14 @@ from client.errors import (
     UnusableError,
 )
 from client.hearing import Account, Door, Recording, hear, open_recording
+from client.line import Connection
 from client.microphone import MicrophoneSource
 from client.options import Options, parse_options
 from client.outputs import check_output, write_output
 from client.progress import Progress
 from client.recorders import find_recorder, list_devices
 from client.sources import PipeSource, Source
-from client.views import choose_views, shown
+from client.views import announce, choose_views, shown
 from server.wire import ServerEvent
 
 EXIT_INTERRUPTED = 130
@@ -88,8 +91,9 @@ class _Single:
         account = Account(recording.sources, options.kind if self._is_document else None)
         try:
             await self._hear(recording, account)
-        except ClientError:
-            if not options.is_file:
+        except ClientError as error:
+            is_lost = isinstance(error, ConnectionLostError) and not account.is_empty
+            if is_lost or not options.is_file:
                 self._write(account)
             raise
         self._write(account)
@@ -111,10 +115,16 @@ class _Single:
             for view in views:
                 view.show(account.transcript)
 
+        def receive_connection(channel: str | None, connection: Connection) -> None:
+            text = _spell_connection(connection)
+            if text is not None:
+                whose = "" if channel is None else f" ({clean(channel)})"
+                announce(f"earwitness: {text}{whose}", sys.stderr, views, account.transcript)
+
         is_fast_file = options.is_file and options.pace is None
         door = _door(options, has_captions=captions_out is not None and not is_fast_file)
         with shown(views, account.transcript), _stopping_at_ctrl_c(recording.sources):
-            await hear(door, recording.sources, receive_event, options.pace)
+            await hear(door, recording.sources, receive_event, options.pace, receive_connection)
 
     def _captions_out(self, recording: Recording) -> TextIO | None:
         """Where captions may grow: not into a document, and not out of their order."""
@@ -148,7 +158,18 @@ def _door(options: Options, *, has_captions: bool) -> Door:
         options.end_of_speech_ms,
         options.context,
         has_partials=has_captions or options.kind == "ndjson",
+        can_resume=options.can_resume,
     )
+
+
+def _spell_connection(connection: Connection) -> str | None:
+    match connection:
+        case Connection.RECONNECTING:
+            return "The connection broke. Trying to go on …"
+        case Connection.CONNECTED:
+            return "Connected again."
+        case Connection.OVER:
+            return None
 
 
 def _open(options: Options) -> Recording:

@@ -92,6 +92,13 @@ class Captions:
         else:
             self._print_finals(done)
 
+    def make_way(self) -> None:
+        """Take away the open lines, until `show`: another line goes where they stand."""
+        if self._is_terminal:
+            self._out.write(self._to_first_row(self._size()) + _CLEAR_BELOW)
+            self._out.flush()
+            self._live = ()
+
     def close(self, transcript: Segments) -> None:
         """Leave what is known and end the last line; the cursor is free again."""
         self.show(transcript)

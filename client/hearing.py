@@ -2,7 +2,8 @@
 
 A recording with a speaker on each channel is two sessions side by side; they are opened before
 either is sent, so that both begin together or none does. Where a token is about to end, its source
-is asked for a newer one, which is shown to the server.
+is asked for a newer one, which is shown to the server; it is asked, too, when the connection broke
+and another is opened.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.documents import Format, encode_document, encode_event
-from client.errors import ConnectionLostError, SessionError, UnusableError
+from client.errors import ConnectionLostError, RefusedError, SessionError, UnusableError
+from client.line import Connection
 from client.sources import FileSource, Source
 from client.stream import Pace, Stream, connect, stream_source
 from client.token_source import TokenSource
@@ -30,6 +32,7 @@ class Door:
     end_of_speech_ms: int | None = None
     context: str | None = field(default=None, repr=False)
     has_partials: bool = True
+    can_resume: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ class Account:
         self._kind = kind
         self._lines: list[str] = []
         self.transcript = Channels(self._transcripts)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said yet."""
+        return not self.transcript.segments
 
     def receive_event(self, channel: str | None, event: ServerEvent) -> None:
         """Take in what the server said."""
@@ -84,8 +92,11 @@ async def hear(
     sources: Mapping[str | None, Source],
     receive_event: Callable[[str | None, ServerEvent], None],
     pace: Pace = None,
+    receive_connection: Callable[[str | None, Connection], None] = lambda *_: None,
 ) -> None:
-    """Send every source, hand over every event with its channel. Raises any ClientError."""
+    """Send every source, hand over every event with its channel, and how its connection stands
+    when that changes. Raises any ClientError.
+    """
     token = await asyncio.to_thread(door.find_token)
     async with AsyncExitStack() as stack:
         streams: dict[str | None, Stream] = {}
@@ -93,12 +104,13 @@ async def hear(
             streams[name] = await stack.enter_async_context(
                 connect(
                     door.url,
-                    token=token,
+                    token=_after(token, door.find_token),
                     sample_rate_hz=source.sample_rate_hz,
                     language=door.language,
                     end_of_speech_ms=door.end_of_speech_ms,
                     partials=door.has_partials,
                     context=door.context,
+                    resume=door.can_resume,
                 )
             )
         for name, stream in streams.items():
@@ -108,8 +120,24 @@ async def hear(
                 for name, stream in streams.items():
                     listener = _Listener(name, stream, receive_event, door.find_token, token)
                     group.create_task(listener.listen(sources[name], pace))
+                    group.create_task(_watch(name, stream, receive_connection))
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
+
+
+async def _watch(
+    name: str | None,
+    stream: Stream,
+    receive_connection: Callable[[str | None, Connection], None],
+) -> None:
+    async for connection in stream.connection_changes():
+        receive_connection(name, connection)
+
+
+def _after(token: str, find_token: TokenSource) -> TokenSource:
+    """The token that was found already, and then whatever is found."""
+    found = iter([token])
+    return lambda: next(found, None) or find_token()
 
 
 class _Listener:
@@ -145,7 +173,7 @@ class _Listener:
 
     async def _refresh(self) -> None:
         """Show a newer token, if there is one; else the session ends with the one that it has."""
-        with suppress(UnusableError, SessionError, ConnectionLostError):
+        with suppress(UnusableError, SessionError, ConnectionLostError, RefusedError):
             newer = await asyncio.to_thread(self._find_token)
             if newer != self._token:
                 self._token = newer

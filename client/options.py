@@ -41,6 +41,7 @@ class Options:
     language: str | None
     end_of_speech_ms: int | None
     context: str | None = field(repr=False)
+    can_resume: bool
     channels: ChannelWish
     labels: tuple[str, ...]
     """Two: of the left and the right channel."""
@@ -88,6 +89,7 @@ def parse_options(arguments: Sequence[str] | None) -> Options:
         language=found.language,
         end_of_speech_ms=found.end_of_speech_ms,
         context=found.context,
+        can_resume=not found.no_resume,
         channels=found.channels,
         labels=tuple(found.labels.split(",")),
         pace="real_time" if is_slow else None,
@@ -218,6 +220,11 @@ def _add_server(group: "argparse._ArgumentGroup") -> None:
     )
     group.add_argument(
         "--context", metavar="WORDS", help="names and words that may be said, to be spelt so"
+    )
+    group.add_argument(
+        "--no-resume",
+        action="store_true",
+        help="give up when the connection breaks, instead of going on over another one",
     )
 
 

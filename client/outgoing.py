@@ -84,17 +84,17 @@ class Outgoing:
 
         Of several tokens only the newest is kept.
         """
-        at_bytes = self._whole_bytes
+        placed = _Placed(self._whole_bytes, mark)
         match mark:
             case wire.Refresh():
                 self._forget_refresh()
             case wire.Flush() | wire.KeepAlive():
                 for said in (self._sent, self._unsent):
-                    if said and said[-1] == _Placed(at_bytes, mark):
-                        said.pop()
+                    if said and said[-1].at_bytes == placed.at_bytes and placed in said:
+                        said.remove(placed)
             case wire.Stop():
                 pass
-        self._unsent.append(_Placed(at_bytes, mark))
+        self._unsent.append(placed)
 
     def take_frame(self) -> bytes | str | None:
         """The next frame, if there is anything to send."""

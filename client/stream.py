@@ -159,8 +159,9 @@ async def connect(  # noqa: PLR0913 - a door and the wishes of `Start`
             raise conversation.failure or wrong_protocol()
         yield Stream(line, conversation, conversation.ready)
     finally:
-        await line.leave()
-        task.cancel()
+        if not conversation.is_over:  # else the line is about to end, with a last word
+            await line.leave()
+            task.cancel()
         await group.__aexit__(None, None, None)
 
 

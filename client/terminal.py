@@ -44,12 +44,17 @@ class RichView:
 
     def show(self, transcript: Segments) -> None:
         """Bring the terminal up to date."""
+        self._live.start()  # nothing, unless it had to make way
         if self._has_captions:
             done, still_open = self._unprinted.take(transcript)
             most_lines = max(self._console.height - 2, 1)
             self._open = tuple(self._texts(still_open)[-most_lines:])  # before what is done stands
             self._print(done)
         self._live.refresh()
+
+    def make_way(self) -> None:
+        """Take the open lines and the bar away, until `show`."""
+        self._live.stop()
 
     def close(self, transcript: Segments) -> None:
         """Leave what is known; the bar goes."""

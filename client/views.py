@@ -21,6 +21,9 @@ class View(Protocol):
     def show(self, transcript: Segments) -> None:
         """Bring the output up to date."""
 
+    def make_way(self) -> None:
+        """Take away what is drawn over and over; the cursor stands where a line can be written."""
+
     def close(self, transcript: Segments) -> None:
         """Leave what is known."""
 
@@ -40,6 +43,11 @@ class ProgressLine:
             self._shown = line
             self._write(line)
 
+    def make_way(self) -> None:
+        """Take the line away."""
+        self._shown = ""
+        self._write("")
+
     def close(self, transcript: Segments) -> None:
         """Take the line away."""
         self._write("")
@@ -47,6 +55,16 @@ class ProgressLine:
     def _write(self, line: str) -> None:
         self._out.write(f"\r{line}\x1b[K")
         self._out.flush()
+
+
+def announce(text: str, out: TextIO, views: list[View], transcript: Segments) -> None:
+    """A line on `out`, above what is drawn on the same terminal."""
+    for view in views:
+        view.make_way()
+    out.write(f"{text}\n")
+    out.flush()
+    for view in views:
+        view.show(transcript)
 
 
 @contextmanager

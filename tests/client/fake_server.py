@@ -3,7 +3,7 @@
 import asyncio
 import http
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,9 +112,15 @@ class FakeServer:
 
 @asynccontextmanager
 async def fake_server(
-    script: Script | None = None, *, denial: Response | None = None, **options: Any
+    script: Script | None = None,
+    *,
+    denial: Response | None = None,
+    denials: Iterable[Response | None] = (),
+    **options: Any,
 ) -> AsyncIterator[FakeServer]:
+    """`denials` are for the handshakes by turns, `denial` for those that follow."""
     fake = FakeServer()
+    in_turn = iter(denials)
 
     async def talk(socket: ServerConnection) -> None:
         session = Session(socket)
@@ -124,7 +130,7 @@ async def fake_server(
 
     def judge(_: ServerConnection, request: Request) -> Response | None:
         fake.requests.append(request)
-        return denial
+        return next(in_turn, denial)
 
     options = {"subprotocols": [wire.PROTOCOL], "close_timeout": 0.2, **options}
     async with serve(talk, "127.0.0.1", 0, process_request=judge, **options) as listener:
@@ -135,14 +141,17 @@ async def fake_server(
 
 @contextmanager
 def fake_server_in_thread(
-    script: Script | None = None, *, denial: Response | None = None
+    script: Script | None = None,
+    *,
+    denial: Response | None = None,
+    denials: Iterable[Response | None] = (),
 ) -> Iterator[FakeServer]:
     """For programs that run their own event loop."""
     is_up, fakes, ends = threading.Event(), [], []
 
     async def run() -> None:
         end = asyncio.Event()
-        async with fake_server(script, denial=denial) as fake:
+        async with fake_server(script, denial=denial, denials=denials) as fake:
             fakes.append(fake)
             ends.append((asyncio.get_running_loop(), end))
             is_up.set()

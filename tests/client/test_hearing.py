@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from client import line
 from client.errors import SessionError, SourceError, UnusableError
 from client.hearing import Account, Door, hear, open_recording
+from client.line import Connection
 from server import wire
 from tests.client.audio_files import write_call, write_wav
 from tests.client.fake_server import (
@@ -17,6 +19,7 @@ from tests.client.fake_server import (
     says,
     says_by_turns,
 )
+from tests.client.keeping_server import KeptSession, at_bytes, keeps
 
 LABELS = ("left", "right")
 
@@ -98,6 +101,25 @@ async def test_one_channel_that_fails_ends_the_other(tmp_path):
     async with fake_server(says_by_turns(never_end, fail)) as fake:
         with pytest.raises(SessionError, match=r"Failed\."):
             await heard(fake, recording)
+
+
+async def test_a_connection_that_breaks_is_told_by_channel_and_the_token_is_asked_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.001)
+    recording = open_recording(write_wav(tmp_path / "a.wav", [1] * 1600), "auto", LABELS)
+    tokens, told = iter([TOKEN, TOKEN[:-1] + "Z"]), []
+    async with fake_server(keeps(KeptSession(), at_bytes(1))) as fake:
+        door = Door(fake.url, lambda: next(tokens))
+        await hear(
+            door, recording.sources, lambda *_: None, None, lambda *change: told.append(change)
+        )
+    assert told == [
+        (None, Connection.RECONNECTING),
+        (None, Connection.CONNECTED),
+        (None, Connection.OVER),
+    ]
+    assert fake.requests[1].headers["Authorization"].endswith("Z")
 
 
 async def expire(session):

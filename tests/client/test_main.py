@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from client import line
 from client.__main__ import main
 from server import wire
 from tests.client.audio_files import write_call
@@ -26,6 +27,7 @@ from tests.client.fake_server import (
     says,
     says_by_turns,
 )
+from tests.client.keeping_server import KeptSession, at_bytes, keeps, ready
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,6 +107,59 @@ def test_a_denied_handshake_is_3(speech, capsys):
 def test_a_lost_connection_is_4(speech, capsys):
     with fake_server_in_thread(drop_line) as fake:
         assert main([speech, "--url", fake.url]) == 4
+    assert "connection was lost" in complaint(capsys)
+
+
+SESSION_GONE = deny(410, b'{"code":"session_gone","message":"Over."}')
+
+
+def test_a_connection_that_breaks_is_mended_and_told_about(speech, monkeypatch, capsys):
+    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.001)
+    kept = KeptSession()
+    with fake_server_in_thread(keeps(kept, at_bytes(1))) as fake:
+        assert main([speech, "--url", fake.url]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith("last words\n")
+    assert err == (
+        "earwitness: The connection broke. Trying to go on …\nearwitness: Connected again.\n"
+    )
+    assert kept.audio == bytes(6400)
+
+
+@pytest.mark.parametrize("ending", ["txt", "srt", "ndjson"])
+def test_what_was_heard_before_the_connection_was_lost_for_good_is_written(
+    speech, tmp_path, monkeypatch, capsys, ending
+):
+    monkeypatch.setattr(line, "FIRST_WAIT_S", 0.001)
+    output = tmp_path / f"talk.{ending}"
+
+    async def say_and_leave(session):
+        await session.hear_start()
+        await session.say(ready(), final(0, "so far"))
+        await session.socket.recv()
+        session.socket.transport.abort()
+
+    with fake_server_in_thread(say_and_leave, denials=[None], denial=SESSION_GONE) as fake:
+        assert main([speech, "--url", fake.url, "--output", str(output)]) == 4
+    assert "so far" in output.read_text()
+    assert "key" not in output.read_text()
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "earwitness: The connection was away for too long, and the session is over. "
+        "The transcript so far is kept."
+    )
+
+
+def test_a_connection_that_is_lost_before_a_word_leaves_no_document(speech, tmp_path, capsys):
+    with fake_server_in_thread(drop_line) as fake:
+        assert main([speech, "--url", fake.url, "--output", str(tmp_path / "talk.txt")]) == 4
+    assert not (tmp_path / "talk.txt").exists()
+    assert "connection was lost" in complaint(capsys)
+
+
+def test_without_resuming_a_break_is_4_at_once(speech, capsys):
+    with fake_server_in_thread(drop_line) as fake:
+        assert main([speech, "--url", fake.url, "--no-resume"]) == 4
+    assert fake.sessions[0].start == wire.Start(16_000, partials=False)
     assert "connection was lost" in complaint(capsys)
 
 

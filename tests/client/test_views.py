@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import re
+from os import terminal_size
 
 import pytest
 
@@ -10,7 +11,7 @@ from client import views
 from client.captions import Captions
 from client.progress import Progress
 from client.transcript import Channels, Transcript
-from client.views import ProgressLine, choose_views, shown
+from client.views import ProgressLine, announce, choose_views, shown
 from server import wire
 from tests.client.fake_server import final, partial, said
 from tests.fakes import ManualClock
@@ -132,3 +133,41 @@ def test_rich_without_captions_shows_the_bar_alone():
         view.show(transcript)
     assert "Hello" not in out.getvalue()
     assert "a.wav" in out.getvalue()
+
+
+def told_between(out, views_of):
+    """What a terminal got: an open caption, a line, and the caption again."""
+    transcript = Transcript()
+    transcript.receive_event(partial(0, 0, "hello", " there"))
+    views = views_of(out)
+    with shown(views, Channels({None: transcript})):
+        for view in views:
+            view.show(transcript)
+        before_it = out.tell()
+        announce("Connected again.", out, views, transcript)
+    return out.getvalue()[before_it:]
+
+
+def test_a_line_for_the_user_stands_above_the_captions():
+    told = told_between(
+        Terminal(),
+        lambda out: [Captions(out, is_terminal=True, size=lambda: terminal_size((40, 10)))],
+    )
+    assert told.index("\x1b[J") < told.index("Connected again.\n") < told.index("hello")
+
+
+def test_a_line_for_the_user_stands_above_the_progress(no_rich):
+    told = told_between(Terminal(), lambda out: choose_views(None, out, progress(), TERM))
+    assert told.startswith("\r\x1b[KConnected again.\n\ra.wav")
+
+
+@RICH
+def test_with_rich_too():
+    told = told_between(Terminal(), lambda out: choose_views(out, out, progress(), TERM))
+    assert "Connected again.\n" in told
+    assert "hello" in told[told.index("Connected again.") :]
+
+
+def test_captions_that_are_no_terminal_need_not_make_way():
+    told = told_between(io.StringIO(), lambda out: [Captions(out, is_terminal=False)])
+    assert told == "Connected again.\n"
