@@ -211,13 +211,13 @@ class Line:
 
     async def _wait(self) -> None:
         """Between two connections, longer each time that nothing came of it."""
-        has_lasted = (
-            self.connection is Connection.CONNECTED and _now_s() - self._connected_at_s > MAX_WAIT_S
-        )
+        was_connected = self.connection is Connection.CONNECTED
+        has_lasted = was_connected and _now_s() - self._connected_at_s > MAX_WAIT_S
         self._change(Connection.RECONNECTING)
         progress = self._conversation.progress
-        if self._give_up_at_s is None or has_lasted or progress > self._progress:
+        if self._give_up_at_s is None or was_connected:  # the server waits from this break on
             self._give_up_at_s = _now_s() + self._grace_s
+        if has_lasted or progress > self._progress:
             self._n_attempts = 0
         self._progress = progress
         wait_s = min(FIRST_WAIT_S * 2**self._n_attempts, MAX_WAIT_S) * _random.uniform(0.5, 1.5)
