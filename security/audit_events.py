@@ -21,6 +21,8 @@ from security.door_events import (
     SessionRefreshed,
     SessionStarted,
     SuspicionFound,
+    SignInRenewed,
+    SignInSucceeded,
     TicketIssued,
 )
 
@@ -291,6 +293,8 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     CheckpointCopyFailed: "checkpoint.copy_failed",
     AuthenticationSucceeded: "authentication.succeeded",
     TicketIssued: "ticket.issued",
+    SignInSucceeded: "sign_in.succeeded",
+    SignInRenewed: "sign_in.renewed",
     HandshakeRefused: "handshake.refused",
     HandshakeRefusedOften: "handshake.refused_often",
     AddressBlocked: "address.blocked",

@@ -52,6 +52,8 @@ MAPPED = {
     "handshake.refused_often": Mapped(AUTHENTICATION, _LOGON),
     "authentication.succeeded": Mapped(AUTHENTICATION, _LOGON),
     "ticket.issued": Mapped(AUTHENTICATION, _TICKET),
+    "sign_in.succeeded": Mapped(AUTHENTICATION, _LOGON),
+    "sign_in.renewed": Mapped(AUTHENTICATION, _TICKET),
     "session.started": Mapped(AUTHENTICATION, _LOGON),
     "session.ended": Mapped(AUTHENTICATION, _LOGOFF, failed_severity_id=_LOW),
     "session.lost": Mapped(AUTHENTICATION, _LOGOFF, failed_severity_id=_LOW),
