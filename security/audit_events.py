@@ -20,9 +20,9 @@ from security.door_events import (
     SessionLost,
     SessionRefreshed,
     SessionStarted,
-    SuspicionFound,
     SignInRenewed,
     SignInSucceeded,
+    SuspicionFound,
     TicketIssued,
 )
 

@@ -51,9 +51,7 @@ class Expected:
     leeway_s: int = 30
 
 
-def verify_id_token(
-    token: str, expected: Expected, find: Find, wall_s: float
-) -> str:
+def verify_id_token(token: str, expected: Expected, find: Find, wall_s: float) -> str:
     """Its `sub`: 1 to 200 visible ASCII characters. Raises TokenError."""
     if len(token) > MOST_ID_TOKEN_BYTES:
         raise TokenError(TokenReason.TOO_LONG)
@@ -77,9 +75,7 @@ def verify_id_token(
     return claims.sub
 
 
-def _key_for(
-    header: dict[str, object], expected: Expected, find: Find, wall_s: float
-) -> TokenKey:
+def _key_for(header: dict[str, object], expected: Expected, find: Find, wall_s: float) -> TokenKey:
     if header.get("alg") != expected.algorithm:
         raise TokenError(TokenReason.WRONG_ALGORITHM)
     if str(header.get("typ", "JWT")).upper() != "JWT":

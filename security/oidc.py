@@ -89,6 +89,11 @@ class Provider:
         """What people know it by."""
         return self._settings.name
 
+    @property
+    def issuer(self) -> str:
+        """Its own name."""
+        return self._settings.issuer
+
     async def address_for(self, question: Question) -> str:
         """Where somebody is asked who they are. Raises ProviderError."""
         endpoint = (await self._look()).metadata.authorization_endpoint
@@ -113,7 +118,12 @@ class Provider:
             raise ProviderError(ProviderReason.BAD_ANSWER)
 
     async def subject_of(
-        self, code: str, verifier: str, nonce: str, redirect_uri: str, wall_clock: Callable[[], float]
+        self,
+        code: str,
+        verifier: str,
+        nonce: str,
+        redirect_uri: str,
+        wall_clock: Callable[[], float],
     ) -> str:
         """Who came back with this code, as the provider names them. Raises ProviderError, and
         TokenError for an ID token that will not do.
@@ -196,8 +206,7 @@ class Provider:
             metadata.issuer == settings.issuer
             and settings.algorithm in algorithms
             and "S256" in challenges
-            and all(map(is_safe_address, addresses))
-            and not any("#" in address for address in addresses)
+            and all(map(_is_plain, addresses))
             and (has_plain or all(urlsplit(each).scheme == "https" for each in addresses))
         )
 
@@ -245,3 +254,9 @@ class Provider:
         except (KeyFileError, UnicodeDecodeError):
             raise ProviderError(ProviderReason.REFUSED) from None
         return "Basic " + b64encode(pair.encode()).decode()
+
+
+def _is_plain(address: str) -> bool:
+    """Whether it is an address that can be asked, and put into a header."""
+    is_spelt = address.isascii() and address.isprintable() and not {" ", "#"} & set(address)
+    return is_spelt and is_safe_address(address)

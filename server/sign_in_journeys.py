@@ -19,7 +19,7 @@ from server.errors import RefusedError
 
 JOURNEY_S = 600
 _MOST = 10_000
-_MOST_OF_ADDRESS = 50
+_MOST_OF_ADDRESS = 200
 _SECRET_BYTES = 16
 _VERIFIER_BYTES = 32
 
@@ -71,8 +71,10 @@ class Journeys:
         if len(self._kept) >= self._most:
             raise RefusedError(errors.OVERLOADED, "sign_ins_full")
         journey = Journey(
-            *(secrets.token_urlsafe(_SECRET_BYTES) for _ in range(3)),
-            secrets.token_urlsafe(_VERIFIER_BYTES),
+            state=secrets.token_urlsafe(_SECRET_BYTES),
+            browser=secrets.token_urlsafe(_SECRET_BYTES),
+            nonce=secrets.token_urlsafe(_SECRET_BYTES),
+            verifier=secrets.token_urlsafe(_VERIFIER_BYTES),
         )
         name = _hash(journey.state)
         self._kept[name] = _Kept(
