@@ -3,19 +3,20 @@
  *
  * A code is exchanged once, a token is taken as it is, a problem is told; whatever it was leaves the
  * address at once, and no server ever saw it there. A token that came from signing in is renewed
- * before it ends, as long as the tab is open, and the server decides for how long. What a token
- * says of itself is read only to know when to ask.
+ * before it ends, as long as the tab is open, and the server decides for how long. When that is goes
+ * by what the server answered and the clock of this machine, which may be wrong but goes evenly. What a
+ * token says of itself is read only to know whether it is worth asking.
  */
 
 import { isToken } from "./stream.js";
 
 const TOKEN_KEY = "earwitness.token";
+const RENEW_AT_KEY = "earwitness.renew_at_ms";
 const TIMEOUT_MS = 30_000;
 /** Of the life of a token, when a newer one is asked for. */
 const RENEW_AT_SHARE = 2 / 3;
 const LEAST_WAIT_MS = 5_000;
-/** A longer one would come at once. */
-const MOST_WAIT_MS = 2 ** 31 - 1;
+const RETRY_MS = 30_000;
 
 let renewal = null;
 let timer;
@@ -35,15 +36,15 @@ export class SignInError extends Error {
 export async function signIn() {
   const given = new URLSearchParams(location.hash.slice(1));
   const [code, token, problem] = ["code", "token", "problem"].map((name) => given.get(name));
-  if (code ?? token ?? problem) {
+  if ((code ?? token ?? problem) !== null) {
     history.replaceState(null, "", location.pathname + location.search);
   }
   if (problem !== null) throw new SignInError(problem);
   if (token !== null) return keep(token.trim());
-  if (code !== null) return keep((await ask("/v1/sign-in", { body: JSON.stringify({ code }) })).token);
-  const kept = sessionStorage.getItem(TOKEN_KEY);
-  if (kept !== null) renewInTime(kept);
-  return kept;
+  if (code !== null) return keepGiven(await ask("/v1/sign-in", { body: JSON.stringify({ code }) }));
+  const renewAtMs = Number(sessionStorage.getItem(RENEW_AT_KEY));
+  if (renewAtMs > 0) renewAt(renewAtMs);
+  return sessionStorage.getItem(TOKEN_KEY);
 }
 
 /** Who else signs people in here: `{provider: {name, start} | null}`; none if it cannot be known. */
@@ -66,6 +67,7 @@ export function renew() {
 export function signOut() {
   clearTimeout(timer);
   sessionStorage.removeItem(TOKEN_KEY);
+  sessionStorage.removeItem(RENEW_AT_KEY);
 }
 
 async function renewNow() {
@@ -73,29 +75,34 @@ async function renewNow() {
   if (former === null || !isRenewable(former)) return null;
   try {
     const headers = { Authorization: `Bearer ${former}` };
-    const { token } = await ask("/v1/sign-in/renew", { headers });
+    const given = await ask("/v1/sign-in/renew", { headers });
     // Meanwhile there may be another: of a new sign-in, or none.
-    return sessionStorage.getItem(TOKEN_KEY) === former ? keep(token) : null;
+    return sessionStorage.getItem(TOKEN_KEY) === former ? keepGiven(given) : null;
   } catch (error) {
-    if (error.code === "unreachable") renewInTime(former);
+    if (error.code === "unreachable" && sessionStorage.getItem(TOKEN_KEY) === former) {
+      renewAt(Date.now() + RETRY_MS);
+    }
     return null;
   }
 }
 
 function keep(token) {
   if (!isToken(token)) throw new SignInError("token_malformed");
+  signOut();
   sessionStorage.setItem(TOKEN_KEY, token);
-  renewInTime(token);
   return token;
 }
 
-function renewInTime(token) {
+function keepGiven({ token, expires_in_s: lifetimeS }) {
+  keep(token);
+  renewAt(Date.now() + lifetimeS * 1000 * RENEW_AT_SHARE);
+  return token;
+}
+
+function renewAt(atMs) {
+  sessionStorage.setItem(RENEW_AT_KEY, String(Math.round(atMs)));
   clearTimeout(timer);
-  if (!isRenewable(token)) return;
-  const { iat, exp } = claimsOf(token);
-  const leftMs = (iat + (exp - iat) * RENEW_AT_SHARE) * 1000 - Date.now();
-  if (Date.now() >= exp * 1000) return;
-  timer = setTimeout(renew, Math.min(Math.max(leftMs, LEAST_WAIT_MS), MOST_WAIT_MS));
+  timer = setTimeout(renew, Math.max(atMs - Date.now(), LEAST_WAIT_MS));
 }
 
 function isRenewable(token) {
