@@ -101,6 +101,7 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
         provision.make_keys(settings)
         scopes, token_id = set(scope or [TRANSCRIBE_SCOPE]), secrets.token_hex(16)
         _check_wishes(settings, scopes, subject, lifetime_s)
+        address = _page_of(settings) if page else None
         signing_key = open_signing_key(settings.signing_key_file)
         _check_signing_key(settings, key_id_of(signing_key.public_key()))
         token = mint_token(
@@ -117,7 +118,7 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
         )
         who = (subject, settings.token_policy.issuer, token_id)
         record(settings, TokenMinted(*who, " ".join(sorted(scopes)), lifetime_s, account_name()))
-        print(f"{_page_of(settings)}/#token={token}" if page else token)
+        print(f"{address}/#token={token}" if address else token)
 
 
 @app.command("inspect")
@@ -189,8 +190,11 @@ def _check_wishes(settings: Settings, scopes: set[str], subject: str, lifetime_s
 
 
 def _page_of(settings: Settings) -> str:
-    """Where people see the page."""
+    """Where people see the page. Raises StartError."""
     listen = settings.listen
+    if listen.port == 0 and settings.sign_in.address is None:
+        text = "--page: which port the server has is not known; set listen.port or sign_in.address"
+        raise StartError(text, EXIT_SETTINGS)
     scheme = "http" if listen.tls_cert is None else "https"
     return settings.sign_in.address or url_of(listen.host, listen.port, scheme)
 
