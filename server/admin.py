@@ -30,9 +30,10 @@ from server.bodies import read_message
 from server.errors import RefusedError
 from server.grant import ADMIN_SCOPE, AUDIT_SCOPE, Grant
 from server.live import LiveSession, LiveSessions
-from server.reception import Reception, caller_of
+from server.reception import Reception
 from server.recorder import Recorder
 from server.revoking import Revoking, event_of, policy_of, revocation_of
+from server.visitor import caller_of
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 _Endpoint = Callable[[Request], Awaitable[Response]]

@@ -50,8 +50,8 @@ from server.feed import Feed
 from server.grant import ADMIN_SCOPE, AUDIT_SCOPE, Grant
 from server.lines import Lines, Places
 from server.overview import Overview
-from server.reception import caller_of
 from server.shown import Json, event_shown
+from server.visitor import caller_of
 
 READ_AGAIN_S = 5 * 60.0
 MOST_EXPORTS = 2

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 
 from security.door_events import (
@@ -32,7 +31,7 @@ from server import errors, wire
 from server.blocks import Blocks
 from server.connection import Connection, Desk, Transcriber
 from server.crowd import customer_of
-from server.door import Door, Knock, Ticket, read_credential, read_resume_key
+from server.door import Door, Ticket, read_credential, read_resume_key
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.figures import Figures, SessionWatch
@@ -47,6 +46,7 @@ from server.session_values import Caller, SessionSettings, start_of
 from server.stay import Stay
 from server.subjects import SubjectStore
 from server.vad import SpeechDetector
+from server.visitor import caller_of, knock_of
 
 _LOOK_S = 1.0
 _HASTE_LIMIT_S = 0.05
@@ -132,6 +132,26 @@ class Reception:
         grant = await self._on_record(peer, lambda visit: self._admit(visit, scope))
         await self._greet(peer, grant)
         return grant
+
+    async def attend(
+        self,
+        peer: HTTPConnection,
+        work: Callable[[], Awaitable[_Result]],
+        grant: Grant | None = None,
+    ) -> _Result:
+        """Work for somebody from an address and an origin that may come, who shows no token, or has
+        shown one for `grant`. Raises RefusedError, which is on record by then.
+        """
+
+        async def attend(visit: _Visit) -> _Result:
+            visit.grant = grant
+            address = caller_of(peer).address
+            if self._parts.blocks.is_blocked(address, self._parts.wall_clock()):
+                raise RefusedError(errors.ADDRESS_BLOCKED)
+            self._parts.door.check_origin(knock_of(peer))
+            return await work()
+
+        return await self._on_record(peer, attend)
 
     async def look_in(self, peer: HTTPConnection) -> Grant:
         """As `enter`, without staying: pages are not shown why a handshake was refused."""
@@ -358,27 +378,3 @@ class Reception:
         async with asyncio.TaskGroup() as tasks:
             for event in events:
                 tasks.create_task(self._parts.trail.note(event))
-
-
-def caller_of(peer: HTTPConnection) -> Caller:
-    """What was shown, for the trail."""
-    client = peer.client
-    return Caller(
-        address=client.host if client else "",
-        origin=peer.headers.get("origin"),
-        user_agent=peer.headers.get("user-agent"),
-        port=(client.port or None) if client else None,
-    )
-
-
-def knock_of(peer: HTTPConnection) -> Knock:
-    """What was shown, for the door."""
-    return Knock(
-        headers=_headers(peer.headers),
-        subprotocols=peer.scope.get("subprotocols", ()),
-        tickets=peer.query_params.getlist("ticket"),
-    )
-
-
-def _headers(headers: Headers) -> list[tuple[str, str]]:
-    return [(name.lower(), value) for name, value in headers.items()]

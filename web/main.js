@@ -2,12 +2,13 @@
  * The page: a button in, captions out; joins microphone, stream, transcript and captions.
  *
  * One session at a time, and one path through it (`listen`), whatever ends it: the microphone is
- * given up, the last words are waited for, the button is there again. The token comes in the
- * address after #, which no server sees, and leaves the address at once.
+ * given up, the last words are waited for, the button is there again. How people come by a token is
+ * for `sign_in.js`.
  */
 
 import { Captions } from "./captions.js";
 import { CaptureError, openMicrophone } from "./capture.js";
+import { SignInError, providers, renew, signIn, signOut } from "./sign_in.js";
 import { Stream, StreamError, isToken } from "./stream.js";
 import { texts } from "./texts.js";
 import { Transcript } from "./transcript.js";
@@ -34,6 +35,8 @@ const on = Object.fromEntries(
 const transcript = new Transcript();
 const captions = new Captions(on.captions, on.announcer, on.hint);
 let requestStop = () => {};
+/** Shows the session a newer token. */
+let refresh = () => {};
 
 // --- a session ---
 
@@ -48,6 +51,7 @@ async function listen() {
     microphone = await openMicrophone();
     showState("connecting");
     stream = new Stream(storedToken(), microphone.sampleRateHz, receiveEvent);
+    refresh = (token) => stream.refresh?.(token);
     sendSound(microphone, stream);
     await stream.ready;
     screen = navigator.wakeLock?.request("screen").catch(() => null);
@@ -87,6 +91,7 @@ function sendSound(microphone, stream) {
 }
 
 function receiveEvent(event) {
+  if (event.type === "token_expiring") renew().then((token) => token && refresh(token));
   if (event.type === "speech_started") showSpeech(true);
   if (event.type === "speech_ended") showSpeech(false);
   const segment = transcript.receive(event);
@@ -147,14 +152,24 @@ function storedToken() {
   return token;
 }
 
-function takeTokenFromAddress() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token !== null) {
-    history.replaceState(null, "", location.pathname + location.search);
-    useToken(token.trim());
-  } else if (sessionStorage.getItem(TOKEN_KEY) === null) {
-    askForToken();
+async function comeIn() {
+  try {
+    const token = await signIn();
+    if (token === null) askForToken();
+    else showTokenHere();
+  } catch (error) {
+    if (sessionStorage.getItem(TOKEN_KEY) === null) askForToken();
+    const code = error instanceof SignInError ? error.code : "unknown";
+    showProblem(Object.hasOwn(texts.problems, code) ? code : "unknown");
   }
+}
+
+async function offerProvider() {
+  const { provider } = await providers();
+  if (provider === null) return;
+  on.provider.textContent = texts.signInWith(provider.name);
+  on.provider.hidden = false;
+  on.provider.addEventListener("click", () => location.assign(provider.start));
 }
 
 function useToken(token) {
@@ -163,7 +178,12 @@ function useToken(token) {
     showProblem("token_malformed");
     return;
   }
+  signOut();
   sessionStorage.setItem(TOKEN_KEY, token);
+  showTokenHere();
+}
+
+function showTokenHere() {
   on["token-form"].hidden = true;
   document.body.dataset.token = "here";
   showStatus();
@@ -175,7 +195,7 @@ function isTokenMissing() {
 }
 
 function askForToken() {
-  sessionStorage.removeItem(TOKEN_KEY);
+  signOut();
   on["token-form"].hidden = false;
   on["token-field"].value = "";
   document.body.dataset.token = "missing";
@@ -237,11 +257,12 @@ function begin() {
     if (!isTokenMissing()) on.toggle.focus();
   });
   document.addEventListener("keydown", toggleBySpace);
-  window.addEventListener("hashchange", takeTokenFromAddress);
+  window.addEventListener("hashchange", comeIn);
   document.body.dataset.token = "here";
   showSpeech(false);
   showState("idle");
-  takeTokenFromAddress();
+  comeIn();
+  offerProvider();
 }
 
 begin();

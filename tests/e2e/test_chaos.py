@@ -145,7 +145,7 @@ async def test_over_the_grace_time_there_is_a_clear_error_and_the_transcript_so_
             await stream.send(pcm)
             with pytest.raises(SessionGoneError, match="away"):
                 await listen(stream, proxy)
-        while not (ended := server.trail(event="session.ended")):
+        while not (ended := server.trail(event="session.ended")):  # noqa: ASYNC110 (of a file)
             await asyncio.sleep(0.1)
     assert words_of(transcript.text) == words_of(english_recordings[0].text)
     assert [row.reason for row in ended] == ["client_gone"]

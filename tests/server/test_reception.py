@@ -17,8 +17,8 @@ from security.errors import AuditError
 from security.limits import Limits
 from server import errors
 from server.errors import RefusedError
-from server.reception import caller_of
 from server.revoking import revocation_of
+from server.visitor import caller_of
 from tests.joined import NOW_S, POLICY, Joined, bearer
 from tests.server.test_connection import START, STOP, FakeWebSocket
 
