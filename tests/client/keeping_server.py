@@ -45,6 +45,8 @@ class KeptSession:
     n_received: int = 0
     """Events that the client has."""
     is_open: bool = False
+    owner: Session | None = None
+    """The newest socket: what another still brings does not count."""
     is_stopped: bool = False
 
     @property
@@ -140,7 +142,12 @@ def keeps(kept: KeptSession, *cuts: Cut, in_mid_frame: bool = False) -> Script:
 
     async def script(session: Session) -> None:
         cut = left.pop(0) if left else never
+        if kept.owner is not None:
+            kept.break_off()
+        kept.owner = session
         async for frame in session.socket:
+            if kept.owner is not session:
+                return
             events = kept.receive(frame)
             for event in (None, *events):
                 if cut(kept, event):

@@ -80,8 +80,8 @@ def test_leaving_early_closes_the_session_and_ends_the_thread():
         with pytest.raises(KeyError), open_stream(fake):
             raise KeyError
         assert threading.active_count() == running
-        assert fake.sessions[0].socket.close_code == 1000
     assert threading.active_count() == threads
+    assert fake.sessions[0].socket.close_code == 1000
 
 
 async def test_it_works_where_an_event_loop_runs_already():

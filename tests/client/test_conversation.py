@@ -164,3 +164,10 @@ def test_a_newer_token_is_shown_in_a_frame_of_its_own():
     with pytest.raises(UnusableError) as unusable:
         conversation.refresh("a" * 9000)
     assert "aaa" not in str(unusable.value)
+
+
+@pytest.mark.parametrize("event", [READY, wire.Resumed(0)])
+def test_an_answer_that_nobody_waits_for_ends_the_session(event):
+    conversation = begun()
+    hear(conversation, event)
+    assert conversation.failure.code == "wrong_protocol"
