@@ -1,14 +1,14 @@
 /**
- * The page: a button in, captions out; joins microphone, stream, transcript and captions.
+ * The page: a button in, captions out; joins microphone, session, transcript and captions.
  *
- * One session at a time, and one path through it (`listen`), whatever ends it: the microphone is
- * given up, the last words are waited for, the button is there again. The token comes in the
- * address after #, which no server sees, and leaves the address at once.
+ * One session at a time; `listening.js` is its way from the microphone to the last word. The token
+ * comes in the address after #, which no server sees, and leaves the address at once.
  */
 
 import { Captions } from "./captions.js";
-import { CaptureError, openMicrophone } from "./capture.js";
-import { Stream, StreamError, isToken } from "./stream.js";
+import { openMicrophone } from "./capture.js";
+import { Listening } from "./listening.js";
+import { StreamError, isToken } from "./stream.js";
 import { texts } from "./texts.js";
 import { Transcript } from "./transcript.js";
 
@@ -33,57 +33,29 @@ const on = Object.fromEntries(
 );
 const transcript = new Transcript();
 const captions = new Captions(on.captions, on.announcer, on.hint);
-let requestStop = () => {};
+let listening = null;
 
 // --- a session ---
 
 async function listen() {
-  let microphone = null;
-  let stream = null;
-  let screen = null;
   showProblem(null);
   transcript.beginSession();
-  try {
-    showState("microphone");
-    microphone = await openMicrophone();
-    showState("connecting");
-    stream = new Stream(storedToken(), microphone.sampleRateHz, receiveEvent);
-    sendSound(microphone, stream);
-    await stream.ready;
-    screen = navigator.wakeLock?.request("screen").catch(() => null);
-    const stopped = new Promise((resolve) => (requestStop = resolve));
-    showState("listening");
-    const problem = await Promise.race([stopped, microphone.lost, stream.done]);
-    showState("finishing");
-    await microphone.close();
-    showLevel(0);
-    stream.stop();
-    await stream.done;
-    if (problem) showProblem(problem);
-  } catch (error) {
-    // What the browser throws has codes too, of another kind.
-    const isOurs = error instanceof CaptureError || error instanceof StreamError;
-    showProblem(isOurs ? error.code : "unknown", error.message);
-  } finally {
-    await microphone?.close();
-    stream?.close();
-    screen?.then((lock) => lock?.release());
-    showLevel(0);
-    showSpeech(false);
-    showState("stopped");
-  }
-}
-
-function sendSound(microphone, stream) {
-  const sampleBytes = 2;
-  const bytesPerMs = (microphone.sampleRateHz * sampleBytes) / 1000;
-  let sentMs = 0;
-  microphone.start((block, level) => {
-    sentMs += block.byteLength / bytesPerMs;
-    stream.send(block);
-    showLevel(level);
-    showElapsed(sentMs);
+  listening = new Listening({
+    openSource: openMicrophone,
+    token: storedToken,
+    start: { language: null },
+    on: {
+      state: showState,
+      event: receiveEvent,
+      level: showLevel,
+      progress: ({ sentMs }) => showElapsed(sentMs),
+      quota: () => {},
+      connection: () => {},
+    },
   });
+  const problem = await listening.done;
+  showSpeech(false);
+  if (problem) showProblem(problem, listening.message);
 }
 
 function receiveEvent(event) {
@@ -209,7 +181,7 @@ function downloadText() {
 
 function toggle() {
   if (!isToggleOpen()) return;
-  if (document.body.dataset.state === "listening") requestStop();
+  if (document.body.dataset.state === "listening") listening.stop();
   else if (isTokenMissing()) on["token-field"].focus();
   else listen();
 }
