@@ -40,8 +40,7 @@ export const texts = Object.freeze({
   silence: "Silence",
   elapsed: "Elapsed time",
   privacy: (host) =>
-    `Sound goes to ${host} and nowhere else. The text stays in this tab, and is gone when the page `
-    + "is reloaded.",
+    `Sound goes to ${host} and nowhere else. The text is gone when this page is reloaded.`,
 
   openFile: "Open a file",
   dropHere: "Drop the recording to transcribe it",

@@ -39,7 +39,7 @@ export const texts = Object.freeze({
   speech: "有人说话",
   silence: "安静",
   elapsed: "已用时间",
-  privacy: (host) => `声音只发送到 ${host}，不会传到别处。文字只保存在此标签页中，刷新后即消失。`,
+  privacy: (host) => `声音只发送到 ${host}，不会传到别处。刷新页面后，文字即消失。`,
 
   openFile: "打开文件",
   dropHere: "松开鼠标即可转写这段录音",

@@ -85,6 +85,8 @@ class FakeServer:
     """Whether `/v1/whoami` answers 200 although the handshake is denied."""
     may_be_ready: threading.Event = field(default_factory=threading.Event)
     """Set from the start; a test that clears it sets it again."""
+    languages: list[str] = field(default_factory=lambda: ["en", "zh", "de"])
+    limits: wire.Limits = field(default_factory=lambda: wire.Limits(None, None, expires_in_s=600))
     sessions: list[Heard] = field(default_factory=list)
     address: str = ""
 
@@ -110,15 +112,15 @@ class FakeServer:
         heard.start = start
         self.sessions.append(heard)
         await asyncio.to_thread(self.may_be_ready.wait, READY_LIMIT_S)
-        limits = wire.Limits(audio_ms=None, bytes=None, expires_in_s=600)
-        await heard.say(wire.Ready("s1", "fake", "en", 400, limits))
+        await heard.say(wire.Ready("s1", "fake", "en", 400, self.limits))
         await self.script(heard)
 
     async def _whoami(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         if self.denial and not self.is_token_good:
             return _answer(self.denial)
-        return JSONResponse({"subject": "tests", "expires_in_s": 600})
+        facts = {"model": "fake", "languages": self.languages}
+        return JSONResponse({"subject": "tests", "expires_in_s": 600, **facts})
 
 
 class _WithHeaders:
