@@ -98,14 +98,14 @@ export class Listening {
 
   #sendSound(source) {
     const bytesPerMs = (source.sampleRateHz * SAMPLE_BYTES) / 1000;
-    const durationMs = source.durationMs ?? null;
+    const { durationMs = null } = source;
     let sentMs = 0;
     source.start((block, level) => {
       sentMs += block.byteLength / bytesPerMs;
       this.#stream.send(block);
       this.#on.level(level);
       this.#on.progress({ sentMs, durationMs });
-      return this.#stream.room(); // a microphone does not wait
+      return durationMs === null ? null : this.#stream.room();
     });
   }
 

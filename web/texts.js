@@ -102,6 +102,9 @@ export const texts = Object.freeze({
       + "Start again to go on.",
     idle: "The server heard nothing for too long and ended the session. Start again.",
     start_late: "The start took too long. Start again.",
+    recording_too_long:
+      "The recording is too long for this page, which takes up to four hours, or a file of up to "
+      + "1 GB. Send a part of it, or use the command line.",
     audio_unreadable: "The file cannot be read. Bring a WAV, FLAC, OGG or MP3 file.",
     bad_request: "Page and server do not understand each other. Reload the page.",
     request_late: "The network was too slow for the file. Try again.",
