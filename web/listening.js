@@ -7,6 +7,7 @@
  */
 
 import { CaptureError } from "./capture.js";
+import { ScreenLock } from "./screen_lock.js";
 import { Stream, StreamError } from "./stream.js";
 
 const SAMPLE_BYTES = 2;
@@ -36,7 +37,7 @@ export class Listening {
   /**
    * @param {object} given
    * @param {() => Promise<object>} given.openSource gives a Microphone or a Recording
-   * @param {() => string} given.token asked whenever the server is
+   * @param {() => string | null} given.token asked at each handshake
    * @param {{language: string | null}} given.start
    * @param {Told} given.on
    */
@@ -50,6 +51,11 @@ export class Listening {
     this.#requestStop();
   }
 
+  /** Go on by a newer token; `token_refreshed` or `refresh_refused` comes as an event. */
+  refresh(token) {
+    this.#stream?.refresh(token);
+  }
+
   async #run(openSource, token, start) {
     let source = null;
     let screen = null;
@@ -57,11 +63,17 @@ export class Listening {
       this.#on.state("microphone");
       source = await openSource();
       this.#on.state("connecting");
-      this.#stream = new Stream(token(), source.sampleRateHz, (event) => this.#receive(event));
+      this.#stream = new Stream({
+        token,
+        start: { sample_rate_hz: source.sampleRateHz, language: start.language },
+        isPatient: source.durationMs !== undefined,
+        receiveEvent: (event) => this.#receive(event),
+        receiveConnection: this.#on.connection,
+      });
       this.#sendSound(source);
       const ending = Promise.race([this.#stopRequest, source.lost]);
       await Promise.race([this.#stream.ready, ending]);
-      screen = navigator.wakeLock?.request("screen").catch(() => null);
+      screen = new ScreenLock();
       this.#on.state("listening");
       const problem = await Promise.race([ending, this.#stream.done]);
       this.#on.state("finishing");
@@ -78,7 +90,7 @@ export class Listening {
     } finally {
       await source?.close();
       this.#stream?.close();
-      screen?.then((lock) => lock?.release());
+      screen?.release();
       this.#on.level(0);
       this.#on.state("stopped");
     }
@@ -86,13 +98,14 @@ export class Listening {
 
   #sendSound(source) {
     const bytesPerMs = (source.sampleRateHz * SAMPLE_BYTES) / 1000;
-    const durationMs = source.durationMs ?? null;
+    const { durationMs = null } = source;
     let sentMs = 0;
     source.start((block, level) => {
       sentMs += block.byteLength / bytesPerMs;
       this.#stream.send(block);
       this.#on.level(level);
       this.#on.progress({ sentMs, durationMs });
+      return durationMs === null ? null : this.#stream.room();
     });
   }
 

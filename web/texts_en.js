@@ -104,7 +104,9 @@ export const texts = Object.freeze({
     microphone_refused:
       "The browser may not use the microphone. Allow it for this page, in the address bar or in "
       + "the system’s privacy settings, and start again.",
-    microphone_missing: "No microphone was found. Connect one and start again.",
+    microphone_missing:
+      "No microphone was found, or not the one chosen. Connect it, or choose another in the "
+      + "settings, and start again.",
     microphone_busy:
       "The microphone cannot be opened. Another program may be using it: close that and start "
       + "again.",
@@ -119,8 +121,8 @@ export const texts = Object.freeze({
       "The microphone runs at a rate the server does not take. Set it to 48 kHz in the system’s "
       + "sound settings and start again.",
     recording_too_long:
-      "The recording is too long to be opened in a browser. Cut it into shorter ones, or use the "
-      + "command line.",
+      "The recording is too long for this page, which takes up to four hours, or a file of up to "
+      + "1 GB. Send a part of it, or use the command line.",
     copy_failed: "The browser did not let the text be copied. Download it instead.",
 
     token_malformed:

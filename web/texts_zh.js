@@ -102,7 +102,7 @@ export const texts = Object.freeze({
   problems: Object.freeze({
     microphone_refused:
       "浏览器未获准使用麦克风。请在地址栏或系统的隐私设置中允许本页使用麦克风，然后重新开始。",
-    microphone_missing: "未找到麦克风。请接好麦克风，然后重新开始。",
+    microphone_missing: "未找到麦克风，或未找到所选的那一个。请接好麦克风，或在设置中另选一个，然后重新开始。",
     microphone_busy: "无法打开麦克风，可能正被其他程序占用。请关闭该程序，然后重新开始。",
     microphone_lost: "麦克风已断开。之前的文字仍在下方。请重新接好，然后再次开始。",
     microphone_silent: "麦克风已打开，但没有声音传来。请刷新页面。",
@@ -111,7 +111,7 @@ export const texts = Object.freeze({
     browser_too_old: "此浏览器无法从网页传送声音。请升级浏览器，或换用其他浏览器。",
     rate_unsupported:
       "服务器不支持麦克风的采样率。请在系统的声音设置中将其改为 48 kHz，然后重新开始。",
-    recording_too_long: "录音太长，浏览器无法打开。请将其剪短，或改用命令行工具。",
+    recording_too_long: "录音太长：本页最多接受四小时的录音或 1 GB 的文件。请只发送其中一段，或改用命令行工具。",
     copy_failed: "浏览器不允许复制文字。请改为下载。",
 
     token_malformed: "这不是令牌：令牌由三段组成，以点号分隔。请完整复制命令输出的内容。",

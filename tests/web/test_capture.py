@@ -70,13 +70,19 @@ def test_what_is_said_before_the_server_is_ready_reaches_it(page, server):
     assert {len(block) for block in blocks[:-1]} == {BLOCK_BYTES}
 
 
-def test_sound_that_nobody_takes_is_not_kept_without_end(page):
+def test_sound_that_nobody_takes_is_not_kept_without_end(page, server):
+    server.may_be_ready.clear()
     error = page.evaluate(
         """async () => {
           const { Stream } = await import("./stream.js");
-          const stream = new Stream("aaaa.bbbb.cccc", 16000, () => {});
-          for (let at = 0; at < 60; at += 1) stream.send(new ArrayBuffer(32000));
+          const stream = new Stream({
+            token: () => "aaaa.bbbb.cccc",
+            start: { sample_rate_hz: 16000 },
+            receiveEvent: () => {},
+          });
+          for (let at = 0; at < 300; at += 1) stream.send(new ArrayBuffer(32000));
           return stream.ready.catch((error) => error.code);
         }"""
     )
+    server.may_be_ready.set()
     assert error == "network_slow"

@@ -60,7 +60,7 @@ def test_the_sound_arrives_in_blocks_of_20_ms_and_the_last_one_is_flushed(page, 
     expect(page.locator("#elapsed")).to_have_text("0:01")
     stop(page)
     heard = server.sessions[0]
-    assert heard.start == wire.Start(sample_rate_hz=RATE_HZ)
+    assert heard.start == wire.Start(sample_rate_hz=RATE_HZ, resumable=True)
     assert {len(block) for block in heard.blocks[:-1]} == {BLOCK_BYTES}
     assert 0 < len(heard.blocks[-1]) <= BLOCK_BYTES
     assert len(heard.blocks) >= 50
@@ -89,7 +89,7 @@ def test_a_browser_that_keeps_its_own_rate_sends_at_that_rate(page, server):
     expect(page.locator("#elapsed")).to_have_text("0:01")
     stop(page)
     heard = server.sessions[0]
-    assert heard.start == wire.Start(sample_rate_hz=48_000)
+    assert heard.start == wire.Start(sample_rate_hz=48_000, resumable=True)
     assert {len(block) for block in heard.blocks[:-1]} == {3 * BLOCK_BYTES}
 
 
