@@ -67,6 +67,7 @@ async function listenToFile(file) {
 
 async function listen(openSource) {
   showProblem(null);
+  instruments.showConnection(null);
   transcript.beginSession();
   window.addEventListener("beforeunload", askBeforeLeaving);
   listening = new Listening({
@@ -117,7 +118,6 @@ function askBeforeLeaving(event) {
 
 function showState(state) {
   document.body.dataset.state = state;
-  if (state === "listening") instruments.showConnection("connected");
   if (state === "stopped" && on.connection.dataset.connection !== "lost") {
     instruments.showConnection(null);
   }

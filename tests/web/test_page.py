@@ -220,6 +220,7 @@ def test_the_text_can_be_downloaded(page, server):
     stop(page)
     with page.expect_download() as download:
         page.locator("#download").click()
+        page.locator('#formats [data-kind="txt"]').click()
     assert download.value.path().read_text() == "One.\nTwo.\n"
     assert download.value.suggested_filename.endswith(".txt")
 
