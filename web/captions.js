@@ -92,6 +92,7 @@ export class Captions {
     const shown = this.#lines.get(oldest.number);
     if (shown && !shown.line.contains(document.activeElement)) {
       writeWords(shown.settled, oldest, false);
+      shown.line.className = "old";
     }
   }
 

@@ -2,7 +2,6 @@
 its picture.
 """
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from server import errors, wire
 from tests.web.browser import PHONE, opened, screenshot
+from tests.web.cutting_proxy import proxied
 from tests.web.scripted_server import TOKEN, hear_all
 from tests.web.spoken import CHINESE, ENGLISH, spoken
 
@@ -160,19 +160,12 @@ def test_the_keyboard_alone_goes_through_the_page_in_order(browser, server):
 
 
 def test_a_reconnecting_session_says_how_long_it_tries(browser, server):
-    cut = asyncio.Event()
-
-    async def script(heard):
-        await heard.say(spoken(ENGLISH[0]))
-        await heard.receive_blocks(5)
-        cut.set()
-        await heard.socket.close(1012)
-
-    server.script = script
+    server.script = speaking(ENGLISH)
     server.grace_s = 30
-    with opened(browser, server, HERE, **STILL) as page:
-        page.keyboard.press("Space")
-        page.route_web_socket("**/v1/stream", lambda socket: socket.close())
+    with proxied(server) as network, opened(browser, server, HERE, **STILL) as page:
+        listen(page)
+        network.is_down = True
+        network.cut_all()
         expect(page.locator("#connection")).to_have_text("Reconnecting")
         expect(page.locator("#connection-left")).to_contain_text("s left")
         screenshot(page, "reconnecting")
