@@ -47,7 +47,9 @@ class CuttingProxy:
         for writer in self._open:
             writer.transport.abort()
 
-    async def serve(self, port: int, reader: asyncio.StreamReader, page: asyncio.StreamWriter) -> None:
+    async def serve(
+        self, port: int, reader: asyncio.StreamReader, page: asyncio.StreamWriter
+    ) -> None:
         """One connection of the page."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -107,7 +109,7 @@ def proxied(server: FakeServer) -> Iterator[CuttingProxy]:
         tasks: set[asyncio.Task[None]] = set()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = proxy._loop.create_task(proxy.serve(port, reader, writer))  # noqa: SLF001
+            task = proxy._loop.create_task(proxy.serve(port, reader, writer))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
@@ -121,7 +123,7 @@ def proxied(server: FakeServer) -> Iterator[CuttingProxy]:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    thread = threading.Thread(target=lambda: proxy._loop.run_until_complete(run()))  # noqa: SLF001
+    thread = threading.Thread(target=lambda: proxy._loop.run_until_complete(run()))
     thread.start()
     started.wait()
     own, server.address = server.address, proxy.address
@@ -129,6 +131,6 @@ def proxied(server: FakeServer) -> Iterator[CuttingProxy]:
         yield proxy
     finally:
         server.address = own
-        proxy._loop.call_soon_threadsafe(stop.set)  # noqa: SLF001
+        proxy._loop.call_soon_threadsafe(stop.set)
         thread.join()
-        proxy._loop.close()  # noqa: SLF001
+        proxy._loop.close()
