@@ -52,8 +52,7 @@ class Heard:
     events_received: int = 0
     is_gone: bool = False
     _told_bytes: int = 0
-    _is_connected: asyncio.Event = field(default_factory=asyncio.Event)
-    _is_left: asyncio.Event = field(default_factory=asyncio.Event)
+    _inbox: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
 
     @property
     def n_bytes(self) -> int:
@@ -66,14 +65,30 @@ class Heard:
 
     async def receive(self) -> bool:
         """Keep what comes next; False when it was the last."""
-        message = await self.socket.receive()
+        message = await self._inbox.get()
+        if message["type"] == "websocket.disconnect":
+            if self.key is None:
+                return False
+            try:
+                async with asyncio.timeout(self.grace_s):
+                    message = await self._inbox.get()
+            except TimeoutError:
+                self.is_gone = True
+                return False
         if message.get("bytes") is not None:
             await self._receive_sound(message["bytes"])
         elif message.get("text") is not None:
             self._receive_text(wire.decode_client_message(message["text"]))
-        elif message["type"] == "websocket.disconnect":
-            return await self._is_back()
         return not self.has_stopped
+
+    async def read(self, socket: WebSocket) -> None:
+        """Take what comes over this connection, as long as it is the newest."""
+        while self.socket is socket:
+            message = await socket.receive()
+            if self.socket is socket:
+                self._inbox.put_nowait(message)
+            if message["type"] == "websocket.disconnect":
+                break
 
     async def receive_blocks(self, count: int) -> None:
         goal = len(self.blocks) + count
@@ -94,33 +109,19 @@ class Heard:
         self.is_gone = True
         with suppress(RuntimeError, WebSocketDisconnect):
             await self.socket.close(refusal.close_code if refusal else 1000)
-        self._is_left.set()
 
     async def resume(self, socket: WebSocket) -> None:
-        """Go on over this connection until it is left; the session's script goes on by itself."""
+        """Go on over this connection until it is left; what the one before still holds is lost."""
         message = wire.decode_client_message(await socket.receive_text())
         assert isinstance(message, wire.Resume)
-        self._is_left.set()
-        self._is_left = asyncio.Event()
         self.socket = socket
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
         self.resumed_from.append((message.events, self.n_bytes))
-        missed = self.said[message.events :]
-        for event in [wire.Resumed(self.n_bytes), *missed]:
+        self.events_received = message.events
+        for event in [wire.Resumed(self.n_bytes), *self.said[message.events :]]:
             await self._send(event)
-        self._is_connected.set()
-        await self._is_left.wait()
-
-    async def _is_back(self) -> bool:
-        if self.key is None:
-            return False
-        self._is_connected.clear()
-        self._is_left.set()
-        try:
-            async with asyncio.timeout(self.grace_s):
-                await self._is_connected.wait()
-        except TimeoutError:
-            self.is_gone = True
-        return not self.is_gone
+        await self.read(socket)
 
     async def _receive_sound(self, block: bytes) -> None:
         self.blocks.append(block)
@@ -187,7 +188,10 @@ class FakeServer:
             return
         heard = Heard(subprotocols, websocket)
         await websocket.accept(subprotocol=wire.PROTOCOL)
-        start = wire.decode_client_message(await websocket.receive_text())
+        try:
+            start = wire.decode_client_message(await websocket.receive_text())
+        except WebSocketDisconnect:
+            return
         assert isinstance(start, wire.Start)
         heard.start = start
         resume = None
@@ -200,7 +204,10 @@ class FakeServer:
             await websocket.send_text(
                 wire.encode(wire.Ready("s1", "fake", "en", 400, self.limits, resume))
             )
-        await self.script(heard)
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(heard.read(websocket))
+            await self.script(heard)
+            reader.cancel()
 
     async def _resume(self, websocket: WebSocket, key: str) -> None:
         kept = [heard for heard in self.sessions if heard.key == key and not heard.is_gone]

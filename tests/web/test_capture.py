@@ -1,11 +1,34 @@
 """How the page turns the microphone into blocks: nothing lost, nothing twice, nothing changed."""
 
 import numpy as np
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Page, expect
 
-from tests.web.browser import stop
+from tests.web.browser import opened, start, stop
+from tests.web.scripted_server import TOKEN
 
+RATE_HZ = 16_000
 BLOCK_BYTES = 640
+KEPT = "blocks.push([...new Uint8Array(data.block)])"
+TAP = """() => {
+  // What the worklet posts, and the clock of its context.
+  const Node = window.AudioWorkletNode;
+  window.places = [];
+  window.AudioWorkletNode = class extends Node {
+    constructor(context, ...rest) {
+      super(context, ...rest);
+      window.tapped = context;
+      this.port.addEventListener("message", ({ data }) => {
+        if (data.block) window.places.push([data.at, data.block.byteLength / 2]);
+      });
+    }
+  };
+}"""
+SEEN = """() => ({
+  time_s: window.tapped.currentTime,
+  samples: window.places.reduce((sum, [, samples]) => sum + samples, 0),
+  isHidden: document.visibilityState === "hidden",
+})"""
 RENDER = """async (count) => {
   const context = new OfflineAudioContext(1, count, 16000);
   await context.audioWorklet.addModule("capture-worklet.js");
@@ -38,6 +61,13 @@ def rendered(page, samples: int, shape: str) -> list[bytes]:
     return [bytes(block) for block in blocks]
 
 
+def hide(page: Page) -> None:
+    """A page behind another; headless browsers draw all of them."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Emulation.setFocusEmulationEnabled", {"enabled": False})
+    devtools.send("Page.setWebLifecycleState", {"state": "active"})
+
+
 def test_every_sample_is_passed_on_once_and_in_order(page):
     blocks = rendered(page, 12_800, "(at - 6400) / 32767")
     assert {len(block) for block in blocks} == {BLOCK_BYTES}
@@ -55,6 +85,111 @@ def test_sound_beyond_full_scale_is_clipped(page):
     blocks = rendered(page, 640, "at < 320 ? 2 : -2")
     assert set(np.frombuffer(blocks[0], "<i2").tolist()) == {32_767}
     assert set(np.frombuffer(blocks[1], "<i2").tolist()) == {-32_767}
+
+
+def test_blocks_tell_how_many_samples_came_before_them(page):
+    places = page.evaluate(RENDER.replace("SHAPE", "0").replace(KEPT, "blocks.push(data.at)"), 1000)
+    assert places == [0, 320, 640, 960]
+
+
+@pytest.mark.parametrize("quantum", [64, 100, 1024])
+def test_a_browser_that_brings_other_numbers_of_samples_loses_none(page, quantum):
+    samples = page.evaluate(
+        """async (quantum) => {
+          let made = null;
+          globalThis.AudioWorkletProcessor = class {
+            port = { posted: [], postMessage(message) { this.posted.push(message); } };
+          };
+          globalThis.registerProcessor = (_, kind) => (made = kind);
+          await import("./capture-worklet.js");
+          const capture = new made({ processorOptions: { blockSamples: 320 } });
+          for (let first = 0; first < 5000; first += quantum) {
+            const count = Math.min(quantum, 5000 - first);
+            const channel = Float32Array.from({ length: count }, (_, at) => (first + at) / 32767);
+            capture.process([[channel]]);
+          }
+          capture.process([[]]);
+          capture.port.onmessage();
+          const blocks = capture.port.posted.filter(({ block }) => block);
+          return blocks.flatMap(({ block }) => [...new Int16Array(block)]);
+        }""",
+        quantum,
+    )
+    assert samples == list(range(5000))
+
+
+def test_a_hidden_page_loses_nothing(browser, server):
+    with opened(browser, server, f"#token={TOKEN}") as page:
+        page.evaluate(TAP)
+        start(page)
+        before_bytes = server.sessions[0].n_bytes
+        front = page.context.new_page()
+        front.bring_to_front()
+        hide(page)
+        begun = page.evaluate(SEEN)
+        while page.evaluate(SEEN)["samples"] < begun["samples"] + 3 * RATE_HZ:
+            front.wait_for_timeout(100)
+        ended = page.evaluate(SEEN)
+        assert ended["isHidden"]
+        stop(page)
+        heard = server.sessions[0]
+        sent = page.evaluate("() => window.places")
+        assert heard.n_bytes - before_bytes >= 2 * 3 * RATE_HZ
+    audio_samples = (ended["time_s"] - begun["time_s"]) * RATE_HZ
+    assert abs(ended["samples"] - begun["samples"] - audio_samples) <= 3 * BLOCK_BYTES
+    firsts = [first for first, _ in sent]
+    assert firsts == [0, *(first + samples for first, samples in sent[:-1])]
+    assert heard.n_bytes == 2 * sum(samples for _, samples in sent)
+
+
+def test_a_device_can_be_chosen_and_is_named(page):
+    chosen = page.evaluate(
+        """async () => {
+          const { listMicrophones, openMicrophone } = await import("./capture.js");
+          const microphones = await listMicrophones();
+          const { id } = microphones.at(-1);
+          const microphone = await openMicrophone({ deviceId: id });
+          const { label, deviceId } = microphone;
+          await microphone.close();
+          return { microphones, id, label, deviceId };
+        }"""
+    )
+    assert len(chosen["microphones"]) > 1
+    assert chosen["deviceId"] == chosen["id"]
+    assert chosen["label"] == chosen["microphones"][-1]["label"]
+
+
+def test_a_device_that_is_gone_is_missing(page):
+    code = page.evaluate(
+        """async () => {
+          const { openMicrophone } = await import("./capture.js");
+          return openMicrophone({ deviceId: "gone" }).catch((error) => error.code);
+        }"""
+    )
+    assert code == "microphone_missing"
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_what_the_browser_does_to_the_sound_can_be_chosen(page, is_on):
+    settings = page.evaluate(
+        """async (isOn) => {
+          const { openMicrophone } = await import("./capture.js");
+          const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          let settings = null;
+          navigator.mediaDevices.getUserMedia = async (wishes) => {
+            const media = await ask(wishes);
+            settings = media.getAudioTracks()[0].getSettings();
+            return media;
+          };
+          const wishes = { noiseSuppression: isOn, echoCancellation: isOn, autoGain: isOn };
+          await (await openMicrophone(wishes)).close();
+          return settings;
+        }""",
+        is_on,
+    )
+    assert settings["noiseSuppression"] is is_on
+    assert settings["echoCancellation"] is is_on
+    assert settings["autoGainControl"] is is_on
 
 
 def test_what_is_said_before_the_server_is_ready_reaches_it(page, server):
