@@ -59,7 +59,7 @@ export class Words {
     on.captions.addEventListener("pointerdown", ({ target }) => this.#spell(target));
     on.captions.addEventListener("click", (event) => this.#receiveClick(event));
     on.captions.addEventListener("keydown", (event) => this.#receiveKey(event));
-    on.captions.addEventListener("focusout", () => this.#leave());
+    on.captions.addEventListener("focusout", ({ target }) => this.#leave(target));
     on.captions.addEventListener("scroll", () => this.#close());
   }
 
@@ -93,8 +93,8 @@ export class Words {
     if (key === "End") return words.at(-1);
     if (key in LEAPS) return this.#wordsBeside(line, LEAPS[key])?.[0];
     if (!(key in STEPS)) return null;
-    const beside = this.#wordsBeside;
-    return words[at + STEPS[key]] ?? beside.call(this, line, STEPS[key])?.at(key === "ArrowLeft" ? -1 : 0);
+    const step = STEPS[key];
+    return words[at + step] ?? this.#wordsBeside(line, step)?.at(step < 0 ? -1 : 0);
   }
 
   /** Where the captions are entered: at the word that was left, else in the newest segment. */
@@ -132,9 +132,10 @@ export class Words {
     word.focus();
   }
 
-  #leave() {
-    this.#current?.removeAttribute("role");
-    this.#current?.removeAttribute("tabindex");
+  #leave(element) {
+    if (!element.matches(WORD)) return;
+    element.removeAttribute("role");
+    element.removeAttribute("tabindex");
   }
 
   #open(word) {

@@ -99,10 +99,9 @@ def test_nothing_of_a_session_can_be_changed_while_it_runs(page):
     expect(page.locator("#setting-noise")).to_be_enabled()
 
 
-def test_what_was_stored_by_somebody_else_is_as_if_never_chosen(page, server):
-    page.evaluate(
-        """() => localStorage.setItem("earwitness.settings", '{"language": 5, "autoGain": false}')"""
-    )
+def test_what_was_stored_by_somebody_else_is_as_if_never_chosen(page):
+    stored = '{"language": 5, "autoGain": false}'
+    page.evaluate("(text) => localStorage.setItem('earwitness.settings', text)", stored)
     page.reload()
     open_settings(page)
     expect(page.locator("#setting-gain")).not_to_be_checked()

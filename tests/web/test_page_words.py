@@ -88,7 +88,7 @@ def test_words_are_one_stop_of_the_tab_key(page, server):
 def test_a_final_without_words_is_only_text(page, server):
     scripted(server, final("Only text."))
     start(page)
-    page.get_by_text("Only text.").click()
+    page.locator(".settled").click()
     page.locator("#captions").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#captions")).to_be_focused()
