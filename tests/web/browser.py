@@ -32,8 +32,8 @@ def launched(playwright: Playwright, args: list[str]) -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, server: FakeServer, place: str = "", **options) -> Iterator[Page]:
-    """The page at a place such as `?lang=zh#token=…`. In the end nothing was in its console, such as
-    a breach of the policy.
+    """The page at a place such as `?lang=zh#token=…`. In the end its console is empty: no breach of
+    the policy either.
     """
     context = browser.new_context(**options)
     page = context.new_page()
