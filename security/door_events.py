@@ -139,6 +139,30 @@ class RefreshRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionAway:
+    """The connection of a session broke; the session waits for its peer."""
+
+    session_id: str
+    subject: str
+    token_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """Somebody goes on with a session over another connection."""
+
+    session_id: str
+    subject: str
+    issuer: str
+    token_id: str
+    """Of the token that was shown now."""
+    peer_address: str
+    peer_port: int | None
+    origin: str | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnded:
     """A session is over: what it took and why it ended."""
 
@@ -195,6 +219,8 @@ DoorEvent = (
     | SessionStarted
     | SessionRefreshed
     | RefreshRefused
+    | SessionAway
+    | SessionResumed
     | SessionEnded
     | SessionLost
     | SessionEndedByAdministrator

@@ -53,6 +53,8 @@ MAPPED = {
     "authentication.succeeded": Mapped(AUTHENTICATION, _LOGON),
     "ticket.issued": Mapped(AUTHENTICATION, _TICKET),
     "session.started": Mapped(AUTHENTICATION, _LOGON),
+    "session.away": Mapped(AUTHENTICATION, _LOGOFF),
+    "session.resumed": Mapped(AUTHENTICATION, _LOGON),
     "session.ended": Mapped(AUTHENTICATION, _LOGOFF, failed_severity_id=_LOW),
     "session.lost": Mapped(AUTHENTICATION, _LOGOFF, failed_severity_id=_LOW),
     "session.refreshed": Mapped(AUTHORIZE_SESSION, _ASSIGN_PRIVILEGES),

@@ -133,6 +133,7 @@ WATCHED_EVENTS = (
     "ticket.issued",
     "authentication.succeeded",
     "session.started",
+    "session.resumed",
     "session.ended",
     "model.refused",
     "trail.gap",
@@ -176,6 +177,9 @@ ALTERED_PACK = frozenset(
     }
 )
 TOKEN_SHOWN = frozenset(
-    {"session.started", "ticket.issued", "authentication.succeeded", "handshake.refused"}
+    {
+        *("session.started", "session.resumed", "ticket.issued"),
+        *("authentication.succeeded", "handshake.refused"),
+    }
 )
 """Events that say from where a token was shown."""

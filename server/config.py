@@ -27,10 +27,10 @@ from security.suspicion import SuspicionSettings
 from security.tokens import TokenPolicy
 from security.trail_places import TrailPlaces
 from security.trail_settings import TrailSettings, trail_faults
-from server.connection import ConnectionSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
+from server.line import ConnectionSettings
 from server.listed import Listed, lists_in
 from server.listen_settings import ListenSettings, listen_faults
 from server.refusals import RefusalSettings

@@ -1,10 +1,9 @@
-"""The async shell of one session: frames from a WebSocket in, events onto it out.
+"""The async shell of one session: frames of its line in, events onto it out.
 
-One task group: a reader that stops reading while the session does not want audio, a ticker, a
-writer behind a bounded outbox, and in the middle the worker, which alone carries out the session's
-actions, in order, and hands it what the engine answers. When the session closes, all end. A newer
-token goes from the reader to the door, and only what it grants, once that is on record, to the
-session.
+One task group: the line, which stops reading while the session does not want audio, a ticker, and
+in the middle the worker, which alone carries out the session's actions, in order, and hands it what
+the engine answers. When the session closes, all end. A newer token goes from the line to the door,
+and only what it grants, once that is on record, to the session.
 Whatever goes wrong in here is ours: the session is closed with 1011, without detail, and its end
 is still recorded.
 """
@@ -18,7 +17,6 @@ from typing import Protocol
 
 import structlog
 from starlette.types import Message
-from starlette.websockets import WebSocketDisconnect
 
 from security.audit_events import AuditEvent
 from security.errors import AuditError
@@ -28,6 +26,7 @@ from server.backlog import Key
 from server.errors import RefusedError
 from server.figures import Figures, SessionWatch
 from server.grant import Grant
+from server.line import ConnectionSettings, Line, Socket
 from server.recognition import Hypothesis, Samples, Urgency, Utterance
 from server.recorder import Recorder
 from server.scheduler import EngineFailedError
@@ -38,36 +37,10 @@ from server.vad import SpeechDetector
 
 _log = structlog.get_logger()
 _SETTLE_LIMIT_S = 5.0
+_RESUME_LIMIT_S = 10.0
+"""From the handshake to the `resume` message."""
 _SCORED_SAMPLES = 32 * WINDOW_SAMPLES
 """About a millisecond of the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """How patient the shell is."""
-
-    outbox_events: int = 256
-    """Events waiting for a client that does not read; then the session stops listening too."""
-    write_limit_s: float = 20.0
-    """For one event to get onto the wire, and at the end for all that wait; then the client counts
-    as gone.
-    """
-
-
-class Socket(Protocol):
-    """What a connection needs of its peer: starlette's accepted WebSocket, or what acts like it."""
-
-    async def receive(self) -> Message:
-        """The next message, as ASGI spells them: `websocket.receive` or `websocket.disconnect`."""
-        ...
-
-    async def send_text(self, data: str, /) -> None:
-        """Raises WebSocketDisconnect or RuntimeError when nobody is there."""
-        ...
-
-    async def close(self, code: int, /) -> None:
-        """The last call."""
-        ...
 
 
 class Transcriber(Protocol):
@@ -114,25 +87,21 @@ class Connection:
         settings: ConnectionSettings,
         clock: Clock,
     ) -> None:
-        self._websocket = websocket
         self._session = session
         self._detector = detector
         self._transcriber = transcriber
         self._desk = desk
-        self._settings = settings
         self._clock = clock
+        self._line = Line(websocket, self, settings, clock, lambda: self._left_s)
         self._has_acts = asyncio.Event()
         self._has_earlier_deadline = asyncio.Event()
         self._wakes_s = 0.0
         """When the ticker looks next."""
-        self._may_read = asyncio.Event()
-        self._outbox: asyncio.Queue[wire.ServerEvent] = asyncio.Queue(settings.outbox_events)
         self._todo: deque[Action] = deque()
         self._requests: set[asyncio.Future[Hypothesis]] = set()
         """Out at the engine."""
         self._answered: deque[tuple[int, int, asyncio.Future[Hypothesis]]] = deque()
         """Segment, revision and what came of the request."""
-        self._is_peer_gone = False
         self._is_finished = False
 
     @property
@@ -145,14 +114,23 @@ class Connection:
         """Whether its session takes no more audio."""
         return self._session.is_ending
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its peer has been away for so long that its place may go to another."""
+        return self._line.is_given_up
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether its peer may go on over another socket."""
+        return self._line.may_come_back
+
     async def run(self) -> None:
         """Until the session is closed and recorded; raises nothing but cancellation."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
-                    tasks.create_task(self._read()),
+                    tasks.create_task(self._line.run()),
                     tasks.create_task(self._tick()),
-                    tasks.create_task(self._write()),
                 ]
                 await self._work()
                 for task in helpers:
@@ -165,10 +143,49 @@ class Connection:
                 future.cancel()
             if not self._is_finished:
                 await self._settle()
+            self._line.end()
+
+    async def rejoin(self, socket: Socket) -> None:
+        """Go on over another socket, until that is over."""
+        n_received = await _read_resume(socket)
+        if n_received is None:
+            await self._line.turn_away(socket, errors.BAD_MESSAGE)
+        else:
+            await self._line.rejoin(socket, n_received)
 
     def refuse(self, refusal: errors.Refusal) -> None:
         """End the session from outside, with its last finals."""
         self._session.refuse(refusal, self._clock())
+        self._line.stop_waiting()
+        self._has_acts.set()
+
+    def give_up(self) -> None:
+        """Nobody waits for its peer, if that is away."""
+        self._line.give_up()
+
+    async def hear(self, message: Message) -> None:
+        """See `Ear`."""
+        now_s = self._clock()
+        match message:
+            case {"bytes": bytes(data)}:
+                self._session.receive_audio(data, now_s)
+                self._line.receive_audio(self._session.received_bytes)
+            case {"text": str(frame)}:
+                await self._receive_text(frame, now_s)
+            case _:
+                self._session.receive_message(None, now_s)
+        if not self._session.wants_audio:
+            self._line.allow_reading(False)
+        self._has_acts.set()
+
+    def receive_away(self, is_away: bool) -> None:
+        """See `Ear`."""
+        self._session.receive_away(is_away, self._clock())
+        self._has_acts.set()
+
+    def receive_gone(self, close_code: int | None) -> None:
+        """See `Ear`."""
+        self._session.receive_gone(close_code)
         self._has_acts.set()
 
     async def _work(self) -> None:
@@ -181,12 +198,12 @@ class Connection:
             while self._todo:
                 action = self._todo.popleft()
                 if isinstance(action, Close):
-                    await self._close(action.code)
+                    await self._line.close(action.code)
                     self._is_finished = True
                     return
                 await self._act(action)
             if self._session.wants_audio:
-                self._may_read.set()
+                self._line.allow_reading(True)
             if self._session.next_deadline_s < self._wakes_s:
                 self._has_earlier_deadline.set()
             await self._has_acts.wait()
@@ -203,7 +220,9 @@ class Connection:
                 self._transcriber.reprioritise(self._key(segment), urgency)
             case Send(event):
                 self._desk.watch.receive_event(event, self._clock())
-                await self._outbox.put(event)
+                if isinstance(event, wire.Ready) and event.resume is not None:
+                    self._line.keep()
+                await self._line.put(event)
             case Record(event):
                 await self._note(event)
             case Reserve(audio_ms):
@@ -260,38 +279,21 @@ class Connection:
         else:
             self._session.receive_hypothesis(segment, revision, future.result())
 
-    async def _read(self) -> None:
-        while True:
-            if not self._is_peer_gone:  # of a peer that is gone, only the reason is left to read
-                await self._may_read.wait()
-            message = await self._websocket.receive()
-            now_s = self._clock()
-            match message:
-                case {"type": "websocket.receive", "bytes": bytes(data)}:
-                    self._session.receive_audio(data, now_s)
-                case {"type": "websocket.receive", "text": str(frame)}:
-                    await self._receive_text(frame, now_s)
-                case _:
-                    self._is_peer_gone = True
-                    self._session.receive_gone(message.get("code"))
-                    self._has_acts.set()
-                    return
-            if not self._session.wants_audio:
-                self._may_read.clear()
-            self._has_acts.set()
-
     async def _receive_text(self, frame: str, now_s: float) -> None:
         try:
             message = wire.decode_client_message(frame)
         except wire.WireError:
             self._session.receive_message(None, now_s)
             return
-        if isinstance(message, wire.Refresh):
-            await self._refresh(message.token)
-        elif isinstance(message, wire.Resume | wire.EventsReceived):
-            self._session.receive_message(None, now_s)
-        else:
-            self._session.receive_message(message, now_s)
+        match message:
+            case wire.Refresh(token):
+                await self._refresh(token)
+            case wire.EventsReceived(events) if self._line.receive_count(events):
+                self._session.receive_sign(now_s)
+            case wire.Resume() | wire.EventsReceived():
+                self._session.receive_message(None, now_s)
+            case _:
+                self._session.receive_message(message, now_s)
 
     async def _refresh(self, token: str) -> None:
         try:
@@ -319,41 +321,8 @@ class Connection:
                 async with asyncio.timeout(wait_s):
                     await self._has_earlier_deadline.wait()
             self._session.tick(self._clock())
+            self._line.tick()
             self._has_acts.set()
-
-    async def _write(self) -> None:
-        while True:
-            event = await self._outbox.get()
-            try:
-                if not self._is_peer_gone:
-                    async with asyncio.timeout(self._write_limit_s):
-                        await self._websocket.send_text(wire.encode(event))
-            except (WebSocketDisconnect, RuntimeError):
-                self._is_peer_gone = True  # the reader will hear why
-                self._may_read.set()
-            except TimeoutError:
-                self._is_peer_gone = True
-                self._session.receive_gone()
-                self._has_acts.set()
-            finally:
-                self._outbox.task_done()
-
-    async def _close(self, code: int) -> None:
-        """After everything in the outbox is on the wire, or the writer has found nobody there; by
-        the last moment of the token, nobody is waited for.
-        """
-        try:
-            async with asyncio.timeout(self._write_limit_s):
-                await self._outbox.join()
-        except TimeoutError:
-            return
-        if not self._is_peer_gone:
-            await self._close_socket(code, self._write_limit_s)
-
-    @property
-    def _write_limit_s(self) -> float:
-        """From now on; nothing is waited for beyond the last moment of the token."""
-        return max(0.0, min(self._settings.write_limit_s, self._left_s))
 
     @property
     def _left_s(self) -> float:
@@ -372,9 +341,18 @@ class Connection:
                             await self._desk.trail.note(event)
                         case Reserve(audio_ms) if audio_ms < 0:
                             await self._desk.reserve(audio_ms)
-        await self._close_socket(errors.INTERNAL.close_code, _SETTLE_LIMIT_S)
+        await self._line.abandon(errors.INTERNAL.close_code, _SETTLE_LIMIT_S)
 
-    async def _close_socket(self, code: int, limit_s: float) -> None:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await self._websocket.close(code)
+
+async def _read_resume(socket: Socket) -> int | None:
+    """How many events the peer has; None where it does not say so in time."""
+    try:
+        async with asyncio.timeout(_RESUME_LIMIT_S):
+            message = await socket.receive()
+    except TimeoutError:
+        return None
+    try:
+        first = wire.decode_client_message(message.get("text") or "")
+    except wire.WireError:
+        return None
+    return first.events if isinstance(first, wire.Resume) else None

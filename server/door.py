@@ -16,7 +16,7 @@ from server import errors
 from server.errors import RefusedError
 from server.grant import TRANSCRIBE_SCOPE, Grant, GrantSettings, grant_from_claims
 from server.tickets import Tickets
-from server.wire import BEARER_PREFIX, PROTOCOL, TICKET_PREFIX
+from server.wire import BEARER_PREFIX, PROTOCOL, RESUME_PREFIX, TICKET_PREFIX
 
 _SCHEME = "bearer "
 
@@ -114,6 +114,13 @@ def read_credential(knock: Knock) -> Token | Ticket:
     if not shown or not shown[0].text:
         raise RefusedError(errors.UNAUTHENTICATED, "token_missing")
     return shown[0]
+
+
+def read_resume_key(knock: Knock) -> str | None:
+    """Of the session that the peer wants to go on with; of several the first, which opens no more
+    than any.
+    """
+    return next(iter(_after(RESUME_PREFIX, knock.subprotocols)), None)
 
 
 def chosen_subprotocol(subprotocols: Sequence[str]) -> str | None:

@@ -6,17 +6,20 @@ How many places a subject has is for the store of subjects to say, which other s
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from server import errors
 from server.errors import RefusedError
 from server.grant import Grant
+from server.line import Socket
 from server.session_values import Caller
 from server.subjects import SubjectLimits, SubjectStore
 
+_PLACE_TRIES, _PLACE_EVERY_S = 20, 0.05
 _GIVE_LIMIT_S = 2.0
 """A place that cannot be given back frees itself."""
 
@@ -34,8 +37,26 @@ class Endable(Protocol):
         """Whether its session is past its last audio."""
         ...
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether its peer has been away for so long that its place may go to another."""
+        ...
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether its peer may go on over another socket."""
+        ...
+
     def refuse(self, refusal: errors.Refusal) -> None:
         """End the session from outside."""
+        ...
+
+    def give_up(self) -> None:
+        """Nobody waits for its peer, if that is away."""
+        ...
+
+    async def rejoin(self, socket: Socket) -> None:
+        """Go on over another socket, until that is over."""
         ...
 
 
@@ -48,6 +69,8 @@ class LiveSession:
     started_at_s: float
     """Unix time."""
     connection: Endable
+    resume_key: str = field(default="", repr=False)
+    """With which its peer may come back."""
 
 
 class LiveSessions:
@@ -58,6 +81,7 @@ class LiveSessions:
         self._subjects = subjects
         self._n_places = 0
         self._sessions: dict[str, LiveSession] = {}
+        self._by_resume_hash: dict[bytes, LiveSession] = {}
         self._claimed: set[str] = set()
         self._is_stopping = False
         self._is_empty = asyncio.Event()
@@ -79,8 +103,13 @@ class LiveSessions:
         return list(self._sessions.values())
 
     @asynccontextmanager
-    async def place(self, grant: Grant, session_id: str) -> AsyncIterator[None]:
-        """Take a place. Raises RefusedError when the subject or the server has none left."""
+    async def place(
+        self, grant: Grant, session_id: str, *, insists: bool = False
+    ) -> AsyncIterator[None]:
+        """Take a place. Raises RefusedError when the subject or the server has none left; who
+        insists gets that of a session of the subject whose peer has been away for long: it may be
+        the one who comes now.
+        """
         if self._is_stopping:
             raise RefusedError(errors.SHUTTING_DOWN)
         if self._n_places >= self._most_sessions:
@@ -88,7 +117,7 @@ class LiveSessions:
         self._n_places += 1
         self._is_empty.clear()
         try:
-            await self._subjects.take_place(grant.who, session_id, limits_of(grant))
+            await self._take(grant, session_id, insists)
             try:
                 yield
             finally:
@@ -100,21 +129,47 @@ class LiveSessions:
             if not self._n_places:
                 self._is_empty.set()
 
+    async def _take(self, grant: Grant, session_id: str, insists: bool) -> None:
+        limits = limits_of(grant)
+        n_tries = 0
+        while True:
+            try:
+                await self._subjects.take_place(grant.who, session_id, limits)
+            except RefusedError as refused:
+                is_full = refused.refusal is errors.TOO_MANY_SESSIONS
+                if not is_full or not insists or n_tries == _PLACE_TRIES:
+                    raise
+                if n_tries == 0 and not self._give_up_one_of(grant.who):
+                    raise
+            else:
+                return
+            n_tries += 1
+            limits = replace(limits, starts_per_minute=None)  # it is one start
+            await asyncio.sleep(_PLACE_EVERY_S)
+
     @contextmanager
     def running(self, session: LiveSession) -> Iterator[None]:
         """While a connection runs it can be ended from here; one that only now begins, at once."""
         self._sessions[session.session_id] = session
+        self._by_resume_hash[_hash_of(session.resume_key)] = session
         if self._is_stopping:
             session.connection.refuse(errors.SHUTTING_DOWN)
         try:
             yield
         finally:
             del self._sessions[session.session_id]
+            self._by_resume_hash.pop(_hash_of(session.resume_key), None)
             self._claimed.discard(session.session_id)
 
     def find(self, session_id: str) -> LiveSession | None:
         """One that runs."""
         return self._sessions.get(session_id)
+
+    def find_resumable(self, resume_key: str, who: str) -> LiveSession | None:
+        """One to which this subject may come back."""
+        session = self._by_resume_hash.get(_hash_of(resume_key))
+        is_theirs = session is not None and session.connection.grant.who == who
+        return session if session and is_theirs and session.connection.may_come_back else None
 
     def claim_end(self, session: LiveSession) -> bool:
         """Whether it does not end yet, and nobody before has asked this to end it."""
@@ -140,6 +195,18 @@ class LiveSessions:
         except TimeoutError:
             return False
         return True
+
+    def _give_up_one_of(self, who: str) -> bool:
+        """End a session of the subject that is without its peer; whether there is one."""
+        for session in self._sessions.values():
+            if session.connection.is_given_up and session.connection.grant.who == who:
+                session.connection.give_up()
+                return True
+        return False
+
+
+def _hash_of(resume_key: str) -> bytes:
+    return hashlib.sha256(resume_key.encode("utf-8", "surrogatepass")).digest()
 
 
 def limits_of(grant: Grant) -> SubjectLimits:

@@ -22,20 +22,22 @@ from security.door_events import (
     AuthenticationSucceeded,
     HandshakeRefused,
     HandshakeRefusedOften,
+    SessionResumed,
     TicketIssued,
 )
 from security.errors import AuditError
 from security.limits import Limits
 from security.tokens import ADMIN_SCOPES
-from server import errors
+from server import errors, wire
 from server.blocks import Blocks
-from server.connection import Connection, ConnectionSettings, Desk, Socket, Transcriber
+from server.connection import Connection, Desk, Transcriber
 from server.crowd import customer_of
-from server.door import Door, Knock, Ticket, read_credential
+from server.door import Door, Knock, Ticket, read_credential, read_resume_key
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.figures import Figures, SessionWatch
 from server.grant import TRANSCRIBE_SCOPE, Grant, least
+from server.line import ConnectionSettings, Socket
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
 from server.recorder import Recorder
@@ -48,6 +50,7 @@ from server.vad import SpeechDetector
 
 _LOOK_S = 1.0
 _HASTE_LIMIT_S = 0.05
+_KEY_BYTES = 16
 _Result = TypeVar("_Result")
 Run = Callable[[Socket], Awaitable[None]]
 """Runs the session over a socket, to its end."""
@@ -181,7 +184,13 @@ class Reception:
 
     @asynccontextmanager
     async def enter(self, peer: HTTPConnection) -> AsyncIterator[Run]:
-        """A place, and what runs a session in it. Raises RefusedError, which is on record."""
+        """A place, and what runs a session in it; or what goes on with the session whose key is
+        shown. Raises RefusedError, which is on record.
+        """
+        key = read_resume_key(knock_of(peer))
+        if key is not None:
+            yield await self._on_record(peer, partial(self._let_back, key))
+            return
         async with AsyncExitStack() as leaving:
 
             async def enter(visit: _Visit) -> _Guest:
@@ -189,7 +198,9 @@ class Reception:
                 admitted_s = time.monotonic()  # a place may take a while
                 self._check_room(grant)
                 session_id, caller = secrets.token_hex(12), caller_of(peer)
-                await leaving.enter_async_context(self._parts.live.place(grant, session_id))
+                await leaving.enter_async_context(
+                    self._parts.live.place(grant, session_id, insists=True)
+                )
                 started = start_of(session_id, self._parts.model, grant, caller)
                 stay = Stay(self._parts.trail, started)
                 await leaving.enter_async_context(stay.on_record())
@@ -202,6 +213,28 @@ class Reception:
                 limits = replace(guest.grant.limits, pace_percent=None)
                 guest = replace(guest, grant=replace(guest.grant, limits=limits))
             yield partial(self._run, guest)
+
+    async def _let_back(self, key: str, visit: _Visit) -> Run:
+        grant = await self._admit(visit)
+        living = self._parts.live.find_resumable(key, grant.who)
+        if living is None:
+            raise RefusedError(errors.SESSION_GONE)
+        caller = caller_of(visit.peer)
+        event = SessionResumed(
+            session_id=living.session_id,
+            subject=grant.subject,
+            issuer=grant.issuer,
+            token_id=grant.token_id,
+            peer_address=caller.address,
+            peer_port=caller.port,
+            origin=caller.origin,
+            user_agent=caller.user_agent,
+        )
+        try:
+            await self._parts.trail.record(event)
+        except AuditError:
+            raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
+        return living.connection.rejoin
 
     async def _on_record(
         self, peer: HTTPConnection, work: Callable[[_Visit], Awaitable[_Result]]
@@ -263,7 +296,10 @@ class Reception:
         left_s = guest.grant.expires_in_s - (now_s - guest.admitted_s)  # an upload takes its time
         grant = replace(guest.grant, expires_in_s=left_s)
         started, settings = guest.stay.started, parts.session_settings
-        session = Session(started, parts.model, grant, settings, now_s)
+        key = secrets.token_urlsafe(_KEY_BYTES)
+        grace_s = parts.connection_settings.resume_grace_s
+        resumption = wire.Resumption(key, grace_s) if grace_s else None
+        session = Session(started, parts.model, grant, settings, now_s, resumption)
         guest.stay.session = session
         connection = Connection(
             socket,
@@ -279,7 +315,7 @@ class Reception:
             settings=parts.connection_settings,
             clock=time.monotonic,
         )
-        living = LiveSession(session.session_id, guest.caller, parts.wall_clock(), connection)
+        living = LiveSession(session.session_id, guest.caller, parts.wall_clock(), connection, key)
         with parts.live.running(living):
             if parts.door.is_revoked(grant):  # since it was let in
                 connection.refuse(errors.REVOKED)

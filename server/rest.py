@@ -23,10 +23,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from server import errors, transcriptions
-from server.connection import Socket
 from server.errors import Refusal, RefusedError
 from server.form import FILE, Form, FormLimits, FormReader
 from server.grant import Grant
+from server.line import Socket
 from server.oneshot import OneShot
 from server.recognition import ModelCard
 from server.sound_file import SoundFile

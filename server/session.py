@@ -9,7 +9,7 @@ the session; a peer that is gone skips what needs a peer. Refuses: audio before 
 `start`, anything that is not the protocol, audio beyond the grant, silence beyond the settings.
 """
 
-from security.door_events import SessionRefreshed, SessionStarted
+from security.door_events import SessionAway, SessionRefreshed, SessionStarted
 from server import errors, wire
 from server.audio import AudioFormat, Encoding, ms_from_samples
 from server.grant import Grant
@@ -49,12 +49,16 @@ class Session:
         grant: Grant,
         settings: SessionSettings,
         now_s: float,
+        resumption: wire.Resumption | None = None,
     ) -> None:
-        """`started` is on record by now."""
+        """`started` is on record by now; `resumption` is for a peer that asks for it."""
         self.session_id = started.session_id
         self._started = started
         self._model = model
         self._settings = settings
+        self._resumption = resumption
+        self._is_away = False
+        """The peer, who may come back."""
         self._format = AudioFormat(Encoding.PCM_S16LE, 16_000)
         self._quota = Quota(grant.limits, self._format)
         self._pace = Pace(grant.limits.pace_percent, settings.pace)
@@ -77,6 +81,11 @@ class Session:
     def is_ending(self) -> bool:
         """Whether it takes no more audio."""
         return self._life.phase in {Phase.DRAINING, Phase.CLOSED}
+
+    @property
+    def received_bytes(self) -> int:
+        """Of audio, that it has taken."""
+        return self._quota.spent_bytes
 
     @property
     def usage(self) -> wire.Usage:
@@ -213,6 +222,23 @@ class Session:
             self._fail(now_s)
         self._take_track_actions()
 
+    def receive_sign(self, now_s: float) -> None:
+        """The peer has said something that changes nothing here."""
+        if not self.is_ending:
+            self._life.receive_frame(now_s)
+
+    def receive_away(self, is_away: bool, now_s: float) -> None:
+        """The peer is not there but may come back, until when its silence counts for nothing; or it
+        is there again.
+        """
+        self._is_away = is_away
+        if self.is_closed:
+            return
+        self._life.receive_frame(now_s)
+        if is_away:
+            away = SessionAway(self.session_id, self.grant.subject, self.grant.token_id)
+            self._actions.append(Record(away))
+
     def receive_gone(self, close_code: int | None = None) -> None:
         """The peer is no longer there, or what stands for it has refused what it sent."""
         if self.is_closed:
@@ -234,7 +260,7 @@ class Session:
 
     def tick(self, now_s: float) -> None:
         """Let time pass. While it is we who do not listen, the peer is not idle."""
-        if not self.wants_audio:
+        if self._is_away or not self.wants_audio:
             self._life.receive_frame(now_s)
         if self._pace.resumes_s is None or self._pace.resumes_s <= now_s:
             self._is_held_back = False
@@ -281,6 +307,7 @@ class Session:
                 session_s=self.grant.limits.session_s,
                 pace_percent=self.grant.limits.pace_percent,
             ),
+            resume=self._resumption if message.resumable else None,
         )
         self._actions.append(Send(ready))
         self._reserve()

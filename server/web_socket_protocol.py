@@ -31,6 +31,7 @@ MOST_PINGS = 64
 """And pongs, at once; one more comes to it every `_PING_EVERY_S`."""
 _PING_EVERY_S = 0.1
 _PIECE_BYTES = 1024
+_ABNORMAL_CLOSE = 1006
 _MOST_UNREAD_BYTES = 1 << 17
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -78,7 +79,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio."""
+        """See asyncio; uvicorn calls a connection that broke one that was closed without a code."""
+        if self.conn.close_rcvd is None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": _ABNORMAL_CLOSE})
         super().connection_lost(exc)
         self._place.leave()
 

@@ -103,10 +103,13 @@ def speech(duration_ms: int, rate_hz: int = 16_000, level: float = LOUD) -> byte
 
 
 def new_session(
-    clock: ManualClock, grant: Grant = GRANT, settings: SessionSettings | None = None
+    clock: ManualClock,
+    grant: Grant = GRANT,
+    settings: SessionSettings | None = None,
+    resumption: wire.Resumption | None = None,
 ) -> Session:
     started = start_of("s-1", MODEL, grant, CALLER)
-    return Session(started, MODEL, grant, settings or SessionSettings(), clock())
+    return Session(started, MODEL, grant, settings or SessionSettings(), clock(), resumption)
 
 
 def limited(**limits: int) -> Grant:
@@ -120,7 +123,8 @@ def message_of(frame: str) -> wire.SessionMessage | None:
         message = wire.decode_client_message(frame)
     except wire.WireError:
         return None
-    return None if isinstance(message, wire.Refresh) else message
+    of_the_shell = wire.Refresh | wire.Resume | wire.EventsReceived
+    return None if isinstance(message, of_the_shell) else message
 
 
 @dataclass

@@ -145,6 +145,8 @@ export const texts = Object.freeze({
     "handshake.refused": "Refused at the door",
     "handshake.refused_often": "Refused again and again",
     "session.started": "Session began",
+    "session.away": "Connection broke",
+    "session.resumed": "Session resumed",
     "session.refreshed": "Session renewed",
     "session.refresh_refused": "Renewal refused",
     "session.ended": "Session ended",

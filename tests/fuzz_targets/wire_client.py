@@ -10,6 +10,8 @@ SEEDS = [
     b'{"type":"flush"}',
     b'{"type":"keep_alive"}',
     b'{"type":"stop"}',
+    b'{"type":"resume","events":12}',
+    b'{"type":"events_received","events":9007199254740992}',
     b"[" * 2000,
     b'{"type":"stop","type":"start"}',
 ]

@@ -125,6 +125,8 @@ async def scene(
     renew=None,
     grant=GRANT,
     write_limit_s=0.2,
+    resumption=None,
+    patience=None,
     **limits,
 ):
     websocket, transcriber, clock = FakeWebSocket(), FakeTranscriber(mode), ManualClock()
@@ -156,11 +158,13 @@ async def scene(
 
     connection = Connection(
         websocket,
-        new_session(clock, grant, SessionSettings(**limits)),
+        new_session(clock, grant, SessionSettings(**limits), resumption),
         detector=detector or FakeDetector(),
         transcriber=transcriber,
         desk=Desk(Trail(), renew or no_renewal, reserve),
-        settings=ConnectionSettings(outbox_events=8, write_limit_s=write_limit_s),
+        settings=ConnectionSettings(
+            outbox_events=8, write_limit_s=write_limit_s, **(patience or {})
+        ),
         clock=clock,
     )
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:

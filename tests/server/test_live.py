@@ -19,12 +19,19 @@ class FakeConnection:
     refusals: list = field(default_factory=list)
     is_ending: bool = False
 
+    is_given_up: bool = False
+    may_come_back: bool = True
+    on_give_up: object = None
+
     def refuse(self, refusal):
         self.refusals.append(refusal)
 
+    def give_up(self):
+        self.on_give_up()
 
-def living(session_id="s-1", grant=GRANT):
-    return LiveSession(session_id, CALLER, 0.0, FakeConnection(grant))
+
+def living(session_id="s-1", grant=GRANT, resume_key=""):
+    return LiveSession(session_id, CALLER, 0.0, FakeConnection(grant), resume_key)
 
 
 def sessions(most=10):
@@ -143,3 +150,38 @@ async def test_draining_waits_for_the_last_to_leave():
         assert not draining.done()
         await last.__aexit__(None, None, None)
     assert draining.result()
+
+
+def test_a_session_is_found_by_its_key_and_its_subject_while_its_peer_may_come_back():
+    live, session = sessions(), living(resume_key="k")
+    assert live.find_resumable("k", GRANT.who) is None
+    with live.running(session):
+        assert live.find_resumable("k", GRANT.who) is session
+        assert live.find_resumable("other", GRANT.who) is None
+        assert live.find_resumable("k", replace(GRANT, subject="bob").who) is None
+        session.connection.may_come_back = False
+        assert live.find_resumable("k", GRANT.who) is None
+        session.connection.may_come_back = True
+    assert live.find_resumable("k", GRANT.who) is None
+
+
+async def test_who_insists_gets_the_place_of_a_session_whose_peer_stays_away():
+    live, grant = sessions(), limited(concurrent_sessions=1)
+    session, is_over = living(grant=grant), asyncio.Event()
+    session.connection.on_give_up = is_over.set
+
+    async def stay():
+        async with live.place(grant, "s-1"):
+            with live.running(session):
+                await is_over.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(stay())
+        await asyncio.sleep(0)
+        with pytest.raises(RefusedError):
+            async with live.place(grant, "s-2", insists=True):
+                pass
+        session.connection.is_given_up = True
+        assert await refusal_of(live, grant) is errors.TOO_MANY_SESSIONS, "who only asks"
+        async with live.place(grant, "s-3", insists=True):
+            assert is_over.is_set()
