@@ -105,8 +105,7 @@ export const texts = Object.freeze({
       "The browser may not use the microphone. Allow it for this page, in the address bar or in "
       + "the system’s privacy settings, and start again.",
     microphone_missing:
-      "No microphone was found, or not the one chosen. Connect it, or choose another in the "
-      + "settings, and start again.",
+      "No microphone was found. Connect one, or choose another in the settings, and start again.",
     microphone_busy:
       "The microphone cannot be opened. Another program may be using it: close that and start "
       + "again.",

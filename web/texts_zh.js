@@ -102,7 +102,7 @@ export const texts = Object.freeze({
   problems: Object.freeze({
     microphone_refused:
       "浏览器未获准使用麦克风。请在地址栏或系统的隐私设置中允许本页使用麦克风，然后重新开始。",
-    microphone_missing: "未找到麦克风，或未找到所选的那一个。请接好麦克风，或在设置中另选一个，然后重新开始。",
+    microphone_missing: "未找到麦克风。请接好麦克风，或在设置中另选一个，然后重新开始。",
     microphone_busy: "无法打开麦克风，可能正被其他程序占用。请关闭该程序，然后重新开始。",
     microphone_lost: "麦克风已断开。之前的文字仍在下方。请重新接好，然后再次开始。",
     microphone_silent: "麦克风已打开，但没有声音传来。请刷新页面。",

@@ -43,7 +43,7 @@ def opened(browser: Browser, server: FakeServer, place: str = "", **options) -> 
     page.goto(server.address + place)
     yield page
     context.close()
-    assert faults == []
+    assert faults == [], faults
 
 
 def is_fault(line: ConsoleMessage) -> bool:
