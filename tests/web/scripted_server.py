@@ -43,6 +43,8 @@ class Heard:
     grace_s: float = 30
     start: wire.Start | None = None
     blocks: list[bytes] = field(default_factory=list)
+    n_bytes: int = 0
+    """Of all of them."""
     has_stopped: bool = False
     refreshed: list[str] = field(default_factory=list)
     said: list[wire.ServerEvent] = field(default_factory=list)
@@ -53,10 +55,6 @@ class Heard:
     is_gone: bool = False
     _told_bytes: int = 0
     _inbox: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(map(len, self.blocks))
 
     async def say(self, *events: wire.ServerEvent) -> None:
         for event in events:
@@ -125,6 +123,7 @@ class Heard:
 
     async def _receive_sound(self, block: bytes) -> None:
         self.blocks.append(block)
+        self.n_bytes += len(block)
         if self.key and self.n_bytes - self._told_bytes >= TOLD_BYTES:
             self._told_bytes = self.n_bytes
             await self._send(wire.AudioReceived(self.n_bytes))
