@@ -124,7 +124,7 @@ export class Stream {
       if (this.#log.waitingBytes === 0) this.#heardAtMs = performance.now();
       this.#log.add(block);
     }
-    if (this.#isOnLine) this.#socket.send(block);
+    if (this.#isOnLine) this.#give(block);
   }
 
   /** Resolves when a source that can wait may go on. */
@@ -169,7 +169,12 @@ export class Stream {
   }
 
   #say(message) {
-    this.#socket.send(JSON.stringify(message));
+    this.#give(JSON.stringify(message));
+  }
+
+  /** What a socket that is closing does not take is sent again on the next one. */
+  #give(data) {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
   }
 
   #setTimer(name, ms, act) {
@@ -231,7 +236,7 @@ export class Stream {
     this.#brokeAtMs = null;
     this.#isOnLine = true;
     this.#log.receive(bytes);
-    for (const block of this.#log.from(bytes)) this.#socket.send(block);
+    for (const block of this.#log.from(bytes)) this.#give(block);
     if (this.#newerToken) this.#say({ type: "refresh", token: this.#newerToken });
     if (this.#isStopped) this.#say({ type: "stop" });
     if (this.#resume) this.#watch();

@@ -97,6 +97,7 @@ export const texts = Object.freeze({
   tokenTitle: "A token opens this page",
   tokenWhy: "The server hears only those who bring one. On the server’s machine, this prints one:",
   tokenLabel: "Token",
+  signInWith: (name) => `Sign in with ${name}`,
   tokenSubmit: "Use it",
   tokenKept: "Kept in this tab until it is closed, and sent only to this server.",
 
@@ -127,6 +128,11 @@ export const texts = Object.freeze({
     token_malformed:
       "That is not a token: one has three parts joined by dots. Copy all of what the command "
       + "prints.",
+    code_invalid:
+      "This address has signed somebody in before, or it is too old. Ask for a new one.",
+    sign_in_failed:
+      "You could not be signed in. Try again; if it stays like this, ask whoever runs the server.",
+    provider_unavailable: "The service that signs people in does not answer. Try again later.",
     unauthenticated: "The token is not valid, or it has expired. Bring a fresh one.",
     token_expired: "The token has expired. What was said is below. Bring a fresh one to go on.",
     revoked: "The token is no longer accepted. What was said is below. Bring a fresh one to go on.",

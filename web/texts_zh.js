@@ -96,6 +96,7 @@ export const texts = Object.freeze({
   tokenTitle: "凭令牌使用本页",
   tokenWhy: "服务器只为持有令牌的人服务。在服务器所在的机器上运行下面的命令，即可得到一个：",
   tokenLabel: "令牌",
+  signInWith: (name) => `使用 ${name} 登录`,
   tokenSubmit: "使用",
   tokenKept: "令牌只保存到关闭此标签页为止，且只发送给这台服务器。",
 
@@ -115,6 +116,9 @@ export const texts = Object.freeze({
     copy_failed: "浏览器不允许复制文字。请改为下载。",
 
     token_malformed: "这不是令牌：令牌由三段组成，以点号分隔。请完整复制命令输出的内容。",
+    code_invalid: "此登录地址已被使用或已过期。请获取新的地址。",
+    sign_in_failed: "未能登录。请重试；如果仍然不行，请联系服务器的管理者。",
+    provider_unavailable: "登录服务没有响应。请稍后再试。",
     unauthenticated: "令牌无效或已过期。请换用新的令牌。",
     token_expired: "令牌已过期。之前的文字仍在下方。请换用新的令牌后继续。",
     revoked: "令牌已被吊销。之前的文字仍在下方。请换用新的令牌后继续。",
