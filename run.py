@@ -81,6 +81,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
     allow_older_model: Annotated[
         bool, typer.Option(help="Open a version older than one opened before; goes on record.")
     ] = False,
+    print_code: Annotated[
+        bool,
+        typer.Option(help="Print the page's address with its code also where no terminal reads."),
+    ] = False,
 ) -> None:
     """Run the server until it is told to stop."""
     with plain_errors({ClientError: EXIT_CLIENT}):
@@ -90,6 +94,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one for each option
         async def until_stopped() -> None:
             async with _running(settings, is_older_allowed=allow_older_model) as running:
                 print(f"Earwitness listens on {running.url} (model {settings.model})", flush=True)
+                if running.sign_in_address and (print_code or sys.stdout.isatty()):
+                    print(_invitation(settings, running.sign_in_address), flush=True)
                 await running.until_stopped()
 
         asyncio.run(until_stopped())
@@ -129,9 +135,9 @@ async def _demo(settings: Settings, recording: Path, *, is_once: bool) -> None:
             rows = await reader.records(TrailFilter(session_id=session_id))
         print("\n".join(row_lines(rows)))
         if not is_once:
-            print("\nNow you: open this address in a browser on this machine and speak.")
-            print(f"  {running.url}/#token={_demo_token(settings)}")
-            print("It is good for an hour. Ctrl-C ends the server.", flush=True)
+            address = running.sign_in_address or f"{running.url}/#token={_demo_token(settings)}"
+            print("\nNow you: speak to the page on this machine.")
+            print(f"{_invitation(settings, address)}\nCtrl-C ends the server.", flush=True)
             await running.until_stopped()
 
 
@@ -151,6 +157,13 @@ async def _transcribe(settings: Settings, running: Running, recording: Path) -> 
         await converse(stream, source, receive_event, "real_time")
         captions.close(transcript)
         return stream.ready.session_id
+
+
+def _invitation(settings: Settings, address: str) -> str:
+    """For the terminal of who started the server: whoever reads it may come in."""
+    good = f"once, within {settings.sign_in.code_lifetime_s // 60} minutes of the start"
+    until = good if "#code=" in address else "for an hour"
+    return f"Open this address in a browser; it is good {until}:\n  {address}"
 
 
 def _demo_token(settings: Settings) -> str:

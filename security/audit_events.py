@@ -22,6 +22,8 @@ from security.door_events import (
     SessionRefreshed,
     SessionResumed,
     SessionStarted,
+    SignInRenewed,
+    SignInSucceeded,
     SuspicionFound,
     TicketIssued,
 )
@@ -293,6 +295,8 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     CheckpointCopyFailed: "checkpoint.copy_failed",
     AuthenticationSucceeded: "authentication.succeeded",
     TicketIssued: "ticket.issued",
+    SignInSucceeded: "sign_in.succeeded",
+    SignInRenewed: "sign_in.renewed",
     HandshakeRefused: "handshake.refused",
     HandshakeRefusedOften: "handshake.refused_often",
     AddressBlocked: "address.blocked",

@@ -37,6 +37,36 @@ class TicketIssued:
 
 
 @dataclass(frozen=True, slots=True)
+class SignInSucceeded:
+    """A person was given a token for the page."""
+
+    subject: str
+    issuer: str
+    """Of the token, which is our own, whoever said who it is."""
+    token_id: str
+    peer_address: str
+    peer_port: int | None
+    origin: str | None
+    user_agent: str | None
+    method: str
+    """`start_code` or `provider`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignInRenewed:
+    """A person who had signed in was given a newer token."""
+
+    subject: str
+    issuer: str
+    token_id: str
+    former_token_id: str
+    peer_address: str
+    peer_port: int | None
+    origin: str | None
+    user_agent: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeRefused:
     """Somebody was turned away at the door."""
 
@@ -211,6 +241,8 @@ class SessionEndedByAdministrator:
 DoorEvent = (
     AuthenticationSucceeded
     | TicketIssued
+    | SignInSucceeded
+    | SignInRenewed
     | HandshakeRefused
     | HandshakeRefusedOften
     | AddressBlocked

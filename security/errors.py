@@ -8,6 +8,8 @@
     ├── TokenError     a token is not accepted: constant text, exact `reason` for the trail
     │   └── UnknownKeyError   it names a key that its issuer is not known to have, yet
     ├── TokenKeyError  a key, or a set of keys, that no token may be verified with: says why
+    ├── AnswerError    somebody else's server does not answer as it should: constant text
+    ├── ProviderError  a provider of identities does not say who somebody is: exact `reason`
     ├── RevocationError       the list of what was revoked cannot be read or written
     └── AuditError     the audit trail cannot be opened, read or written: says what to do
 
@@ -87,6 +89,10 @@ class TokenReason(StrEnum):
     TOO_OLD = "too_old"
     """Issued too long ago, though not expired."""
     LIFETIME_TOO_LONG = "lifetime_too_long"
+    WRONG_NONCE = "wrong_nonce"
+    """An ID token that was made for another sign-in."""
+    CLAIM_MISSING = "claim_missing"
+    """An ID token of somebody who is not among those that the settings let in."""
 
 
 class TokenError(SecurityError):
@@ -110,6 +116,34 @@ class UnknownKeyError(TokenError):
 
 class TokenKeyError(SecurityError):
     """A key that cannot verify tokens. The text is constant and holds nothing of the key."""
+
+
+class AnswerError(SecurityError):
+    """Somebody else's server did not answer as it should. The text is constant."""
+
+    def __init__(self, text: str, *, is_answered: bool = True) -> None:
+        """`is_answered`: whether it has said no, rather than nothing or that it has failed."""
+        super().__init__(text)
+        self.is_answered = is_answered
+
+
+class ProviderReason(StrEnum):
+    """Why a provider of identities could not say who somebody is."""
+
+    UNREACHABLE = "unreachable"
+    BAD_METADATA = "bad_metadata"
+    """What it says of itself is not what the settings say, or cannot be worked with."""
+    REFUSED = "refused"
+    """It does not take the code, or us."""
+    BAD_ANSWER = "bad_answer"
+
+
+class ProviderError(SecurityError):
+    """A provider of identities that did not help; holds nothing that it said."""
+
+    def __init__(self, reason: ProviderReason) -> None:
+        super().__init__("The provider of identities did not say who it is.")
+        self.reason = reason
 
 
 class RevocationError(SecurityError):

@@ -9,10 +9,9 @@ address. Claims come from the verifier alone; here is only what has to wait.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
+from security.addresses import is_safe_address
 from security.errors import TokenError, TokenReason, UnknownKeyError
 from security.jwks import Clock, JwksAddress, JwksCache, Sleep
 from security.key_files import issuer_keys, local_keys
@@ -84,7 +83,7 @@ class IssuerSettings:
             "admin_audience: not empty, and not the audience": is_apart(self.policy),
             "keys: not empty": bool(self.keys),
             "keys: an https address, or http on this machine, without a password": (
-                not self.is_fetched or _is_safe_address(self.keys)
+                not self.is_fetched or is_safe_address(self.keys)
             ),
             "keys: a file, for HS256": not (self.is_fetched and self.algorithm == "HS256"),
             "key_id: 1 to 64 letters, digits, dots, dashes, underscores": (
@@ -170,18 +169,3 @@ def open_local_issuer(
 def is_apart(policy: TokenPolicy) -> bool:
     """Whether tokens for administrators are told from those for sessions."""
     return policy.admin_audience != "" and policy.for_admin != policy.audience
-
-
-def _is_safe_address(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        is_named = bool(parts.hostname) and parts.username is None and parts.password is None
-        return is_named and (parts.scheme == "https" or _is_this_machine(parts))
-    except ValueError:
-        return False
-
-
-def _is_this_machine(parts: SplitResult) -> bool:
-    if parts.scheme != "http":
-        return False
-    return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback

@@ -5,22 +5,20 @@ answer stays good for a day when no other comes, and a token that names an unkno
 look at the address, not more than one in half a minute, whoever sends such tokens. All looks are
 made by `run`, so that a client who hangs up does not end the one that others wait for.
 
-The answer is a stranger's: no redirect, cookie or proxy of the environment, no compression, a cap
-on its length and on the time it takes. One that holds no usable key changes nothing.
+An answer that holds no usable key changes nothing.
 """
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
-import httpx2
 import structlog
 
-from security.errors import TokenKeyError
+from security.errors import AnswerError, TokenKeyError
+from security.outgoing import Way, ask
 from security.token_keys import Algorithm, KeySet, TokenKey, decode_jwks
 
 _log = structlog.get_logger()
@@ -32,7 +30,6 @@ FETCH_LIMIT_S = 5.0
 MAX_BYTES = 256 * 1024
 _WAIT_LIMIT_S = 2 * FETCH_LIMIT_S
 _JITTER = 0.1
-_HEADERS = {"accept": "application/json", "accept-encoding": "identity"}
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 Fetch = Callable[[], Awaitable[bytes]]
@@ -51,22 +48,11 @@ class JwksAddress:
 
     async def fetch(self) -> bytes:
         """The document. Raises TokenKeyError."""
+        way = Way(FETCH_LIMIT_S, MAX_BYTES, self.ca_file, self.proxy)
         try:
-            trust = await asyncio.to_thread(ssl.create_default_context, cafile=self.ca_file)
-            async with (
-                asyncio.timeout(FETCH_LIMIT_S),
-                httpx2.AsyncClient(
-                    verify=trust,
-                    proxy=self.proxy,
-                    trust_env=False,
-                    follow_redirects=False,
-                    timeout=FETCH_LIMIT_S,
-                ) as client,
-                client.stream("GET", self.url, headers=_HEADERS) as response,
-            ):
-                return await _body(response)
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError):
-            raise TokenKeyError("the address of the keys cannot be reached") from None
+            return await ask(self.url, way)
+        except AnswerError as fault:
+            raise TokenKeyError(f"the keys: {fault}") from None
 
 
 class JwksCache:
@@ -155,16 +141,3 @@ class JwksCache:
         if fault is None and self._is_failing:
             _log.info("the keys of an issuer are fetched again", issuer=self._issuer)
         self._is_failing = fault is not None
-
-
-async def _body(response: httpx2.Response) -> bytes:
-    if response.status_code != httpx2.codes.OK:  # a redirect included
-        raise TokenKeyError("the address of the keys does not answer with them")
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise TokenKeyError("the keys come compressed, which was not asked for")
-    body = bytearray()
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise TokenKeyError(f"the keys are longer than {MAX_BYTES} bytes")
-    return bytes(body)

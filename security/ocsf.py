@@ -52,6 +52,8 @@ MAPPED = {
     "handshake.refused_often": Mapped(AUTHENTICATION, _LOGON),
     "authentication.succeeded": Mapped(AUTHENTICATION, _LOGON),
     "ticket.issued": Mapped(AUTHENTICATION, _TICKET),
+    "sign_in.succeeded": Mapped(AUTHENTICATION, _LOGON),
+    "sign_in.renewed": Mapped(AUTHENTICATION, _TICKET),
     "session.started": Mapped(AUTHENTICATION, _LOGON),
     "session.away": Mapped(AUTHENTICATION, _LOGOFF),
     "session.resumed": Mapped(AUTHENTICATION, _LOGON),

@@ -131,6 +131,8 @@ WATCHED_EVENTS = (
     "handshake.refused_often",
     "session.refresh_refused",
     "ticket.issued",
+    "sign_in.succeeded",
+    "sign_in.renewed",
     "authentication.succeeded",
     "session.started",
     "session.resumed",
@@ -145,6 +147,7 @@ GENUINE = frozenset(
     {
         *("token_expired", "token_too_old", "token_not_yet_valid", "token_lifetime_too_long"),
         *("token_wrong_audience", "ticket_expired", "revoked"),
+        *("code_expired", "code_used", "sign_in_over"),
     }
 )
 """Of credentials that somebody was given: these are found only after the signature was right."""
@@ -152,10 +155,16 @@ NOTHING_SHOWN = frozenset({"token_missing", "credentials_ambiguous"})
 UNKNOWN_KEYS = frozenset({"token_unknown_key", "token_wrong_algorithm", "token_wrong_type"})
 REPLAYED = "ticket_replayed"
 MANY_ADDRESSES = "many_addresses"
-NOT_KNOWN = frozenset({"ticket_unknown", "token_keys_unreachable"})
+NOT_KNOWN = frozenset(
+    {
+        *("ticket_unknown", "token_keys_unreachable", "code_unknown", "code_of_other_browser"),
+        *("sign_in_unknown", "sign_in_of_other_browser"),
+    }
+)
 """Guessed, or not. A ticket may be forgotten since: used before a restart, at another server, or
-long ago; and any page can make its visitors' browsers show one, in the address of a picture. Nobody
-may get others blocked by that, nor by keeping us from an issuer's keys.
+long ago; and any page can make its visitors' browsers show one, in the address of a picture, or a
+code, in a link to the page. Nobody may get others blocked by that, nor by keeping us from an
+issuer's keys.
 """
 GUESSED = UNKNOWN_KEYS | {
     *("token_too_long", "token_malformed", "token_bad_signature", "token_bad_claims"),
@@ -180,6 +189,7 @@ TOKEN_SHOWN = frozenset(
     {
         *("session.started", "session.resumed", "ticket.issued"),
         *("authentication.succeeded", "handshake.refused"),
+        *("sign_in.succeeded", "sign_in.renewed"),
     }
 )
 """Events that say from where a token was shown."""

@@ -59,6 +59,7 @@ class _Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_per_minute: _Limit = msgspec.UNSET
     models: _Names = msgspec.UNSET
     languages: _Names = msgspec.UNSET
+    signed_in_at_s: _Second | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Payload(msgspec.Struct, frozen=True):
@@ -114,6 +115,8 @@ class Claims:
     """None: any."""
     languages: frozenset[str] | None = None
     limits: Limits = field(default_factory=Limits)
+    signed_in_at_s: int | None = None
+    """Unix time of the sign-in that it comes from; None: it was not given for one."""
     is_for_admin: bool = False
     """Whether its audience is that of administrators, and not that of sessions."""
 
@@ -178,6 +181,7 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     limits: Limits | None = None,
     models: Set[str] | None = None,
     languages: Set[str] | None = None,
+    signed_in_at_s: int | None = None,
 ) -> str:
     """A token issued at Unix time `wall_s`, for administrators or for sessions by its scopes, which
     are not mixed. Raises TokenError if `policy` would not accept it.
@@ -188,6 +192,7 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     extra: dict[str, object] = {
         **{name: limit for name, limit in asdict(limits or Limits()).items() if limit is not None},
         **{name: sorted(names) for name, names in named.items() if names is not None},
+        **({} if signed_in_at_s is None else {"signed_in_at_s": signed_in_at_s}),
     }
     claims = {
         "iss": policy.issuer,
@@ -254,6 +259,7 @@ def _check_claims(
         models=None if extra.models is msgspec.UNSET else frozenset(extra.models),
         languages=None if extra.languages is msgspec.UNSET else frozenset(extra.languages),
         limits=Limits(**{f.name: _or_none(getattr(extra, f.name)) for f in fields(Limits)}),
+        signed_in_at_s=_or_none(extra.signed_in_at_s),
         is_for_admin=is_for_admin,
     )
 

@@ -37,6 +37,7 @@ from server.refusals import RefusalSettings
 from server.rest import RestSettings
 from server.scheduler import SchedulerSettings
 from server.session_values import SessionSettings
+from server.sign_in_settings import SignInSettings, sign_in_faults
 from server.subject_settings import SubjectSettings, subject_faults
 from server.tickets import TicketSettings
 
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     """Others whose tokens are accepted: in the file a table each, in the environment JSON."""
     grants: GrantSettings = GrantSettings()
     tickets: TicketSettings = TicketSettings()
+    sign_in: SignInSettings = SignInSettings()
     subjects: SubjectSettings = SubjectSettings()
     refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
@@ -102,6 +104,8 @@ class Settings(BaseSettings):
         faults += listen_faults(self.listen)
         if self.connection.outbox_events == 0:  # a queue of no size has no end
             faults.append("connection.outbox_events: at least 1")
+        most_s = self.token_policy.max_lifetime_s
+        faults += [f"sign_in.{fault}" for fault in sign_in_faults(self.sign_in, most_s)]
         faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
         faults += [f"audit.{fault}" for fault in trail_faults(self.audit)]
         faults += _issuer_faults(self.token_policy, self.issuers)

@@ -35,6 +35,18 @@ class Refusal:
 UNAUTHENTICATED = Refusal(
     "unauthenticated", 4401, "No valid token or ticket. Bring a fresh one.", 401
 )
+CODE_INVALID = Refusal(
+    "code_invalid",
+    4401,
+    "The sign-in code was used, is too old, or never was one. Get a new one.",
+    401,
+)
+SIGN_IN_FAILED = Refusal(
+    "sign_in_failed", 4401, "You could not be signed in. Try again, or ask who runs this.", 401
+)
+PROVIDER_UNAVAILABLE = Refusal(
+    "provider_unavailable", 1013, "Who signs people in does not answer. Try again later.", 503, True
+)
 FORBIDDEN = Refusal("forbidden", 4403, "The token does not allow this.", 403)
 ORIGIN_REFUSED = Refusal("origin_refused", 4403, "Pages from this origin may not connect.", 403)
 TOO_MANY_SESSIONS = Refusal(
@@ -103,6 +115,9 @@ SHUTTING_DOWN = Refusal(
 
 ALL = (
     UNAUTHENTICATED,
+    CODE_INVALID,
+    SIGN_IN_FAILED,
+    PROVIDER_UNAVAILABLE,
     FORBIDDEN,
     ORIGIN_REFUSED,
     TOO_MANY_SESSIONS,

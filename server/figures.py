@@ -39,6 +39,7 @@ _CLASSES = {
     "token": {
         *(errors.UNAUTHENTICATED.code, errors.FORBIDDEN.code),
         *(errors.TOKEN_EXPIRED.code, errors.REVOKED.code),
+        *(errors.CODE_INVALID.code, errors.SIGN_IN_FAILED.code),
     },
     "time": {
         errors.IDLE.code,
@@ -53,6 +54,7 @@ _CLASSES = {
     "server": {
         *(errors.INTERNAL.code, errors.SHUTTING_DOWN.code, errors.OVERLOADED.code),
         *(errors.LEASE_LOST.code, errors.ENDED_BY_ADMINISTRATOR.code, "cancelled"),
+        errors.PROVIDER_UNAVAILABLE.code,
     },
 }
 CLASS_OF = {reason: name for name, reasons in _CLASSES.items() for reason in reasons}

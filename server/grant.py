@@ -43,6 +43,8 @@ class Grant:
     models: frozenset[str] | None = None
     """None: any."""
     languages: frozenset[str] | None = None
+    signed_in_at_s: int | None = None
+    """Unix time of the sign-in that the token comes from, if its issuer says so."""
 
     @property
     def who(self) -> str:
@@ -81,6 +83,7 @@ def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) ->
         limits=least(settings.most, _or_default(claims.limits, settings.default)),
         models=claims.models,
         languages=claims.languages,
+        signed_in_at_s=claims.signed_in_at_s,
     )
 
 

@@ -133,6 +133,26 @@ class Reception:
         await self._greet(peer, grant)
         return grant
 
+    async def attend(
+        self,
+        peer: HTTPConnection,
+        work: Callable[[], Awaitable[_Result]],
+        grant: Grant | None = None,
+    ) -> _Result:
+        """Work for somebody from an address and an origin that may come, who shows no token, or has
+        shown one for `grant`. Raises RefusedError, which is on record by then.
+        """
+
+        async def attend(visit: _Visit) -> _Result:
+            visit.grant = grant
+            address = caller_of(peer).address
+            if self._parts.blocks.is_blocked(address, self._parts.wall_clock()):
+                raise RefusedError(errors.ADDRESS_BLOCKED)
+            self._parts.door.check_origin(knock_of(peer))
+            return await work()
+
+        return await self._on_record(peer, attend)
+
     async def look_in(self, peer: HTTPConnection) -> Grant:
         """As `enter`, without staying: pages are not shown why a handshake was refused."""
 

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,6 +30,7 @@ from security.audit_reader import TrailReader
 from security.audit_store import AuditStore
 from security.errors import AuditError, KeyFileError, RevocationError
 from security.issuers import Issuers, open_issuers, open_local_issuer
+from security.oidc import Provider
 from server import errors
 from server.admin import Office, admin_routes
 from server.aftermath import tell_of_killed
@@ -54,6 +55,7 @@ from server.recognition import ModelCard, Recognizer
 from server.rest import rest_routes
 from server.revoking import Revoking
 from server.scheduler import Scheduler
+from server.sign_in import SignIn, SignInParts
 from server.sqlite_fault import warn_of_sqlite
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
 from server.subjects import DAY_S, MemorySubjects, SubjectStore
@@ -72,6 +74,8 @@ class Running:
 
     url: str
     """The page's address; the stream lies under it at `/v1/stream`."""
+    sign_in_address: str | None = field(repr=False)
+    """The same with a code that signs one person in; for the terminal, and nowhere else."""
     store: AuditStore
     until_stopped: Callable[[], Awaitable[None]]
     """Waits for a signal to stop."""
@@ -149,7 +153,7 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     model: _Model,
     subjects: _Subjects,
 ) -> AsyncIterator[Running]:
-    server, revoking, reception = _listener(
+    server, revoking, reception, sign_in = _listener(
         settings, issuers, entrance, trail, reader, model, subjects
     )
     works = (
@@ -172,7 +176,8 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
                     await asyncio.wait([serving])
 
                 try:
-                    yield Running(entrance.url, trail.store, until_stopped)
+                    address = sign_in.start_address()
+                    yield Running(entrance.url, address, trail.store, until_stopped)
                 finally:
                     server.should_exit = True
                     await asyncio.wait([serving])
@@ -203,7 +208,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     reader: TrailReader,
     model: _Model,
     subjects: _Subjects,
-) -> tuple[Listener, Revoking, Reception]:
+) -> tuple[Listener, Revoking, Reception, SignIn]:
     """The application, joined, and what serves it."""
     live = LiveSessions(settings.listen.most_sessions, subjects.store)
     subjects.on_lost = partial(_end_lost, live)
@@ -211,18 +216,20 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     door = _door(settings, issuers, entrance, revoking)
     parts = _parts(settings, door, live, trail, model, subjects)
     reception = Reception(parts)
+    sign_in = SignIn(_sign_in_parts(settings, entrance, door, reception, trail))
     stages = Stages(settings, reception, live, parts.blocks, trail, reader, revoking, _wall_clock)
     office = Office(reception, live, revoking, settings.policies, trail, _wall_clock)
     routes = [
         *_monitor_routes(settings.listen, live, trail, model, lambda: server.crowd),
         *admin_routes(office),
         *insight_routes(stages, WEB_FOLDER),
+        *sign_in.routes(),
         *rest_routes(reception, model.card, settings.rest),
     ]
     app = build_app(reception, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
-    return server, revoking, reception
+    return server, revoking, reception, sign_in
 
 
 def _monitor_routes(
@@ -248,6 +255,24 @@ def _door(settings: Settings, issuers: Issuers, entrance: _Entrance, revoking: R
         settings.grants,
         Tickets(settings.tickets),
         revoking.is_revoked,
+    )
+
+
+def _sign_in_parts(
+    settings: Settings, entrance: _Entrance, door: Door, reception: Reception, trail: CountedTrail
+) -> SignInParts:
+    provider = settings.sign_in.provider
+    return SignInParts(
+        settings=settings.sign_in,
+        address=settings.sign_in.address or entrance.url,
+        policy=settings.token_policy,
+        signing_key_file=settings.signing_key_file,
+        door=door,
+        reception=reception,
+        trail=trail,
+        provider=None if provider is None else Provider(provider, time.monotonic),
+        wall_clock=_wall_clock,
+        clock=time.monotonic,
     )
 
 
@@ -359,7 +384,8 @@ async def _open_store(settings: Settings) -> AuditStore:
 def _origins(settings: Settings, url: str) -> frozenset[str]:
     """Those that the settings name, and our own, under the other name of the same address too."""
     localhost = {url.replace(address, "localhost") for address in ("127.0.0.1", "[::1]")}
-    return frozenset({url, *localhost, *settings.listen.origins})
+    page = {settings.sign_in.address} if settings.sign_in.address else set()
+    return frozenset({url, *localhost, *page, *settings.listen.origins})
 
 
 def _detector(name: str) -> Callable[[], SpeechDetector]:

@@ -36,7 +36,9 @@ from server.command_line import (
 )
 from server.config import Settings
 from server.grant import SCOPES, TRANSCRIBE_SCOPE
+from server.listener import url_of
 from server.revoking import event_of, policy_of, revocation_of
+from server.sign_in import PROVIDER_SUBJECTS
 from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
 
 EXIT_REFUSED = 1
@@ -87,6 +89,9 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
     starts: Annotated[
         int | None, typer.Option("--starts", min=0, help="Sessions begun a minute.")
     ] = None,
+    page: Annotated[
+        bool, typer.Option("--page", help="Print the page's address with the token in it.")
+    ] = False,
     config: ConfigFile = None,
 ) -> None:
     """Print a token, and nothing else."""
@@ -96,6 +101,7 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
         provision.make_keys(settings)
         scopes, token_id = set(scope or [TRANSCRIBE_SCOPE]), secrets.token_hex(16)
         _check_wishes(settings, scopes, subject, lifetime_s)
+        address = _page_of(settings) if page else None
         signing_key = open_signing_key(settings.signing_key_file)
         _check_signing_key(settings, key_id_of(signing_key.public_key()))
         token = mint_token(
@@ -112,7 +118,7 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
         )
         who = (subject, settings.token_policy.issuer, token_id)
         record(settings, TokenMinted(*who, " ".join(sorted(scopes)), lifetime_s, account_name()))
-        print(token)
+        print(f"{address}/#token={token}" if address else token)
 
 
 @app.command("inspect")
@@ -173,11 +179,24 @@ def _check_wishes(settings: Settings, scopes: set[str], subject: str, lifetime_s
         raise StartError(f"--lifetime-s: {most_s} at most", EXIT_SETTINGS)
     if not 0 < len(subject) <= _MOST_SUBJECT_CHARS:
         raise StartError(f"--subject: 1 to {_MOST_SUBJECT_CHARS} characters", EXIT_SETTINGS)
+    if subject.startswith(PROVIDER_SUBJECTS):
+        text = f"--subject: {PROVIDER_SUBJECTS} is how people are called who sign in elsewhere"
+        raise StartError(text, EXIT_SETTINGS)
     if not scopes <= SCOPES:
         raise StartError(f"--scope: of {', '.join(sorted(SCOPES))}", EXIT_SETTINGS)
     if TRANSCRIBE_SCOPE in scopes and len(scopes) > 1:
         text = "--scope: transcribe, or admin and audit: tokens for administrators open no session"
         raise StartError(text, EXIT_SETTINGS)
+
+
+def _page_of(settings: Settings) -> str:
+    """Where people see the page. Raises StartError."""
+    listen = settings.listen
+    if listen.port == 0 and settings.sign_in.address is None:
+        text = "--page: which port the server has is not known; set listen.port or sign_in.address"
+        raise StartError(text, EXIT_SETTINGS)
+    scheme = "http" if listen.tls_cert is None else "https"
+    return settings.sign_in.address or url_of(listen.host, listen.port, scheme)
 
 
 def _check_signing_key(settings: Settings, key_id: str) -> None:

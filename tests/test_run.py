@@ -109,6 +109,23 @@ def test_a_signal_ends_the_server_and_its_trail(data, number):
     assert "server.stopped" in run(data, "audit", "list").stdout.splitlines()[-1]
 
 
+def test_the_code_is_printed_where_it_is_asked_for_and_is_in_no_log(data):
+    environment = {**os.environ, "EARWITNESS_DATA_FOLDER": str(data)}
+    command = [sys.executable, "run.py", "serve", "--port", "0", "--print-code"]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as server:
+        url = server.stdout.readline().split()[3].decode()
+        server.stdout.readline()
+        address, _, code = server.stdout.readline().decode().strip().partition("#code=")
+        server.send_signal(signal.SIGTERM)
+        _, errors = server.communicate(timeout=60)
+    assert address == f"{url}/"
+    assert len(code) == 22
+    assert code not in errors.decode()
+    assert code not in run(data, "audit", "list").stdout
+
+
 def test_a_data_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "data").write_text("a file where a folder should be")
     assert str(tmp_path / "data") in complaint(run(tmp_path / "data", "serve"), 5)

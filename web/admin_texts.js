@@ -141,6 +141,8 @@ export const texts = Object.freeze({
     "token.minted": "Token minted",
     "token.revoked": "Revoked",
     "ticket.issued": "Ticket issued",
+    "sign_in.succeeded": "Signed in to the page",
+    "sign_in.renewed": "Sign-in renewed",
     "authentication.succeeded": "Signed in",
     "handshake.refused": "Refused at the door",
     "handshake.refused_often": "Refused again and again",

@@ -15,6 +15,7 @@ import { Listening } from "./listening.js";
 import { Settings } from "./settings.js";
 import { SettingsPanel } from "./settings_panel.js";
 import { listenForKeys } from "./shortcuts.js";
+import { renew } from "./sign_in.js";
 import { otherLanguage, texts, useLanguage } from "./texts.js";
 import { TokenForm } from "./token_form.js";
 import { Transcript } from "./transcript.js";
@@ -97,12 +98,18 @@ async function beginWith(openSource) {
 }
 
 function receiveEvent(event) {
+  if (event.type === "token_expiring") renewToken();
   if (event.type === "speech_started") instruments.showSpeech(true);
   if (event.type === "speech_ended") instruments.showSpeech(false);
   const segment = transcript.receive(event);
   if (segment === null) return;
   captions.show(segment);
   keeping.show(captions.isEmpty);
+}
+
+async function renewToken() {
+  const token = await renew();
+  if (token) listening?.refresh(token);
 }
 
 function showProgress({ sentMs, durationMs }) {
@@ -187,6 +194,7 @@ function switchLanguage() {
   useLanguage(otherLanguage());
   showWords();
   instruments.reword();
+  tokens.reword();
 }
 
 function showWords() {

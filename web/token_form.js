@@ -1,17 +1,20 @@
 /**
- * A token in, from the address or from a field; the token for a session out.
+ * Whatever lets somebody in, in; the token for a session out, or a form that asks for one.
  *
- * It comes in the address after #, which no server sees, and leaves the address at once. It is kept
- * in this tab alone (sessionStorage) until the server does not take it any more.
+ * How people come by a token is for `sign_in.js`: the address, a provider of identities, or the field
+ * of this form. It is kept in this tab alone until the server does not take it any more.
  */
 
+import { SignInError, providers, signIn, signOut } from "./sign_in.js";
 import { StreamError, isToken } from "./stream.js";
+import { texts } from "./texts.js";
 
 const KEY = "earwitness.token";
 
 export class TokenForm {
   #on;
   #tell;
+  #provider = null;
 
   /**
    * @param {Record<string, HTMLElement>} on the page's elements by id
@@ -25,9 +28,11 @@ export class TokenForm {
       this.#use(on["token-field"].value.trim());
       if (!this.isMissing) on.toggle.focus();
     });
-    window.addEventListener("hashchange", () => this.#takeFromAddress());
+    on.provider.addEventListener("click", () => location.assign(this.#provider.start));
+    window.addEventListener("hashchange", () => this.#comeIn());
     document.body.dataset.token = "here";
-    this.#takeFromAddress();
+    this.#comeIn();
+    this.#offerProvider();
   }
 
   get isMissing() {
@@ -48,33 +53,50 @@ export class TokenForm {
 
   /** Forgets the token, and asks for another. */
   ask() {
-    sessionStorage.removeItem(KEY);
+    signOut();
     this.#on["token-form"].hidden = false;
     this.#on["token-field"].value = "";
     document.body.dataset.token = "missing";
     this.#on["token-field"].focus();
   }
 
-  #takeFromAddress() {
-    const token = new URLSearchParams(location.hash.slice(1)).get("token");
-    if (token !== null) {
-      history.replaceState(null, "", location.pathname + location.search);
-      this.#use(token.trim());
-    } else if (this.isMissing) {
-      this.ask();
+  /** In the language of the page, after it has changed. */
+  reword() {
+    if (this.#provider) this.#on.provider.textContent = texts.signInWith(this.#provider.name);
+  }
+
+  async #comeIn() {
+    try {
+      if ((await signIn()) === null) this.ask();
+      else this.#show();
       this.#tell(null);
+    } catch (error) {
+      if (this.isMissing) this.ask();
+      const code = error instanceof SignInError ? error.code : "unknown";
+      this.#tell(Object.hasOwn(texts.problems, code) ? code : "unknown");
     }
+  }
+
+  async #offerProvider() {
+    this.#provider = (await providers()).provider;
+    this.#on.provider.hidden = this.#provider === null;
+    this.reword();
   }
 
   #use(token) {
     if (isToken(token)) {
+      signOut();
       sessionStorage.setItem(KEY, token);
-      this.#on["token-form"].hidden = true;
-      document.body.dataset.token = "here";
+      this.#show();
       this.#tell(null);
     } else {
       this.ask();
       this.#tell("token_malformed");
     }
+  }
+
+  #show() {
+    this.#on["token-form"].hidden = true;
+    document.body.dataset.token = "here";
   }
 }

@@ -25,6 +25,8 @@ import typer
 from security.issuers import IssuerSettings
 from security.jwks import JwksAddress
 from security.keys import open_key_file, open_verifying_key, public_half
+from security.oidc import Provider
+from security.provider_settings import ProviderSettings
 from security.token_keys import KeySet, decode_jwks
 from server.command_line import ConfigFile, Model, plain_errors, read_settings
 from server.config import Settings
@@ -130,6 +132,8 @@ def _network_findings(settings: Settings, asked: Asked, wall_s: float) -> Iterat
     yield from network.check_origins(listen.origins)
     for other in settings.issuers:
         yield network.check_issuer(other, fetched_keys if asked.is_online else None)
+    if (provider := settings.sign_in.provider) is not None:
+        yield network.check_provider(provider, look_at if asked.is_online else None)
     yield network.check_port(
         listen.port,
         is_bindable(listen.host, listen.port),
@@ -177,6 +181,11 @@ def metrics_status(address: str, port: int, *, has_tls: bool) -> int | None:
 def _reached_at(address: str) -> str:
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what a server may bind)
     return everywhere.get(address, address)
+
+
+def look_at(provider: ProviderSettings) -> None:
+    """Whether it can be worked with. Raises ProviderError."""
+    asyncio.run(Provider(provider, time.monotonic).look())
 
 
 def fetched_keys(issuer: IssuerSettings) -> KeySet:

@@ -14,9 +14,11 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from security.errors import KeyFileError, TokenKeyError
+from security.errors import KeyFileError, ProviderError, TokenKeyError
 from security.issuers import IssuerSettings
 from security.key_files import issuer_keys
+from security.keys import read_checked
+from security.provider_settings import ProviderSettings
 from security.token_keys import KeySet
 from server.doctor.finding import Finding, bad, ok, sentence_of, warn
 from server.tls import Certificate
@@ -93,6 +95,27 @@ def check_issuer(
         remedy = "bring its keys back, or see to the network, the authorities and the address."
         return bad(check, sentence_of(fault), remedy, about)
     return ok(check, "its keys can be had.", about)
+
+
+def check_provider(
+    settings: ProviderSettings, look: Callable[[ProviderSettings], None] | None
+) -> Finding:
+    """Whether people can sign in by their provider; `look` asks it, raising ProviderError."""
+    check, about = "provider", settings.issuer
+    try:
+        if settings.client_secret_file is not None:
+            read_checked(settings.client_secret_file, is_secret=True)
+        if look is not None:
+            look(settings)
+    except KeyFileError as fault:
+        remedy = "bring the file back, and close it to other accounts: chmod 600."
+        return bad(check, sentence_of(fault), remedy, about)
+    except ProviderError as fault:
+        remedy = "see to sign_in.provider's issuer and algorithm, the network and the authorities."
+        return bad(check, f"it cannot be worked with ({fault.reason}).", remedy, about)
+    if look is None:
+        return ok(check, "its settings fit; --online asks it.", about)
+    return ok(check, "it answers, and its keys can be had.", about)
 
 
 def check_port(port: int, is_bindable: bool, is_ours: Callable[[], bool]) -> Finding:

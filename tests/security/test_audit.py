@@ -49,6 +49,7 @@ ALLOWED_FIELDS = {
     "last_seq": {int},
     "level": {int},
     "lifetime_s": {int},
+    "method": {str},
     "model": {str},
     "n_events": {int},
     "n_refused": {int},

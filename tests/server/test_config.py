@@ -193,3 +193,38 @@ def test_the_audience_of_administrators_is_another_than_that_of_sessions(name):
     policy = {"issuer": "i", "audience": "a", "admin_audience": name}
     with pytest.raises(SettingsError, match="admin_audience"):
         load_settings(token_policy=policy)
+
+
+def test_a_provider_of_identities_is_a_table_of_the_file(tmp_path):
+    (tmp_path / "e.toml").write_text(
+        "[sign_in]\nlongest_s = 3600\n"
+        '[sign_in.provider]\nissuer = "https://id.example/realms/ward"\nclient_id = "page"\n'
+        'name = "Ward Login"\nclient_secret_file = "secret"\nscopes = ["openid", "groups"]\n'
+    )
+    sign_in = load_settings(tmp_path / "e.toml").sign_in
+    assert (sign_in.longest_s, sign_in.code_lifetime_s) == (3600, 600)
+    assert sign_in.provider is not None
+    assert sign_in.provider.client_secret_file == Path("secret")
+    assert sign_in.provider.scopes == ("openid", "groups")
+
+
+def test_a_provider_that_cannot_be_trusted_is_told_by_its_place(tmp_path):
+    (tmp_path / "e.toml").write_text(
+        '[sign_in]\naddress = "http://a.example"\n'
+        '[sign_in.provider]\nissuer = "http://id.example"\nclient_id = "page"\nname = "W"\n'
+    )
+    with pytest.raises(SettingsError) as fault:
+        load_settings(tmp_path / "e.toml")
+    assert "sign_in.address:" in str(fault.value)
+    assert "sign_in.provider.issuer:" in str(fault.value)
+    assert "id.example" not in str(fault.value)
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "none"])
+def test_a_provider_signs_with_a_key_of_its_own(tmp_path, algorithm):
+    (tmp_path / "e.toml").write_text(
+        '[sign_in.provider]\nissuer = "https://id.example"\nclient_id = "page"\nname = "W"\n'
+        f'algorithm = "{algorithm}"\n'
+    )
+    with pytest.raises(SettingsError, match=r"sign_in\.provider\.algorithm"):
+        load_settings(tmp_path / "e.toml")

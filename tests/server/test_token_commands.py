@@ -296,3 +296,28 @@ def test_a_key_of_an_issuer_may_lie_in_a_pem_file(settings, monkeypatch, tmp_pat
     other |= {"keys": str(tmp_path / "idp.pem"), "key_id": "k-1", "max_lifetime_s": 4_000_000_000}
     monkeypatch.setenv("EARWITNESS_ISSUERS", json.dumps([other]))
     assert told(token_file, signed(payload=claims(**FOREVER)))[-1] == "accepted: yes"
+
+
+@pytest.mark.parametrize(
+    ("environment", "page"),
+    [
+        ({}, "http://127.0.0.1:8765"),
+        ({"EARWITNESS_SIGN_IN__ADDRESS": "https://a.example"}, "https://a.example"),
+    ],
+)
+def test_a_token_can_come_as_an_address_of_the_page(settings, monkeypatch, environment, page):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    [line] = shown(app, "mint", "--page")
+    address, _, token = line.partition("/#token=")
+    assert address == page
+    assert verified(settings, token).signed_in_at_s is None
+
+
+def test_the_page_of_a_server_on_any_port_is_not_known(settings, monkeypatch):
+    monkeypatch.setenv("EARWITNESS_LISTEN__PORT", "0")
+    assert "--page" in complaint(app, "mint", "--page", exit_code=2)
+
+
+def test_nobody_is_minted_a_token_of_somebody_who_signs_in_elsewhere(settings):
+    assert "oidc:" in complaint(app, "mint", "--subject", "oidc:0123456789ab:x", exit_code=2)

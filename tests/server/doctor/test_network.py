@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from security.errors import TokenKeyError
+from security.errors import ProviderError, ProviderReason, TokenKeyError
 from security.issuers import IssuerSettings
 from security.keys import create_signing_key
+from security.provider_settings import ProviderSettings
 from security.token_keys import KeySet
 from server.doctor import network
 
@@ -149,6 +150,32 @@ def test_the_keys_of_an_issuer_can_be_had(tmp_path, keys, fetch, level):
     settings = IssuerSettings("them", "us", "EdDSA", place)
     finding = network.check_issuer(settings, fetch)
     assert (finding.level, finding.about) == (level, "them")
+
+
+def away(settings):
+    raise ProviderError(ProviderReason.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("mode", "look", "level"),
+    [
+        (0o600, None, "ok"),
+        (0o600, lambda settings: None, "ok"),
+        (0o600, away, "bad"),
+        (0o644, None, "bad"),
+    ],
+)
+def test_a_provider_answers_and_the_secret_is_one(tmp_path, mode, look, level):
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "secret").chmod(mode)
+    settings = ProviderSettings("https://id.example", "page", "W", tmp_path / "secret")
+    finding = network.check_provider(settings, look)
+    assert (finding.level, finding.about) == (level, "https://id.example")
+
+
+def test_a_provider_of_public_clients_needs_no_secret():
+    settings = ProviderSettings("https://id.example", "page", "W")
+    assert network.check_provider(settings, None).level == "ok"
 
 
 @pytest.mark.parametrize(
