@@ -52,7 +52,9 @@ export class Keeping {
   }
 
   openMenu() {
-    if (!this.#on.download.disabled) this.#on.formats.showPopover();
+    if (this.#on.download.disabled) return;
+    this.#on.formats.showPopover();
+    this.#receiveToggle("open"); // at once, so that the next key is the menu's
   }
 
   #receiveToggle(state) {

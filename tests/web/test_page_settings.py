@@ -144,6 +144,7 @@ def test_keys_copy_and_offer_downloads(page, server):
     page.keyboard.press("c")
     expect(page.locator("#copy")).to_have_text("Copied")
     page.keyboard.press("d")
+    expect(page.locator('#formats [data-kind="txt"]')).to_be_focused()
     with page.expect_download() as download:
         page.keyboard.press("Enter")
     assert download.value.suggested_filename.endswith(".txt")
