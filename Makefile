@@ -14,7 +14,7 @@ WITH ?=
 comma := ,
 MORE := $(if $(WITH),$(comma)$(WITH))
 
-.PHONY: setup demo test lint bench bench-vad bench-audit bench-door bench-packs bench-gpu compare fuzz clean
+.PHONY: setup demo test lint bench bench-vad bench-audit bench-door bench-packs bench-gpu bench-page compare fuzz clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-vad     who hears speech best"
 	@echo "make bench-door    what the door costs, and what it keeps out; five minutes"
 	@echo "make bench-audit   how much the audit trail takes, and how soon; a minute"
+	@echo "make bench-page    what the microphone page hears, and two hours of it; twenty minutes"
 	@echo "make bench-packs   how fast a sealed model opens, beside others"
 	@echo "make fuzz          hostile input for every parser, FUZZ_S=600 seconds each"
 	@echo "make setup         only make the virtual environment"
@@ -60,6 +61,10 @@ bench-door: $(VENV)/.installed-bench
 
 bench-audit: $(VENV)/.installed-bench
 	$(PY) -m bench.audit $(BENCH_FLAGS)
+
+bench-page: $(VENV)/.installed-bench
+	$(PY) -m bench.page_session $(BENCH_FLAGS)
+	$(PY) -m bench.page_wer
 
 bench-packs: $(VENV)/.installed-bench-packs
 	$(PY) -m bench.packs $(BENCH_FLAGS)

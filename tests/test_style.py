@@ -15,6 +15,7 @@ WRITERS = {
     "bench/autobahn.py",  # a published test suite, and what it needs to run
     "bench/fuzz.py",  # a fuzzer's first inputs
     "bench/month.py",  # a trail of made-up callers
+    "bench/page_wer.py",  # recordings in a row, for a browser's microphone
     "bench/peers.py",  # a public model, for servers that cannot open packs, and their logs
     "bench/scoring.py",  # figures
     "client/__main__.py",  # the null device, for a pipe that closed

@@ -3,13 +3,17 @@
  *
  * A line never moves its neighbours about: it is as wide when pale as when settled, and while it
  * is open it does not become lower again. Text is only ever set as text. The view follows the
- * newest words unless the reader has scrolled up. Screen readers hear finals only.
+ * newest words unless the reader has scrolled up. Screen readers hear finals only. However long the
+ * session, only the newest segments have an element for each word.
  */
+
+import { writeWords } from "./words.js";
 
 /** How far from the end still counts as reading along. */
 const FOLLOW_PX = 48;
 /** Enough for a screen reader that is a little behind. */
 const ANNOUNCED_LINES = 3;
+const SPELT_LINES = 100;
 
 export class Captions {
   #container;
@@ -17,6 +21,9 @@ export class Captions {
   #hint;
   /** @type {Map<number, {line: HTMLElement, settled: HTMLElement, tail: HTMLElement}>} */
   #lines = new Map();
+  /** @type {import("./transcript.js").Segment[]} whose words are elements, oldest first */
+  #spelt = [];
+  #mostLines;
   #isFollowing = true;
   #topPx = 0;
 
@@ -24,8 +31,10 @@ export class Captions {
    * @param {HTMLElement} container where the lines go
    * @param {HTMLElement} announcer a polite live region that is not seen
    * @param {HTMLElement} hint shown as long as there are no lines
+   * @param {number} mostLines older ones leave the page
    */
-  constructor(container, announcer, hint) {
+  constructor(container, announcer, hint, mostLines = Infinity) {
+    this.#mostLines = mostLines;
     this.#container = container;
     this.#announcer = announcer;
     this.#hint = hint;
@@ -51,7 +60,8 @@ export class Captions {
 
   #write(segment) {
     const { line, settled, tail } = this.#lines.get(segment.number) ?? this.#add(segment.number);
-    settled.textContent = segment.stable;
+    if (segment.isFinal) this.#spell(settled, segment);
+    else settled.textContent = segment.stable;
     tail.textContent = segment.unstable;
     line.dataset.final = String(segment.isFinal);
     const heightPx = line.getBoundingClientRect().height;
@@ -70,7 +80,20 @@ export class Captions {
     const later = [...this.#lines].find(([other]) => other > number);
     this.#container.insertBefore(line, later ? later[1].line : null);
     this.#lines.set(number, { line, settled, tail });
+    while (this.#lines.size > this.#mostLines) this.#remove(Math.min(...this.#lines.keys()));
     return { line, settled, tail };
+  }
+
+  #spell(settled, segment) {
+    writeWords(settled, segment, true);
+    this.#spelt.push(segment);
+    if (this.#spelt.length <= SPELT_LINES) return;
+    const oldest = this.#spelt.shift();
+    const shown = this.#lines.get(oldest.number);
+    if (shown && !shown.line.contains(document.activeElement)) {
+      writeWords(shown.settled, oldest, false);
+      shown.line.className = "old";
+    }
   }
 
   #remove(number) {

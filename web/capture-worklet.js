@@ -1,9 +1,10 @@
 /**
- * Samples of one channel in, blocks of PCM16 little-endian out, each with its loudness.
+ * Samples of one channel in, blocks of PCM16 little-endian out, each with its place and loudness.
  *
- * Runs on the audio thread, which calls with 128 samples at a time. Posts {block, level}: the
- * block's ArrayBuffer, handed over without a copy, and its root mean square, 0 to 1. Told
- * "flush", it posts the last, shorter block and then {isFlushed: true}, and hears no more.
+ * Runs on the audio thread, which calls with as many samples as it likes, mostly 128. Posts {block,
+ * at, level}: the block's ArrayBuffer, handed over without a copy; how many samples came before it;
+ * its root mean square, 0 to 1. Told "flush", it posts the last, shorter block and then
+ * {isFlushed: true}, and hears no more. Nothing but the blocks is made anew while it runs.
  */
 
 const SAMPLE_BYTES = 2;
@@ -11,7 +12,9 @@ const SAMPLE_BYTES = 2;
 class Capture extends AudioWorkletProcessor {
   #blockSamples;
   #view;
+  /** In this block; and in all before it. */
   #samples = 0;
+  #at = 0;
   #energy = 0;
   #isOver = false;
 
@@ -25,7 +28,8 @@ class Capture extends AudioWorkletProcessor {
   process([[channel]]) {
     if (this.#isOver) return false;
     // A microphone that has not begun has no channels.
-    for (const sample of channel ?? []) this.#write(sample);
+    const samples = channel?.length ?? 0;
+    for (let at = 0; at < samples; at += 1) this.#write(channel[at]);
     return true;
   }
 
@@ -39,9 +43,12 @@ class Capture extends AudioWorkletProcessor {
   }
 
   #post() {
-    const block = this.#view.buffer.slice(0, this.#samples * SAMPLE_BYTES);
+    const isWhole = this.#samples === this.#blockSamples;
+    const whole = this.#view.buffer;
+    const block = isWhole ? whole : whole.slice(0, this.#samples * SAMPLE_BYTES);
     const level = Math.sqrt(this.#energy / this.#samples);
-    this.port.postMessage({ block, level }, [block]);
+    this.port.postMessage({ block, at: this.#at, level }, [block]);
+    this.#at += this.#samples;
     this.#begin();
   }
 

@@ -29,11 +29,42 @@ export class CaptureError extends Error {
   }
 }
 
-/** Asks for the microphone and makes it ready; nothing is heard before `start`. */
-export async function openMicrophone() {
+/**
+ * Those to choose from. Before the microphone has been allowed once, browsers do not name them.
+ *
+ * @returns {Promise<{id: string, label: string}[]>}
+ */
+export async function listMicrophones() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  return devices
+    .filter(({ kind, label }) => kind === "audioinput" && label !== "")
+    .map(({ deviceId, label }) => ({ id: deviceId, label }));
+}
+
+/**
+ * Asks for the microphone and makes it ready; nothing is heard before `start`.
+ *
+ * @param {object} wishes
+ * @param {string | null} wishes.deviceId of `listMicrophones`; null takes the system's choice
+ * @param {boolean} wishes.noiseSuppression
+ * @param {boolean} wishes.echoCancellation
+ * @param {boolean} wishes.autoGain
+ */
+export async function openMicrophone({
+  deviceId = null,
+  noiseSuppression = true,
+  echoCancellation = true,
+  autoGain = true,
+} = {}) {
   if (!window.isSecureContext) throw new CaptureError("insecure_page");
   if (!navigator.mediaDevices || !window.AudioWorkletNode) throw new CaptureError("browser_too_old");
-  const media = await askForMedia();
+  const media = await askForMedia({
+    channelCount: 1,
+    ...(deviceId === null ? {} : { deviceId: { exact: deviceId } }),
+    noiseSuppression,
+    echoCancellation,
+    autoGainControl: autoGain,
+  });
   let context = null;
   try {
     context = contextAtAcceptedRate(media);
@@ -47,11 +78,9 @@ export async function openMicrophone() {
   }
 }
 
-async function askForMedia() {
+async function askForMedia(audio) {
   try {
-    return await navigator.mediaDevices.getUserMedia({
-      audio: { channelCount: 1, echoCancellation: true, noiseSuppression: true },
-    });
+    return await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
     throw new CaptureError(CODES[error.name] ?? "microphone_busy");
   }
@@ -93,12 +122,25 @@ export class Microphone {
     this.#media = media;
     this.#context = context;
     this.lost = new Promise((resolve) => {
-      media.getAudioTracks()[0].addEventListener("ended", () => resolve("microphone_lost"));
+      this.#track.addEventListener("ended", () => resolve("microphone_lost"));
     });
   }
 
   get sampleRateHz() {
     return this.#context.sampleRate;
+  }
+
+  get label() {
+    return this.#track.label;
+  }
+
+  /** Of the device that was opened, whoever chose it. */
+  get deviceId() {
+    return this.#track.getSettings().deviceId ?? null;
+  }
+
+  get #track() {
+    return this.#media.getAudioTracks()[0];
   }
 
   /**

@@ -1,268 +1,224 @@
 /**
- * The page: a button in, captions out; joins microphone, stream, transcript and captions.
+ * The page: a button in, captions out; joins microphone or file, session, transcript and captions.
  *
- * One session at a time, and one path through it (`listen`), whatever ends it: the microphone is
- * given up, the last words are waited for, the button is there again. How people come by a token is
- * for `sign_in.js`.
+ * One session at a time; `listening.js` is its way from the source to the last word. What is shown
+ * of it is in instruments.js and captions.js, what is chosen in settings_panel.js and files.js.
  */
 
 import { Captions } from "./captions.js";
-import { CaptureError, openMicrophone } from "./capture.js";
-import { SignInError, providers, renew, signIn, signOut } from "./sign_in.js";
-import { Stream, StreamError, isToken } from "./stream.js";
-import { texts } from "./texts.js";
+import { openMicrophone } from "./capture.js";
+import { embedding } from "./embed.js";
+import { Files } from "./files.js";
+import { Instruments } from "./instruments.js";
+import { Keeping } from "./keeping.js";
+import { Listening } from "./listening.js";
+import { Settings } from "./settings.js";
+import { SettingsPanel } from "./settings_panel.js";
+import { listenForKeys } from "./shortcuts.js";
+import { renew } from "./sign_in.js";
+import { otherLanguage, texts, useLanguage } from "./texts.js";
+import { TokenForm } from "./token_form.js";
 import { Transcript } from "./transcript.js";
+import { whoami } from "./whoami.js";
+import { Words } from "./words.js";
+import { say } from "./wording.js";
 
-const TOKEN_KEY = "earwitness.token";
 const TOKEN_CODES = Object.freeze(["unauthenticated", "token_expired", "revoked", "forbidden"]);
-const QUIETEST_DB = -60;
-const COPIED_MS = 2_000;
-/** Some browsers read the text only after the click has been dealt with. */
-const DOWNLOAD_BEGUN_MS = 10_000;
-
-const STATES = Object.freeze({
-  idle: { label: texts.start, status: texts.statusIdle },
-  microphone: { label: texts.starting, status: texts.statusMicrophone },
-  connecting: { label: texts.starting, status: texts.statusConnecting },
-  listening: { label: texts.stop, status: texts.statusListening },
-  finishing: { label: texts.finishing, status: texts.statusFinishing },
-  stopped: { label: texts.start, status: texts.statusStopped },
-});
+const RESTING = Object.freeze(["idle", "stopped"]);
 
 const on = Object.fromEntries(
   [...document.querySelectorAll("[id]")].map((element) => [element.id, element]),
 );
+let listening = null;
+let problem = { code: null, message: "" };
+
+const embed = embedding(on, () => toggle());
+const settings = new Settings();
 const transcript = new Transcript();
-const captions = new Captions(on.captions, on.announcer, on.hint);
-let requestStop = () => {};
-/** Shows the session a newer token. */
-let refresh = () => {};
+const captions = new Captions(on.captions, on.announcer, on.hint, embed.mostLines);
+const instruments = new Instruments(on);
+const keeping = new Keeping(on, transcript, (code) => showProblem(code));
+const files = new Files(on, (file) => listenToFile(file));
+const tokens = new TokenForm(on, receiveToken);
+const panel = new SettingsPanel(on, settings, () => whoami(tokens.stored()));
+if (!embed.isOn) new Words(on, transcript);
 
 // --- a session ---
 
-async function listen() {
-  let microphone = null;
-  let stream = null;
-  let screen = null;
-  showProblem(null);
-  transcript.beginSession();
-  try {
-    showState("microphone");
-    microphone = await openMicrophone();
-    showState("connecting");
-    stream = new Stream(storedToken(), microphone.sampleRateHz, receiveEvent);
-    refresh = (token) => stream.refresh?.(token);
-    sendSound(microphone, stream);
-    await stream.ready;
-    screen = navigator.wakeLock?.request("screen").catch(() => null);
-    const stopped = new Promise((resolve) => (requestStop = resolve));
-    showState("listening");
-    const problem = await Promise.race([stopped, microphone.lost, stream.done]);
-    showState("finishing");
-    await microphone.close();
-    showLevel(0);
-    stream.stop();
-    await stream.done;
-    if (problem) showProblem(problem);
-  } catch (error) {
-    // What the browser throws has codes too, of another kind.
-    const isOurs = error instanceof CaptureError || error instanceof StreamError;
-    showProblem(isOurs ? error.code : "unknown", error.message);
-  } finally {
-    await microphone?.close();
-    stream?.close();
-    screen?.then((lock) => lock?.release());
-    showLevel(0);
-    showSpeech(false);
-    showState("stopped");
-  }
+function listenToMicrophone() {
+  const wishes = {
+    deviceId: settings.get("deviceId") || null,
+    noiseSuppression: settings.get("noiseSuppression"),
+    echoCancellation: settings.get("echoCancellation"),
+    autoGain: settings.get("autoGain"),
+  };
+  return listen(() => openMicrophone(wishes));
 }
 
-function sendSound(microphone, stream) {
-  const sampleBytes = 2;
-  const bytesPerMs = (microphone.sampleRateHz * sampleBytes) / 1000;
-  let sentMs = 0;
-  microphone.start((block, level) => {
-    sentMs += block.byteLength / bytesPerMs;
-    stream.send(block);
-    showLevel(level);
-    showElapsed(sentMs);
+async function listenToFile(file) {
+  if (!isResting()) return;
+  if (tokens.isMissing) return on["token-field"].focus();
+  const { openRecording } = await import("./recording.js");
+  document.body.dataset.source = "file";
+  files.begin(file.name);
+  await listen(() => openRecording(file));
+  files.end();
+  document.body.dataset.source = "microphone";
+}
+
+async function listen(openSource) {
+  showProblem(null);
+  instruments.showConnection(null);
+  transcript.beginSession();
+  window.addEventListener("beforeunload", askBeforeLeaving);
+  listening = new Listening({
+    openSource: () => beginWith(openSource),
+    token: () => tokens.current(),
+    start: { language: settings.get("language") || null },
+    on: {
+      state: showState,
+      event: receiveEvent,
+      level: (level) => instruments.showLevel(level),
+      progress: showProgress,
+      quota: (left) => instruments.showQuota(left),
+      connection: (name, { leftMs }) => instruments.showConnection(name, leftMs),
+    },
   });
+  const code = await listening.done;
+  window.removeEventListener("beforeunload", askBeforeLeaving);
+  instruments.showSpeech(false);
+  if (code) showProblem(code, listening.message);
+  listening = null;
+}
+
+async function beginWith(openSource) {
+  const source = await openSource();
+  instruments.begin(source.sampleRateHz);
+  return source;
 }
 
 function receiveEvent(event) {
-  if (event.type === "token_expiring") renew().then((token) => token && refresh(token));
-  if (event.type === "speech_started") showSpeech(true);
-  if (event.type === "speech_ended") showSpeech(false);
+  if (event.type === "token_expiring") renewToken();
+  if (event.type === "speech_started") instruments.showSpeech(true);
+  if (event.type === "speech_ended") instruments.showSpeech(false);
   const segment = transcript.receive(event);
   if (segment === null) return;
   captions.show(segment);
-  on.copy.disabled = on.download.disabled = captions.isEmpty;
+  keeping.show(captions.isEmpty);
+}
+
+async function renewToken() {
+  const token = await renew();
+  if (token) listening?.refresh(token);
+}
+
+function showProgress({ sentMs, durationMs }) {
+  instruments.showProgress(sentMs);
+  if (durationMs !== null) files.show({ sentMs, durationMs });
+}
+
+function askBeforeLeaving(event) {
+  if (!captions.isEmpty) event.preventDefault();
 }
 
 // --- what is shown ---
 
 function showState(state) {
   document.body.dataset.state = state;
-  on["toggle-label"].textContent = STATES[state].label;
-  showStatus();
+  if (state === "stopped" && on.connection.dataset.connection !== "lost") {
+    instruments.showConnection(null);
+  }
+  files.lock(!isResting());
+  panel.lock(!isResting());
+  showStateWords();
   on.toggle.setAttribute("aria-disabled", String(!isToggleOpen()));
 }
 
-function showStatus() {
-  const isTokenNeeded = isTokenMissing() && isToggleOpen();
-  on.status.textContent = isTokenNeeded
-    ? texts.statusNoToken
-    : STATES[document.body.dataset.state].status;
+function showStateWords() {
+  const { state, source } = document.body.dataset;
+  const isFile = source === "file";
+  const words = {
+    idle: [texts.start, texts.statusIdle],
+    microphone: [texts.starting, isFile ? texts.statusFile : texts.statusMicrophone],
+    connecting: [texts.starting, texts.statusConnecting],
+    listening: [texts.stop, isFile ? texts.statusTranscribing : texts.statusListening],
+    finishing: [texts.finishing, texts.statusFinishing],
+    stopped: [texts.start, texts.statusStopped],
+  };
+  const [label, status] = words[state];
+  const isTokenNeeded = document.body.dataset.token === "missing" && isResting();
+  on["toggle-label"].textContent = label;
+  on.status.textContent = isTokenNeeded ? texts.statusNoToken : status;
+}
+
+function isResting() {
+  return RESTING.includes(document.body.dataset.state);
 }
 
 function isToggleOpen() {
-  return ["idle", "listening", "stopped"].includes(document.body.dataset.state);
+  return isResting() || document.body.dataset.state === "listening";
 }
 
 /** @param {string | null} code null takes the problem away */
 function showProblem(code, message = "") {
+  problem = { code, message };
+  showProblemWords();
+  if (TOKEN_CODES.includes(code)) {
+    tokens.ask();
+    showStateWords();
+  }
+}
+
+function showProblemWords() {
+  const { code, message } = problem;
   on.problem.hidden = code === null;
   on.problem.textContent = code === null ? "" : (texts.problems[code] ?? message);
-  if (TOKEN_CODES.includes(code)) askForToken();
 }
 
-function showLevel(level) {
-  const db = 20 * Math.log10(Math.max(level, 1e-6));
-  const share = Math.max(0, Math.min(1, 1 - db / QUIETEST_DB));
-  on["level-bar"].style.transform = `scaleX(${share.toFixed(3)})`;
-}
-
-function showSpeech(isActive) {
-  on.speech.dataset.active = String(isActive);
-  on.speech.textContent = isActive ? texts.speech : texts.silence;
-}
-
-function showElapsed(sentMs) {
-  const seconds = Math.floor(sentMs / 1000);
-  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  if (on.elapsed.textContent !== text) on.elapsed.textContent = text;
-}
-
-// --- the token ---
-
-function storedToken() {
-  const token = sessionStorage.getItem(TOKEN_KEY);
-  if (token === null) throw new StreamError("unauthenticated");
-  return token;
-}
-
-async function comeIn() {
-  try {
-    const token = await signIn();
-    if (token === null) askForToken();
-    else showTokenHere();
-  } catch (error) {
-    if (sessionStorage.getItem(TOKEN_KEY) === null) askForToken();
-    const code = error instanceof SignInError ? error.code : "unknown";
-    showProblem(Object.hasOwn(texts.problems, code) ? code : "unknown");
-  }
-}
-
-async function offerProvider() {
-  const { provider } = await providers();
-  if (provider === null) return;
-  on.provider.textContent = texts.signInWith(provider.name);
-  on.provider.hidden = false;
-  on.provider.addEventListener("click", () => location.assign(provider.start));
-}
-
-function useToken(token) {
-  if (!isToken(token)) {
-    askForToken();
-    showProblem("token_malformed");
-    return;
-  }
-  signOut();
-  sessionStorage.setItem(TOKEN_KEY, token);
-  showTokenHere();
-}
-
-function showTokenHere() {
-  on["token-form"].hidden = true;
-  document.body.dataset.token = "here";
-  showStatus();
-  showProblem(null);
-}
-
-function isTokenMissing() {
-  return document.body.dataset.token === "missing";
-}
-
-function askForToken() {
-  signOut();
-  on["token-form"].hidden = false;
-  on["token-field"].value = "";
-  document.body.dataset.token = "missing";
-  showStatus();
-  on["token-field"].focus();
-}
-
-// --- keeping the text ---
-
-async function copyText() {
-  try {
-    await navigator.clipboard.writeText(transcript.text);
-  } catch {
-    showProblem("copy_failed");
-    return;
-  }
-  on.copy.textContent = texts.copied;
-  setTimeout(() => (on.copy.textContent = texts.copy), COPIED_MS);
-}
-
-function downloadText() {
-  const link = document.createElement("a");
-  const moment = new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-");
-  link.href = URL.createObjectURL(new Blob([transcript.text], { type: "text/plain" }));
-  link.download = `earwitness-${moment}.txt`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), DOWNLOAD_BEGUN_MS);
+function receiveToken(code) {
+  problem = { code, message: "" };
+  showProblemWords();
+  showStateWords();
 }
 
 // --- the page ---
 
 function toggle() {
   if (!isToggleOpen()) return;
-  if (document.body.dataset.state === "listening") requestStop();
-  else if (isTokenMissing()) on["token-field"].focus();
-  else listen();
+  if (document.body.dataset.state === "listening") listening.stop();
+  else if (tokens.isMissing) on["token-field"].focus();
+  else listenToMicrophone();
 }
 
-function toggleBySpace(event) {
-  const isTaken = event.target.closest("button, input, a");
-  const isOther = event.repeat || event.ctrlKey || event.altKey || event.metaKey;
-  if (event.code !== "Space" || isOther || isTaken) return;
-  event.preventDefault();
-  toggle();
+function switchLanguage() {
+  useLanguage(otherLanguage());
+  showWords();
+  instruments.reword();
+  tokens.reword();
+}
+
+function showWords() {
+  say(document);
+  showStateWords();
+  showProblemWords();
 }
 
 function begin() {
-  document.documentElement.lang = texts.language;
-  for (const element of document.querySelectorAll("[data-text]")) {
-    element.textContent = texts[element.dataset.text];
-  }
-  on.privacy.textContent = texts.privacy(location.hostname);
   on.toggle.addEventListener("click", toggle);
-  on.copy.addEventListener("click", copyText);
-  on.download.addEventListener("click", downloadText);
-  on["token-form"].addEventListener("submit", (event) => {
-    event.preventDefault();
-    useToken(on["token-field"].value.trim());
-    if (!isTokenMissing()) on.toggle.focus();
-  });
-  document.addEventListener("keydown", toggleBySpace);
-  window.addEventListener("hashchange", comeIn);
-  document.body.dataset.token = "here";
-  showSpeech(false);
-  showState("idle");
-  comeIn();
-  offerProvider();
+  on["file-cancel"].addEventListener("click", () => listening?.stop());
+  on["settings-open"].addEventListener("click", () => panel.open());
+  on["help-open"].addEventListener("click", () => on.help.showModal());
+  on["language-switch"].addEventListener("click", switchLanguage);
+  const letters = {
+    c: () => keeping.copy(),
+    d: () => keeping.openMenu(),
+    o: () => files.choose(),
+    s: () => panel.open(),
+    "?": () => on.help.showModal(),
+  };
+  const areOn = () => settings.get("shortcuts") && !embed.isOn;
+  listenForKeys({ " ": toggle, ...letters }, areOn);
+  showWords();
 }
 
 begin();

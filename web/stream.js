@@ -1,17 +1,42 @@
 /**
- * Blocks of sound in, events of `earwitness.v1` out, over one WebSocket.
+ * Blocks of sound in, events of `earwitness.v1` out, over as many WebSockets as it takes.
  *
- * A browser is not told why a handshake was denied, only that it was: then `/v1/whoami` is asked
- * with the same token. Every way in which a session can fail is a StreamError with the server's
- * code, or one of ours where there is none. Sound that comes before the server is ready waits for it,
- * so that nobody's first words are lost. What the network does not take away is bounded.
+ * A session outlives its connection: sound is kept until the server says that it has it, and when
+ * the connection breaks another one goes on, with the sound from the byte that the server names and
+ * the events after those that have come. Every event is given once and in order. Sound that comes
+ * before the server is ready waits for it, so that nobody's first words are lost.
+ *
+ * Every way in which a session can fail is a StreamError with the server's code, or one of ours
+ * where there is none. A first handshake that is denied is not tried again: somebody is waiting.
+ * What the network does not take away is bounded.
  */
+
+import { reasonOfDenial } from "./denial.js";
+import { SoundLog } from "./sound_log.js";
 
 const PROTOCOL = "earwitness.v1";
 const OPEN_LIMIT_MS = 10_000;
+/** After `stop`, without a word from the server. */
 const END_LIMIT_MS = 60_000;
-/** Sound that waits for the server or the network: half a minute at 16 kHz, ten seconds at 48. */
-const MAX_WAITING_BYTES = 1_000_000;
+/** Four minutes at 16 kHz. */
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+/** A source that can wait, waits from here on. */
+const ROOM_BYTES = 1024 * 1024;
+const ROOM_ASKED_MS = 250;
+/** The server says what it has twice a second; one that hears slowly on purpose may not. */
+const SILENT_LIMIT_MS = Object.freeze({ live: 10_000, patient: 30_000 });
+const WATCHED_MS = 1_000;
+/** Before the server has said how long it keeps a session. */
+const FIRST_GRACE_MS = 30_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 5_000;
+const TOLD_EVENTS = 16;
+const TOLD_MS = 1_000;
+/** Closes that say nothing about the session: the network's, a proxy's, a server's that goes. */
+const BREAKS = Object.freeze([1001, 1005, 1006, 1012]);
+const SESSION_GONE = 4410;
+/** Events about this connection, not of the session: not counted, and nobody else's business. */
+const UNCOUNTED = Object.freeze(["resumed", "audio_received"]);
 
 export class StreamError extends Error {
   /** @param {string} code a key of `texts.problems`; one of a newer server may not be there */
@@ -27,133 +52,311 @@ export function isToken(text) {
 }
 
 export class Stream {
-  #socket;
-  #sampleRateHz;
+  #askToken;
+  #start;
+  #isPatient;
   #receiveEvent;
+  #receiveConnection;
+
+  #log = new SoundLog();
+  #socket = null;
+  /** Of the last handshake. */
+  #token = "";
+  /** Whether this socket takes sound. */
+  #isOnLine = false;
+  /** Whether the last handshake has been accepted. */
+  #isAccepted = false;
+  /** Whether any has. */
+  #wasAccepted = false;
+  /** @type {{key: string, grace_s: number} | null | undefined} undefined before `ready` */
+  #resume;
+  #events = 0;
+  #toldEvents = 0;
+  #isStopped = false;
+  /** A newer token that the server has not answered. */
+  #newerToken = null;
   #error = null;
-  /** @type {ArrayBuffer[] | null} sound before `ready`; null from then on */
-  #early = [];
-  #earlyBytes = 0;
-  #hasOpened = false;
-  #hasEnded = false;
-  #limit;
+  #isOver = false;
+
+  #brokeAtMs = null;
+  #attempt = 0;
+  #heardAtMs = 0;
+  #timers = { open: 0, pause: 0, told: 0, end: 0, watch: 0 };
   #settleReady;
   #settleDone;
+  #wakeSource = () => {};
 
-  /** Resolves when the server takes sound, or rejects with a StreamError that says why not. */
+  /** Resolves when the server takes sound; rejects as `done` does if it never will. */
   ready;
   /** Resolves when the server has said all, or rejects with a StreamError. */
   done;
 
   /**
-   * @param {string} token
-   * @param {number} sampleRateHz
-   * @param {(event: object) => void} receiveEvent
+   * @param {object} given
+   * @param {() => string | null} given.token asked at each handshake
+   * @param {object} given.start what `start` says: sample_rate_hz, language
+   * @param {boolean} given.isPatient whether the source waits for `room`
+   * @param {(event: object) => void} given.receiveEvent
+   * @param {(name: string, state: {attempt: number, leftMs: number}) => void} given.receiveConnection
    */
-  constructor(token, sampleRateHz, receiveEvent) {
-    this.#sampleRateHz = sampleRateHz;
+  constructor({ token, start, isPatient = false, receiveEvent, receiveConnection = () => {} }) {
+    this.#askToken = token;
+    this.#start = start;
+    this.#isPatient = isPatient;
     this.#receiveEvent = receiveEvent;
-    this.ready = this.#becomeReady(token);
+    this.#receiveConnection = receiveConnection;
+    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
     this.done = new Promise((resolve, reject) => (this.#settleDone = { resolve, reject }));
-    this.done.catch(() => {}); // a session that is never ready has nobody who waits for its end
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const address = `${scheme}//${location.host}/v1/stream`;
-    this.#socket = new WebSocket(address, [PROTOCOL, `bearer.${token}`]);
-    this.#socket.onopen = () => this.#start();
-    this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
-    this.#socket.onclose = () => this.#finish();
-    this.#endAfter(OPEN_LIMIT_MS, "unreachable");
+    this.ready.catch(() => {}); // nobody may be waiting
+    this.done.catch(() => {});
+    window.addEventListener("online", this.#tryNow);
+    this.#open();
   }
 
   /** @param {ArrayBuffer} block */
   send(block) {
-    if (this.#socket.readyState > WebSocket.OPEN) return;
-    if (this.#earlyBytes + this.#socket.bufferedAmount > MAX_WAITING_BYTES) {
+    if (this.#isOver || this.#isStopped) return;
+    if (this.#waitingBytes > MAX_WAITING_BYTES) {
       this.#fail("network_slow");
-    } else if (this.#early) {
-      this.#early.push(block);
-      this.#earlyBytes += block.byteLength;
-    } else {
-      this.#socket.send(block);
+      return;
     }
+    if (this.#resume !== null) {
+      if (this.#log.waitingBytes === 0) this.#heardAtMs = performance.now();
+      this.#log.add(block);
+    }
+    if (this.#isOnLine) this.#give(block);
+  }
+
+  /** Resolves when a source that can wait may go on. */
+  async room() {
+    while (!this.#isOver && this.#waitingBytes > ROOM_BYTES) {
+      await new Promise((resolve) => {
+        this.#wakeSource = resolve;
+        setTimeout(resolve, ROOM_ASKED_MS);
+      });
+    }
+  }
+
+  /** Go on by a newer token; the answer comes as an event. */
+  refresh(token) {
+    this.#newerToken = token;
+    if (this.#isOnLine) this.#say({ type: "refresh", token });
   }
 
   /** No more sound: `done` resolves after the last final. */
   stop() {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    this.#socket.send(JSON.stringify({ type: "stop" }));
-    this.#endAfter(END_LIMIT_MS, "network_lost");
+    if (this.#isOver || this.#isStopped) return;
+    this.#isStopped = true;
+    this.#heardAtMs = performance.now();
+    this.#awaitEnd();
+    if (this.#isOnLine) this.#say({ type: "stop" });
+  }
+
+  #awaitEnd() {
+    this.#setTimer("end", END_LIMIT_MS, () => this.#giveUp("network_lost"));
   }
 
   close() {
-    clearTimeout(this.#limit);
-    this.#socket.close();
+    this.#isOver = true;
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
+    window.removeEventListener("online", this.#tryNow);
+    this.#wakeSource();
+    this.#leaveSocket();
   }
 
-  async #becomeReady(token) {
+  get #waitingBytes() {
+    return this.#resume === null ? this.#socket.bufferedAmount : this.#log.waitingBytes;
+  }
+
+  #say(message) {
+    this.#give(JSON.stringify(message));
+  }
+
+  /** What a socket that is closing does not take is sent again on the next one. */
+  #give(data) {
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(data);
+  }
+
+  #setTimer(name, ms, act) {
+    clearTimeout(this.#timers[name]);
+    this.#timers[name] = setTimeout(act, ms);
+  }
+
+  // --- a connection ---
+
+  #open() {
     try {
-      await new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+      this.#token = this.#askToken();
     } catch (error) {
-      throw error.code === "denied" ? await reasonOfDenial(token) : error;
+      this.#finish(error);
+      return;
+    }
+    if (!isToken(this.#token ?? "")) {
+      this.#fail("unauthenticated");
+      return;
+    }
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const protocols = [PROTOCOL, `bearer.${this.#token}`];
+    if (this.#resume) protocols.push(`resume.${this.#resume.key}`);
+    this.#isAccepted = false;
+    this.#socket = new WebSocket(`${scheme}//${location.host}/v1/stream`, protocols);
+    this.#socket.onopen = () => this.#greet();
+    this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    this.#socket.onclose = ({ code }) => this.#lose(code);
+    const limitMs = Math.min(OPEN_LIMIT_MS, this.#leftMs);
+    this.#setTimer("open", limitMs, () => this.#lose(1006));
+  }
+
+  #greet() {
+    this.#isAccepted = this.#wasAccepted = true;
+    if (this.#resume) {
+      this.#toldEvents = this.#events;
+      this.#say({ type: "resume", events: this.#events });
+    } else {
+      this.#say({ type: "start", ...this.#start, resumable: true });
     }
   }
 
-  #start() {
-    this.#hasOpened = true;
-    this.#socket.send(JSON.stringify({ type: "start", sample_rate_hz: this.#sampleRateHz }));
+  #leaveSocket() {
+    this.#isOnLine = false;
+    clearTimeout(this.#timers.open);
+    clearTimeout(this.#timers.watch);
+    if (this.#socket === null) return;
+    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    this.#socket.close(); // on a dead network its end would not come: nobody waits for it
   }
+
+  /** The server has so many bytes: what comes after them goes to it, again or for the first time. */
+  #goOnLine(bytes) {
+    if (!this.#log.has(bytes)) {
+      this.#fail("bad_message");
+      return;
+    }
+    clearTimeout(this.#timers.open);
+    this.#brokeAtMs = null;
+    this.#isOnLine = true;
+    this.#log.receive(bytes);
+    for (const block of this.#log.from(bytes)) this.#give(block);
+    if (this.#newerToken) this.#say({ type: "refresh", token: this.#newerToken });
+    if (this.#isStopped) this.#say({ type: "stop" });
+    if (this.#resume) this.#watch();
+    else this.#log.receive(Infinity); // nobody will ask for it again
+    this.#receiveConnection("connected", { attempt: this.#attempt, leftMs: this.#leftMs });
+  }
+
+  /** A connection that is only half there closes after minutes, if ever. */
+  #watch() {
+    const isLive = !this.#isPatient && !this.#isStopped;
+    const limitMs = isLive ? SILENT_LIMIT_MS.live : SILENT_LIMIT_MS.patient;
+    const isAnswerDue = this.#log.waitingBytes > 0 || this.#isStopped;
+    const isSilent = performance.now() - this.#heardAtMs > limitMs;
+    if (isAnswerDue && isSilent) this.#lose(1006);
+    else this.#setTimer("watch", WATCHED_MS, () => this.#watch());
+  }
+
+  // --- what the server says ---
 
   #receive(event) {
-    if (event.type === "ready") {
-      clearTimeout(this.#limit);
-      this.#sendEarly();
-      this.#settleReady.resolve();
-    } else if (event.type === "error") {
-      this.#error ??= new StreamError(event.code, event.message);
-    } else if (event.type === "ended") {
-      this.#hasEnded = true;
+    this.#heardAtMs = performance.now();
+    if (this.#isStopped) this.#awaitEnd();
+    if (event.type === "ready") this.#becomeReady(event);
+    else if (event.type === "resumed") this.#goOnLine(event.bytes);
+    else this.#attempt = 0; // a connection that brings something
+    if (event.type === "audio_received") {
+      this.#log.receive(event.bytes);
+      this.#wakeSource();
     }
+    if (UNCOUNTED.includes(event.type) || this.#isOver) return;
+    if (event.type !== "ready") this.#count(event);
     this.#receiveEvent(event);
+    if (event.type === "ended") this.#finish(this.#error);
   }
 
-  #sendEarly() {
-    for (const block of this.#early ?? []) this.#socket.send(block);
-    this.#early = null;
-    this.#earlyBytes = 0;
+  #becomeReady(event) {
+    this.#resume = event.resume ?? null;
+    this.#goOnLine(0);
+    this.#settleReady.resolve();
   }
 
-  #endAfter(limitMs, code) {
-    clearTimeout(this.#limit);
-    this.#limit = setTimeout(() => this.#fail(code), limitMs);
+  #count(event) {
+    this.#events += 1;
+    if (event.type === "error") this.#error ??= new StreamError(event.code, event.message);
+    if (["token_refreshed", "refresh_refused"].includes(event.type)) this.#newerToken = null;
+    if (!this.#resume) return;
+    const isMuch = this.#events - this.#toldEvents >= TOLD_EVENTS;
+    if (isMuch || event.type === "ended") this.#tellEvents();
+    else this.#timers.told ||= setTimeout(() => this.#tellEvents(), TOLD_MS);
   }
 
-  /** Does not wait for the close: on a dead network it would not come. */
+  #tellEvents() {
+    clearTimeout(this.#timers.told);
+    this.#timers.told = 0;
+    if (!this.#isOnLine || this.#events === this.#toldEvents) return;
+    this.#toldEvents = this.#events;
+    this.#say({ type: "events_received", events: this.#events });
+  }
+
+  // --- a connection that is lost ---
+
+  async #lose(closeCode) {
+    const isDenied = !this.#isAccepted;
+    this.#leaveSocket();
+    this.#brokeAtMs ??= performance.now();
+    if (this.#error) {
+      this.#finish(this.#error);
+    } else if (isDenied) {
+      const reason = await reasonOfDenial(this.#token);
+      if (this.#isOver) return;
+      const isInVain = reason.isFinal || !this.#wasAccepted;
+      if (isInVain) this.#finish(new StreamError(reason.code, reason.message));
+      else this.#tryLater();
+    } else if (BREAKS.includes(closeCode) && this.#resume !== null) {
+      this.#tryLater();
+    } else {
+      this.#giveUp(closeCode === SESSION_GONE ? "session_gone" : "network_lost");
+    }
+  }
+
+  #tryLater() {
+    this.#attempt += 1;
+    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (this.#attempt - 1), LONGEST_PAUSE_MS);
+    const jitteredMs = pauseMs * (0.5 + Math.random());
+    this.#receiveConnection("reconnecting", { attempt: this.#attempt, leftMs: this.#leftMs });
+    this.#setTimer("pause", Math.min(jitteredMs, this.#leftMs), this.#tryNow);
+  }
+
+  /** When the pause is over, or the network is there again. */
+  #tryNow = () => {
+    if (this.#timers.pause === 0) return;
+    clearTimeout(this.#timers.pause);
+    this.#timers.pause = 0;
+    if (this.#leftMs > 0) this.#open();
+    else this.#giveUp(this.#resume ? "session_gone" : "network_lost");
+  };
+
+  /** How long the server still keeps the session. */
+  get #leftMs() {
+    const graceMs = this.#resume ? this.#resume.grace_s * 1000 : FIRST_GRACE_MS;
+    const awayMs = this.#brokeAtMs === null ? 0 : performance.now() - this.#brokeAtMs;
+    return Math.max(0, graceMs - awayMs);
+  }
+
+  // --- the end ---
+
+  #giveUp(code) {
+    this.#receiveConnection("lost", { attempt: this.#attempt, leftMs: 0 });
+    this.#fail(code);
+  }
+
   #fail(code) {
-    this.#error ??= new StreamError(code);
-    this.#socket.close();
-    this.#finish();
+    this.#finish(this.#error ?? new StreamError(code));
   }
 
-  #finish() {
-    clearTimeout(this.#limit);
-    this.#socket.onmessage = null;
-    if (!this.#hasEnded) this.#error ??= new StreamError(this.#hasOpened ? "network_lost" : "denied");
-    const error = this.#error;
+  /** @param {Error | null} error null when the server has said all */
+  #finish(error) {
+    this.close();
     if (error === null) this.#settleDone.resolve();
     else this.#settleDone.reject(error);
     this.#settleReady.reject(error ?? new StreamError("unknown"));
-  }
-}
-
-async function reasonOfDenial(token) {
-  try {
-    // POST, because a browser names its origin then, as it does for a WebSocket
-    const headers = { Authorization: `Bearer ${token}` };
-    const answer = await fetch("/v1/whoami", { method: "POST", headers });
-    if (answer.ok) return new StreamError("not_accepted");
-    const { code, message } = await answer.json();
-    return new StreamError(code, message);
-  } catch {
-    return new StreamError("unreachable");
   }
 }

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,40 +18,75 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server import wire
 from server.app import SECURITY_HEADERS
-from server.errors import Refusal
+from server.errors import SESSION_GONE, Refusal
 
 WEB_FOLDER = Path(__file__).parents[2] / "web"
 TOKEN = "aaaa.bbbb.cccc"  # noqa: S105 (the form of one, not one)
 READY_LIMIT_S = 30
+TOLD_BYTES = 32_000
+RESUME = wire.RESUME_PREFIX
 USAGE = wire.Usage(bytes=0, audio_ms=0, speech_ms=0, segments=0)
 
 
 @dataclass
 class Heard:
-    """What one session of the page sent."""
+    """What one session of the page sent, over however many connections."""
 
     subprotocols: list[str]
     socket: WebSocket
+    key: str | None = None
+    """None: the session ends with its connection."""
+    grace_s: float = 30
     start: wire.Start | None = None
     blocks: list[bytes] = field(default_factory=list)
+    n_bytes: int = 0
+    """Of all of them."""
     has_stopped: bool = False
+    refreshed: list[str] = field(default_factory=list)
+    said: list[wire.ServerEvent] = field(default_factory=list)
+    """After `ready`: those that are counted."""
+    resumed_from: list[tuple[int, int]] = field(default_factory=list)
+    """Events that the page had and bytes that were here, each time it came back."""
+    events_received: int = 0
+    is_gone: bool = False
+    _told_bytes: int = 0
+    _inbox: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
 
     async def say(self, *events: wire.ServerEvent) -> None:
         for event in events:
-            await self.socket.send_text(wire.encode(event))
+            self.said.append(event)
+            await self._send(event)
 
     async def receive(self) -> bool:
         """Keep what comes next; False when it was the last."""
-        message = await self.socket.receive()
+        message = await self._inbox.get()
+        if message["type"] == "websocket.disconnect":
+            if self.key is None:
+                return False
+            try:
+                async with asyncio.timeout(self.grace_s):
+                    message = await self._inbox.get()
+            except TimeoutError:
+                self.is_gone = True
+                return False
         if message.get("bytes") is not None:
-            self.blocks.append(message["bytes"])
+            await self._receive_sound(message["bytes"])
         elif message.get("text") is not None:
-            self.has_stopped = isinstance(wire.decode_client_message(message["text"]), wire.Stop)
-        return message["type"] != "websocket.disconnect" and not self.has_stopped
+            self._receive_text(wire.decode_client_message(message["text"]))
+        return not self.has_stopped
+
+    async def read(self, socket: WebSocket) -> None:
+        """Take what comes over this connection, as long as it is the newest."""
+        while self.socket is socket:
+            message = await socket.receive()
+            if self.socket is socket:
+                self._inbox.put_nowait(message)
+            if message["type"] == "websocket.disconnect":
+                break
 
     async def receive_blocks(self, count: int) -> None:
         goal = len(self.blocks) + count
@@ -67,7 +102,45 @@ class Heard:
             retryable = refusal.is_retryable
             await self.say(wire.ErrorEvent(refusal.code, refusal.text, retryable))
         await self.say(wire.Ended(refusal.code if refusal else "stopped", USAGE))
-        await self.socket.close(refusal.close_code if refusal else 1000)
+        while self.key and not self.is_gone and self.events_received < len(self.said):
+            await self.receive()
+        self.is_gone = True
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await self.socket.close(refusal.close_code if refusal else 1000)
+
+    async def resume(self, socket: WebSocket) -> None:
+        """Go on over this connection until it is left; what the one before still holds is lost."""
+        message = wire.decode_client_message(await socket.receive_text())
+        assert isinstance(message, wire.Resume)
+        self.socket = socket
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        self.resumed_from.append((message.events, self.n_bytes))
+        self.events_received = message.events
+        for event in [wire.Resumed(self.n_bytes), *self.said[message.events :]]:
+            await self._send(event)
+        await self.read(socket)
+
+    async def _receive_sound(self, block: bytes) -> None:
+        self.blocks.append(block)
+        self.n_bytes += len(block)
+        if self.key and self.n_bytes - self._told_bytes >= TOLD_BYTES:
+            self._told_bytes = self.n_bytes
+            await self._send(wire.AudioReceived(self.n_bytes))
+
+    def _receive_text(self, message: wire.ClientMessage) -> None:
+        match message:
+            case wire.Stop():
+                self.has_stopped = True
+            case wire.EventsReceived(events):
+                assert self.events_received <= events <= len(self.said)
+                self.events_received = events
+            case wire.Refresh(token):
+                self.refreshed.append(token)
+
+    async def _send(self, event: wire.ServerEvent) -> None:
+        with suppress(RuntimeError, WebSocketDisconnect):  # it will be said again
+            await self.socket.send_text(wire.encode(event))
 
 
 async def hear_all(heard: Heard) -> None:
@@ -85,6 +158,10 @@ class FakeServer:
     """Whether `/v1/whoami` answers 200 although the handshake is denied."""
     may_be_ready: threading.Event = field(default_factory=threading.Event)
     """Set from the start; a test that clears it sets it again."""
+    languages: list[str] = field(default_factory=lambda: ["en", "zh", "de"])
+    limits: wire.Limits = field(default_factory=lambda: wire.Limits(None, None, expires_in_s=600))
+    grace_s: int | None = None
+    """How long a session is kept that has lost its connection; None: not at all."""
     sessions: list[Heard] = field(default_factory=list)
     address: str = ""
 
@@ -103,22 +180,49 @@ class FakeServer:
         if self.denial:
             await websocket.send_denial_response(_answer(self.denial))
             return
-        heard = Heard(websocket.scope["subprotocols"], websocket)
+        subprotocols = websocket.scope["subprotocols"]
+        keys = [name.removeprefix(RESUME) for name in subprotocols if name.startswith(RESUME)]
+        if keys:
+            await self._resume(websocket, keys[0])
+            return
+        heard = Heard(subprotocols, websocket)
         await websocket.accept(subprotocol=wire.PROTOCOL)
-        start = wire.decode_client_message(await websocket.receive_text())
+        try:
+            start = wire.decode_client_message(await websocket.receive_text())
+        except WebSocketDisconnect:
+            return
         assert isinstance(start, wire.Start)
         heard.start = start
+        resume = None
+        if self.grace_s is not None and start.resumable:
+            heard.key, heard.grace_s = f"key-{len(self.sessions)}", self.grace_s
+            resume = wire.Resumption(heard.key, self.grace_s)
         self.sessions.append(heard)
         await asyncio.to_thread(self.may_be_ready.wait, READY_LIMIT_S)
-        limits = wire.Limits(audio_ms=None, bytes=None, expires_in_s=600)
-        await heard.say(wire.Ready("s1", "fake", "en", 400, limits))
-        await self.script(heard)
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await websocket.send_text(
+                wire.encode(wire.Ready("s1", "fake", "en", 400, self.limits, resume))
+            )
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(heard.read(websocket))
+            await self.script(heard)
+            reader.cancel()
+
+    async def _resume(self, websocket: WebSocket, key: str) -> None:
+        kept = [heard for heard in self.sessions if heard.key == key and not heard.is_gone]
+        if not kept:
+            await websocket.send_denial_response(_answer(SESSION_GONE))
+            return
+        await websocket.accept(subprotocol=wire.PROTOCOL)
+        with suppress(WebSocketDisconnect):
+            await kept[0].resume(websocket)
 
     async def _whoami(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         if self.denial and not self.is_token_good:
             return _answer(self.denial)
-        return JSONResponse({"subject": "tests", "expires_in_s": 600})
+        facts = {"model": "fake", "languages": self.languages}
+        return JSONResponse({"subject": "tests", "expires_in_s": 600, **facts})
 
 
 class _WithHeaders:

@@ -5,8 +5,9 @@ from playwright.sync_api import expect
 
 from server import errors
 from server.errors import Refusal
-from tests.web.browser import ALLOWED, FAKE_DEVICE, FLAGS, launched, opened, start
-from tests.web.scripted_server import TOKEN, final, partial
+from tests.web.browser import ALLOWED, FAKE_DEVICE, FLAGS, launched, opened, screenshot, start, stop
+from tests.web.cutting_proxy import proxied
+from tests.web.scripted_server import TOKEN, final, hear_all, partial
 
 
 @pytest.mark.parametrize(
@@ -32,16 +33,6 @@ def test_a_refused_token_is_forgotten_and_asked_for_again(page, server):
     page.locator("#toggle").click()
     expect(page.locator("#token-form")).to_be_visible()
     assert page.evaluate("() => sessionStorage.length") == 0
-
-
-@pytest.mark.parametrize(
-    "refusal", [r for r in errors.ALL if r.code != "origin_refused"], ids=lambda r: r.code
-)
-def test_every_refusal_has_words_of_the_page(page, refusal):
-    words = page.evaluate(
-        "async (code) => (await import('./texts.js')).texts.problems[code]", refusal.code
-    )
-    assert words
 
 
 def test_an_error_in_a_session_is_explained_and_the_text_stays(page, server):
@@ -99,6 +90,7 @@ def test_a_refused_microphone_is_explained(playwright, server):
     ):
         page.locator("#toggle").click()
         expect(page.locator("#problem")).to_contain_text("may not use the microphone")
+        screenshot(page, "denied")
 
 
 def test_a_missing_microphone_is_explained(playwright, server):
@@ -140,3 +132,53 @@ def test_a_fault_of_the_browser_is_told_in_the_words_of_the_page(page, server):
         "Something went wrong. Reload the page and start again."
     )
     expect(page.locator("#toggle-label")).to_have_text("Start listening")
+
+
+def test_a_connection_that_does_not_come_back_is_called_lost(browser, server):
+    async def script(heard):
+        await heard.say(final("Kept."))
+        await heard.receive_blocks(5)
+
+    server.script, server.grace_s = script, 1
+    with proxied(server) as network, opened(browser, server, f"#token={TOKEN}") as page:
+        start(page)
+        expect(page.locator("[data-segment]")).to_be_visible()
+        network.is_down = True
+        network.cut_all()
+        expect(page.locator("#problem")).to_contain_text("What was said is below.")
+        expect(page.locator("#connection")).to_have_text("Connection lost")
+        expect(page.locator("[data-segment]")).to_have_text("Kept.")
+        screenshot(page, "lost")
+
+
+# --- leaving the page ---
+
+
+def leaving_asks(page) -> bool:
+    """Whether the browser would ask somebody who leaves."""
+    asks: bool = page.evaluate(
+        """() => {
+          const leaving = new Event("beforeunload", { cancelable: true });
+          window.dispatchEvent(leaving);
+          return leaving.defaultPrevented;
+        }"""
+    )
+    return asks
+
+
+def test_leaving_is_asked_about_only_while_a_session_has_text(page, server):
+    async def script(heard):
+        await heard.say(final("One."))
+        await hear_all(heard)
+
+    server.script = script
+    assert not leaving_asks(page)
+    start(page)
+    expect(page.locator("[data-segment]")).to_be_visible()
+    assert leaving_asks(page)
+    stop(page)
+    assert not leaving_asks(page)
+
+
+def test_the_page_says_that_its_text_does_not_last(page):
+    expect(page.locator("#privacy")).to_contain_text("gone when this page is reloaded")

@@ -1,0 +1,102 @@
+/**
+ * Whatever lets somebody in, in; the token for a session out, or a form that asks for one.
+ *
+ * How people come by a token is for `sign_in.js`: the address, a provider of identities, or the field
+ * of this form. It is kept in this tab alone until the server does not take it any more.
+ */
+
+import { SignInError, providers, signIn, signOut } from "./sign_in.js";
+import { StreamError, isToken } from "./stream.js";
+import { texts } from "./texts.js";
+
+const KEY = "earwitness.token";
+
+export class TokenForm {
+  #on;
+  #tell;
+  #provider = null;
+
+  /**
+   * @param {Record<string, HTMLElement>} on the page's elements by id
+   * @param {(problem: string | null) => void} tell called when there is, or is not, a token
+   */
+  constructor(on, tell) {
+    this.#on = on;
+    this.#tell = tell;
+    on["token-form"].addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#use(on["token-field"].value.trim());
+      if (!this.isMissing) on.toggle.focus();
+    });
+    on.provider.addEventListener("click", () => location.assign(this.#provider.start));
+    window.addEventListener("hashchange", () => this.#comeIn());
+    document.body.dataset.token = "here";
+    this.#comeIn();
+    this.#offerProvider();
+  }
+
+  get isMissing() {
+    return this.stored() === null;
+  }
+
+  /** Null when there is none. */
+  stored() {
+    return sessionStorage.getItem(KEY);
+  }
+
+  /** For a handshake. */
+  current() {
+    const token = this.stored();
+    if (token === null) throw new StreamError("unauthenticated");
+    return token;
+  }
+
+  /** Forgets the token, and asks for another. */
+  ask() {
+    signOut();
+    this.#on["token-form"].hidden = false;
+    this.#on["token-field"].value = "";
+    document.body.dataset.token = "missing";
+    this.#on["token-field"].focus();
+  }
+
+  /** In the language of the page, after it has changed. */
+  reword() {
+    if (this.#provider) this.#on.provider.textContent = texts.signInWith(this.#provider.name);
+  }
+
+  async #comeIn() {
+    try {
+      if ((await signIn()) === null) this.ask();
+      else this.#show();
+      this.#tell(null);
+    } catch (error) {
+      if (this.isMissing) this.ask();
+      const code = error instanceof SignInError ? error.code : "unknown";
+      this.#tell(Object.hasOwn(texts.problems, code) ? code : "unknown");
+    }
+  }
+
+  async #offerProvider() {
+    this.#provider = (await providers()).provider;
+    this.#on.provider.hidden = this.#provider === null;
+    this.reword();
+  }
+
+  #use(token) {
+    if (isToken(token)) {
+      signOut();
+      sessionStorage.setItem(KEY, token);
+      this.#show();
+      this.#tell(null);
+    } else {
+      this.ask();
+      this.#tell("token_malformed");
+    }
+  }
+
+  #show() {
+    this.#on["token-form"].hidden = true;
+    document.body.dataset.token = "here";
+  }
+}
