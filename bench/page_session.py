@@ -65,7 +65,8 @@ FAST_SOURCE = """async () => {
     constructor(...given) {
       super(...given);
       this.addEventListener("message", ({ data }) => {
-        if (data.includes("audio_received")) receivedBytes = JSON.parse(data).bytes;
+        const { type, bytes } = JSON.parse(data);
+        if (type === "audio_received" || type === "resumed") receivedBytes = bytes;
       });
     }
   };
@@ -174,6 +175,7 @@ def measure_memory(page: Page, server: FakeServer, rounds: int, blocks: int) -> 
     finals = sum(isinstance(event, wire.Final) for event in heard.said)
     return {
         "hours": rounds * blocks * BLOCK_MS / 3_600_000,
+        "connections_lost": len(heard.resumed_from),
         "bytes_missing": rounds * blocks * 640 - heard.n_bytes,
         "segments": finals,
         "lines": page.locator("#captions [data-segment]").count(),

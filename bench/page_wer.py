@@ -39,7 +39,7 @@ WISHES = """(isOn) => {
     return ask({ audio });
   };
 }""".replace("NAMES", str(list(PROCESSED)))
-LIMIT_MS = 120_000
+LIMIT_MS = 600_000
 POLLED_MS = 500
 
 
@@ -114,6 +114,9 @@ def text_of(page: Page, length_s: float) -> str:
         page.wait_for_timeout(POLLED_MS)
     page.locator("#toggle").click()
     page.locator('body[data-state="stopped"]').wait_for(timeout=LIMIT_MS)
+    problem = page.locator("#problem").inner_text()
+    if problem:
+        raise SystemExit(f"bench: the page says: {problem}")
     return " ".join(page.locator('#captions [data-final="true"]').all_inner_texts())
 
 
@@ -155,7 +158,7 @@ def main() -> None:
     wav.write_bytes(wav_of(row))
     heard: list[str] = []
     with server_process(settings) as (url, _):
-        new_token = tokens(settings)
+        new_token = tokens(settings, lifetime_s=3600)
 
         def bring() -> None:
             heard.append(transcribe_file_blocking(url, new_token(), wav, pace="real_time").text)

@@ -245,7 +245,7 @@ def measure_nonspeech(
     return {"nonspeech_words_per_hour": round(words / hours, 2), "nonspeech_hours": round(hours, 2)}
 
 
-def tokens(settings: Settings) -> Callable[[], str]:
+def tokens(settings: Settings, lifetime_s: int = 900) -> Callable[[], str]:
     """Makes tokens as `run.py token` does."""
     signing_key = open_signing_key(settings.signing_key_file)
     return lambda: mint_token(
@@ -253,7 +253,7 @@ def tokens(settings: Settings) -> Callable[[], str]:
         settings.token_policy,
         subject="bench",
         scopes={TRANSCRIBE_SCOPE},
-        lifetime_s=900,
+        lifetime_s=lifetime_s,
         wall_s=time.time(),  # noqa: TID251
     )
 

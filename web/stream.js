@@ -11,6 +11,7 @@
  * What the network does not take away is bounded.
  */
 
+import { Absence } from "./absence.js";
 import { reasonOfDenial } from "./denial.js";
 import { SoundLog } from "./sound_log.js";
 
@@ -28,8 +29,6 @@ const SILENT_LIMIT_MS = Object.freeze({ live: 10_000, patient: 30_000 });
 const WATCHED_MS = 1_000;
 /** Before the server has said how long it keeps a session. */
 const FIRST_GRACE_MS = 30_000;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 5_000;
 const TOLD_EVENTS = 16;
 const TOLD_MS = 1_000;
 /** Closes that say nothing about the session: the network's, a proxy's, a server's that goes. */
@@ -78,8 +77,7 @@ export class Stream {
   #error = null;
   #isOver = false;
 
-  #brokeAtMs = null;
-  #attempt = 0;
+  #absence = new Absence(FIRST_GRACE_MS);
   #heardAtMs = 0;
   #timers = { open: 0, pause: 0, told: 0, end: 0, watch: 0 };
   #settleReady;
@@ -203,7 +201,7 @@ export class Stream {
     this.#socket.onopen = () => this.#greet();
     this.#socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
     this.#socket.onclose = ({ code }) => this.#lose(code);
-    const limitMs = Math.min(OPEN_LIMIT_MS, this.#leftMs);
+    const limitMs = Math.min(OPEN_LIMIT_MS, this.#absence.leftMs);
     this.#setTimer("open", limitMs, () => this.#lose(1006));
   }
 
@@ -233,7 +231,7 @@ export class Stream {
       return;
     }
     clearTimeout(this.#timers.open);
-    this.#brokeAtMs = null;
+    this.#absence.end();
     this.#isOnLine = true;
     this.#log.receive(bytes);
     for (const block of this.#log.from(bytes)) this.#give(block);
@@ -241,7 +239,7 @@ export class Stream {
     if (this.#isStopped) this.#say({ type: "stop" });
     if (this.#resume) this.#watch();
     else this.#log.receive(Infinity); // nobody will ask for it again
-    this.#receiveConnection("connected", { attempt: this.#attempt, leftMs: this.#leftMs });
+    this.#receiveConnection("connected", this.#absence.state);
   }
 
   /** A connection that is only half there closes after minutes, if ever. */
@@ -261,7 +259,7 @@ export class Stream {
     if (this.#isStopped) this.#awaitEnd();
     if (event.type === "ready") this.#becomeReady(event);
     else if (event.type === "resumed") this.#goOnLine(event.bytes);
-    else this.#attempt = 0; // a connection that brings something
+    else this.#absence.forget();
     if (event.type === "audio_received") {
       this.#log.receive(event.bytes);
       this.#wakeSource();
@@ -274,6 +272,7 @@ export class Stream {
 
   #becomeReady(event) {
     this.#resume = event.resume ?? null;
+    if (this.#resume) this.#absence = new Absence(this.#resume.grace_s * 1000);
     this.#goOnLine(0);
     this.#settleReady.resolve();
   }
@@ -301,7 +300,7 @@ export class Stream {
   async #lose(closeCode) {
     const isDenied = !this.#isAccepted;
     this.#leaveSocket();
-    this.#brokeAtMs ??= performance.now();
+    this.#absence.begin();
     if (this.#error) {
       this.#finish(this.#error);
     } else if (isDenied) {
@@ -318,11 +317,9 @@ export class Stream {
   }
 
   #tryLater() {
-    this.#attempt += 1;
-    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (this.#attempt - 1), LONGEST_PAUSE_MS);
-    const jitteredMs = pauseMs * (0.5 + Math.random());
-    this.#receiveConnection("reconnecting", { attempt: this.#attempt, leftMs: this.#leftMs });
-    this.#setTimer("pause", Math.min(jitteredMs, this.#leftMs), this.#tryNow);
+    const pauseMs = this.#absence.nextPauseMs();
+    this.#receiveConnection("reconnecting", this.#absence.state);
+    this.#setTimer("pause", pauseMs, this.#tryNow);
   }
 
   /** When the pause is over, or the network is there again. */
@@ -330,21 +327,14 @@ export class Stream {
     if (this.#timers.pause === 0) return;
     clearTimeout(this.#timers.pause);
     this.#timers.pause = 0;
-    if (this.#leftMs > 0) this.#open();
+    if (this.#absence.leftMs > 0) this.#open();
     else this.#giveUp(this.#resume ? "session_gone" : "network_lost");
   };
-
-  /** How long the server still keeps the session. */
-  get #leftMs() {
-    const graceMs = this.#resume ? this.#resume.grace_s * 1000 : FIRST_GRACE_MS;
-    const awayMs = this.#brokeAtMs === null ? 0 : performance.now() - this.#brokeAtMs;
-    return Math.max(0, graceMs - awayMs);
-  }
 
   // --- the end ---
 
   #giveUp(code) {
-    this.#receiveConnection("lost", { attempt: this.#attempt, leftMs: 0 });
+    this.#receiveConnection("lost", this.#absence.state);
     this.#fail(code);
   }
 

@@ -54,6 +54,7 @@ class Heard:
     events_received: int = 0
     is_gone: bool = False
     _told_bytes: int = 0
+    _is_deaf: bool = False
     _inbox: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
 
     async def say(self, *events: wire.ServerEvent) -> None:
@@ -83,10 +84,18 @@ class Heard:
         """Take what comes over this connection, as long as it is the newest."""
         while self.socket is socket:
             message = await socket.receive()
-            if self.socket is socket:
+            if self.socket is socket and not self._is_deaf:
                 self._inbox.put_nowait(message)
             if message["type"] == "websocket.disconnect":
                 break
+
+    def lose(self, n_bytes: int) -> None:
+        """So much of the last block has not come, and nothing after it over this connection."""
+        self._is_deaf = True
+        while not self._inbox.empty():
+            self._inbox.get_nowait()
+        self.blocks[-1] = self.blocks[-1][:-n_bytes]
+        self.n_bytes -= n_bytes
 
     async def receive_blocks(self, count: int) -> None:
         goal = len(self.blocks) + count
@@ -113,6 +122,7 @@ class Heard:
         message = wire.decode_client_message(await socket.receive_text())
         assert isinstance(message, wire.Resume)
         self.socket = socket
+        self._is_deaf = False
         while not self._inbox.empty():
             self._inbox.get_nowait()
         self.resumed_from.append((message.events, self.n_bytes))
