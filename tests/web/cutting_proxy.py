@@ -9,8 +9,14 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from tests.web.scripted_server import FakeServer
+
+class Addressed(Protocol):
+    """A server on the loopback."""
+
+    address: str
+
 
 UPGRADE = b"upgrade: websocket"
 CHUNK_BYTES = 4096
@@ -98,7 +104,7 @@ async def _pass(
 
 
 @contextlib.contextmanager
-def proxied(server: FakeServer) -> Iterator[CuttingProxy]:
+def proxied(server: Addressed, own_port: int = 0) -> Iterator[CuttingProxy]:
     """Stands before the server, whose address it takes over."""
     proxy = CuttingProxy()
     port = int(server.address.rsplit(":", 1)[1].rstrip("/"))
@@ -113,7 +119,7 @@ def proxied(server: FakeServer) -> Iterator[CuttingProxy]:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        listener = await asyncio.start_server(accept, "127.0.0.1", 0)
+        listener = await asyncio.start_server(accept, "127.0.0.1", own_port)
         proxy.address = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/"
         started.set()
         await stop.wait()
