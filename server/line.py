@@ -287,7 +287,7 @@ class Line:
 
     async def _miss(self, close_code: int | None) -> None:
         """Wait for somebody to come back, where that may be."""
-        is_broken = close_code in {None, ABNORMAL_CLOSE}
+        is_broken = close_code in {None, ABNORMAL_CLOSE, wire.RETURN_CLOSE_CODE}
         if not (is_broken and self.may_come_back):
             self._leave(close_code)
             return

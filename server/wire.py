@@ -31,6 +31,8 @@ TICKET_PREFIX = "ticket."
 """In the place of the bearer entry: a ticket of `POST /v1/tickets`."""
 RESUME_PREFIX = "resume."
 """Beside the credential: the key of the session that this connection goes on with."""
+RETURN_CLOSE_CODE = 4499
+"""With which a client leaves a connection that it gives up, to go on over another one."""
 MAX_TEXT_BYTES = 4096
 MAX_TOKEN_CHARS = 8192
 _MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64

@@ -34,6 +34,8 @@ const TOLD_MS = 1_000;
 /** Closes that say nothing about the session: the network's, a proxy's, a server's that goes. */
 const BREAKS = Object.freeze([1001, 1005, 1006, 1012]);
 const SESSION_GONE = 4410;
+/** Tells a server that is there after all that the session goes on over another connection. */
+const RETURNING = 4499;
 /** Events about this connection, not of the session: not counted, and nobody else's business. */
 const UNCOUNTED = Object.freeze(["resumed", "audio_received"]);
 
@@ -215,13 +217,14 @@ export class Stream {
     }
   }
 
-  #leaveSocket() {
+  /** @param {number} [code] none: for good */
+  #leaveSocket(code = 1000) {
     this.#isOnLine = false;
     clearTimeout(this.#timers.open);
     clearTimeout(this.#timers.watch);
     if (this.#socket === null) return;
     this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
-    this.#socket.close(); // on a dead network its end would not come: nobody waits for it
+    this.#socket.close(code); // on a dead network its end would not come: nobody waits for it
   }
 
   /** The server has so many bytes: what comes after them goes to it, again or for the first time. */
@@ -299,7 +302,7 @@ export class Stream {
 
   async #lose(closeCode) {
     const isDenied = !this.#isAccepted;
-    this.#leaveSocket();
+    this.#leaveSocket(RETURNING);
     this.#absence.begin();
     if (this.#error) {
       this.#finish(this.#error);

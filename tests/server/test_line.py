@@ -83,6 +83,20 @@ async def test_a_session_that_was_not_started_so_ends_with_its_socket():
     assert it.records[-1].reason == "client_gone"
 
 
+async def test_a_peer_that_closes_to_come_back_is_waited_for():
+    async with resumable() as it, asyncio.TaskGroup() as tasks:
+        it.websocket.put(START)
+        await it.until(lambda: "ready" in it.websocket.kinds())
+        it.websocket.vanish(wire.RETURN_CLOSE_CODE)
+        await it.until(lambda: it.records)
+        second = back(it, tasks, n_events=0)
+        await it.until(lambda: second.sent)
+        second.put(STOP)
+        await it.until(lambda: "ended" in second.kinds())
+        settle(it, second)
+    assert [type(record) for record in it.records] == [SessionAway, SessionEnded]
+
+
 @pytest.mark.parametrize("code", [1000, 1001, 1009])
 async def test_a_peer_that_closes_has_left(code):
     async with resumable() as it:
@@ -262,6 +276,10 @@ class _Peer:
         events = numbered(self.socket)[len(self.had) - self.n_before :]
         self.had += events if at_most is None else events[:at_most]
 
+    def has_all(self):
+        self.take()
+        return bool(self.had) and self.had[-1]["type"] == "ended"
+
     async def cut(self):
         self.take(self.random.choice([None, 0, 1, 2]))
         self.n_before = len(self.had)
@@ -299,8 +317,7 @@ def test_whatever_breaks_when_nothing_is_lost_and_nothing_comes_twice(seed, cuts
             for _ in range(peer.random.randrange(3)):
                 await peer.cut()
                 peer.socket.put(STOP)
-            await it.until(lambda: "ended" in peer.socket.kinds())
-            peer.take()
+            await it.until(peer.has_all)
             peer.socket.put(received(len(peer.had)))
         assert it.records[-1].bytes_received == len(PCM)
         assert [e["text"] for e in peer.had if e["type"] == "final"] == await finals_undisturbed()
