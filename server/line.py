@@ -140,9 +140,8 @@ class Line:
     @property
     def is_given_up(self) -> bool:
         """Whether the peer has been away for so long that its place may go to another."""
-        return self.is_away and _loop_time_s() - self._away_since_s >= (
-            self._settings.contested_after_s
-        )
+        away_s = _loop_time_s() - self._away_since_s
+        return self._is_missing and away_s >= self._settings.contested_after_s
 
     def keep(self) -> None:
         """From now on it may."""
@@ -175,7 +174,7 @@ class Line:
 
     async def put(self, event: wire.ServerEvent) -> None:
         """Say it, now or once the peer is back; waits while too much is waiting."""
-        while self._outbox.is_full and not self.is_gone:
+        while self._outbox.is_full and not self.is_gone and not self._is_waited_for_in_vain:
             await self._until_moved()
         if not self.is_gone:
             self._outbox.put(event)
@@ -224,7 +223,7 @@ class Line:
 
     def give_up(self) -> None:
         """A peer that is away does not come back."""
-        if self.is_away:
+        if self._is_missing:
             self._leave(ABNORMAL_CLOSE)
             self._has_arrived.set()
 
@@ -297,7 +296,9 @@ class Line:
             self._has_moved.set()
             self._ear.receive_away(True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._away_since_s + self._settings.resume_grace_s):
+            last_s = _loop_time_s() + max(0.0, self._left_s())
+            grace_ends_s = self._away_since_s + self._settings.resume_grace_s
+            async with asyncio.timeout_at(min(grace_ends_s, last_s)):
                 await self._has_arrived.wait()
         if self._coming is None:
             self._leave(ABNORMAL_CLOSE)
@@ -333,7 +334,7 @@ class Line:
         limit_s = _loop_time_s() + (self._left_s() if self.is_away else self._write_limit_s)
         while not (self.is_gone or self._outbox.is_delivered):
             was_away = self.is_away
-            if was_away and not self._is_patient:
+            if self._is_waited_for_in_vain:
                 return
             try:
                 async with asyncio.timeout_at(limit_s):
@@ -344,6 +345,15 @@ class Line:
                 limit_s = _loop_time_s() + max(0.0, self._left_s())
             elif was_away:
                 limit_s = _loop_time_s() + self._write_limit_s
+
+    @property
+    def _is_missing(self) -> bool:
+        """Whether the peer is away, and nobody is just coming back."""
+        return self.is_away and not self.is_gone and self._coming is None
+
+    @property
+    def _is_waited_for_in_vain(self) -> bool:
+        return self.is_away and not self._is_patient
 
     async def _until_moved(self) -> None:
         self._has_moved.clear()
