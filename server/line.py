@@ -44,7 +44,7 @@ class ConnectionSettings:
     most_unconfirmed_events: int = 4096
     """Kept for a client that may come back and does not say what it has; with more, it may not."""
     most_resumes: int = 1000
-    """Of one session."""
+    """Of one session; each is a row of the trail, whatever comes of it."""
 
 
 class Socket(Protocol):
@@ -125,7 +125,7 @@ class Line:
         self._may_read = asyncio.Event()
         self._received_bytes = self._told_bytes = 0
         self._told_s = clock()
-        self._n_resumes = 0
+        self._n_returns = 0
         self._is_patient = True
         self._away_since_s = 0.0
         """Of the event loop's clock."""
@@ -194,10 +194,14 @@ class Line:
             if self._coming is not None:
                 await self._take_in(self._coming)
 
+    def count_return(self) -> bool:
+        """Somebody wants to go on over another socket; False if that was too often."""
+        self._n_returns += 1
+        return self._n_returns <= self._settings.most_resumes
+
     async def rejoin(self, socket: Socket, n_received: int) -> None:
         """Go on over this one, until that is over. Its peer has so many events."""
-        self._n_resumes += 1
-        if not self.may_come_back or self._n_resumes > self._settings.most_resumes:
+        if not self.may_come_back:
             await self.turn_away(socket, errors.SESSION_GONE)
             return
         visit = _Visit(socket, n_received)
