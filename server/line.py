@@ -41,7 +41,7 @@ class ConnectionSettings:
     """How long a session waits for its client to come back; 0: it ends with its connection."""
     contested_after_s: float = 3.0
     """Without its client, until another session of the subject may have its place."""
-    most_unconfirmed_events: int = 4096
+    most_unconfirmed_events: int = 1024
     """Kept for a client that may come back and does not say what it has; with more, it may not."""
     most_resumes: int = 1000
     """Of one session; each is a row of the trail, whatever comes of it."""
