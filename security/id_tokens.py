@@ -66,7 +66,7 @@ def verify_id_token(token: str, expected: Expected, find: Find, wall_s: float) -
         raise TokenError(TokenReason.WRONG_ISSUER)
     _check_audience(claims, expected.client_id)
     _check_times(claims, expected.leeway_s, wall_s)
-    if not hmac.compare_digest(claims.nonce.encode(), expected.nonce.encode()):
+    if not hmac.compare_digest(_bytes(claims.nonce), _bytes(expected.nonce)):
         raise TokenError(TokenReason.WRONG_NONCE)
     if not _SUBJECT.fullmatch(claims.sub):
         raise TokenError(TokenReason.BAD_CLAIMS)
@@ -107,6 +107,10 @@ def _check_times(claims: _IdClaims, leeway_s: int, wall_s: float) -> None:
         raise TokenError(TokenReason.EXPIRED)
     if wall_s - leeway_s > claims.iat + _OLDEST_S:
         raise TokenError(TokenReason.TOO_OLD)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _holds(payload: dict[str, object], claim: str, value: str) -> bool:

@@ -10,7 +10,8 @@ token is all that is looked at: no access token is kept or used.
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -37,7 +38,10 @@ _MOST_BYTES = 256 * 1024
 _FRESH_S = 3600.0
 _RETRY_S = 5.0
 _MOST_AT_ONCE = 8
-"""Exchanges: whoever begins many keeps neither us nor the provider busy."""
+"""Exchanges: whoever begins many keeps neither us nor the provider busy. The others wait for their
+turn, so that it takes more than eight strangers to keep everybody out.
+"""
+_LIMIT_OF_WAITING_S = 5.0
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -128,9 +132,7 @@ class Provider:
         """Who came back with this code, as the provider names them. Raises ProviderError, and
         TokenError for an ID token that will not do.
         """
-        if self._exchanges.locked():
-            raise ProviderError(ProviderReason.UNREACHABLE)
-        async with self._exchanges:
+        async with self._a_turn():
             known = await self._look()
             token = await self._exchange(known.metadata, code, verifier, redirect_uri)
             expected = self._expected(nonce)
@@ -146,6 +148,18 @@ class Provider:
                 if known.keys.is_failing:
                     raise ProviderError(ProviderReason.UNREACHABLE) from None
                 raise
+
+    @asynccontextmanager
+    async def _a_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(_LIMIT_OF_WAITING_S):
+                await self._exchanges.acquire()
+        except TimeoutError:
+            raise ProviderError(ProviderReason.UNREACHABLE) from None
+        try:
+            yield
+        finally:
+            self._exchanges.release()
 
     async def look(self) -> None:
         """Fetch what it says of itself, and its keys. For a command. Raises ProviderError."""

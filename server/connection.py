@@ -103,11 +103,18 @@ class Connection:
         self._answered: deque[tuple[int, int, asyncio.Future[Hypothesis]]] = deque()
         """Segment, revision and what came of the request."""
         self._is_finished = False
+        self._shown: Grant | None = None
+        """With what its peer came back last."""
 
     @property
     def grant(self) -> Grant:
         """What its session lives by now."""
         return self._session.grant
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """What must not be revoked while it runs."""
+        return (self.grant,) if self._shown is None else (self.grant, self._shown)
 
     @property
     def is_ending(self) -> bool:
@@ -144,6 +151,13 @@ class Connection:
             if not self._is_finished:
                 await self._settle()
             self._line.end()
+
+    def let_back(self, grant: Grant) -> bool:
+        """Somebody comes back with this, for `rejoin`; False if that was too often."""
+        if not self._line.count_return():
+            return False
+        self._shown = grant
+        return True
 
     async def rejoin(self, socket: Socket) -> None:
         """Go on over another socket, until that is over."""

@@ -41,10 +41,10 @@ class ConnectionSettings:
     """How long a session waits for its client to come back; 0: it ends with its connection."""
     contested_after_s: float = 3.0
     """Without its client, until another session of the subject may have its place."""
-    most_unconfirmed_events: int = 4096
+    most_unconfirmed_events: int = 1024
     """Kept for a client that may come back and does not say what it has; with more, it may not."""
     most_resumes: int = 1000
-    """Of one session."""
+    """Of one session; each is a row of the trail, whatever comes of it."""
 
 
 class Socket(Protocol):
@@ -125,7 +125,7 @@ class Line:
         self._may_read = asyncio.Event()
         self._received_bytes = self._told_bytes = 0
         self._told_s = clock()
-        self._n_resumes = 0
+        self._n_returns = 0
         self._is_patient = True
         self._away_since_s = 0.0
         """Of the event loop's clock."""
@@ -140,9 +140,8 @@ class Line:
     @property
     def is_given_up(self) -> bool:
         """Whether the peer has been away for so long that its place may go to another."""
-        return self.is_away and _loop_time_s() - self._away_since_s >= (
-            self._settings.contested_after_s
-        )
+        away_s = _loop_time_s() - self._away_since_s
+        return self._is_missing and away_s >= self._settings.contested_after_s
 
     def keep(self) -> None:
         """From now on it may."""
@@ -175,7 +174,7 @@ class Line:
 
     async def put(self, event: wire.ServerEvent) -> None:
         """Say it, now or once the peer is back; waits while too much is waiting."""
-        while self._outbox.is_full and not self.is_gone:
+        while self._outbox.is_full and not self.is_gone and not self._is_waited_for_in_vain:
             await self._until_moved()
         if not self.is_gone:
             self._outbox.put(event)
@@ -195,10 +194,14 @@ class Line:
             if self._coming is not None:
                 await self._take_in(self._coming)
 
+    def count_return(self) -> bool:
+        """Somebody wants to go on over another socket; False if that was too often."""
+        self._n_returns += 1
+        return self._n_returns <= self._settings.most_resumes
+
     async def rejoin(self, socket: Socket, n_received: int) -> None:
         """Go on over this one, until that is over. Its peer has so many events."""
-        self._n_resumes += 1
-        if not self.may_come_back or self._n_resumes > self._settings.most_resumes:
+        if not self.may_come_back:
             await self.turn_away(socket, errors.SESSION_GONE)
             return
         visit = _Visit(socket, n_received)
@@ -224,7 +227,7 @@ class Line:
 
     def give_up(self) -> None:
         """A peer that is away does not come back."""
-        if self.is_away:
+        if self._is_missing:
             self._leave(ABNORMAL_CLOSE)
             self._has_arrived.set()
 
@@ -297,7 +300,9 @@ class Line:
             self._has_moved.set()
             self._ear.receive_away(True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout_at(self._away_since_s + self._settings.resume_grace_s):
+            last_s = _loop_time_s() + max(0.0, self._left_s())
+            grace_ends_s = self._away_since_s + self._settings.resume_grace_s
+            async with asyncio.timeout_at(min(grace_ends_s, last_s)):
                 await self._has_arrived.wait()
         if self._coming is None:
             self._leave(ABNORMAL_CLOSE)
@@ -333,7 +338,7 @@ class Line:
         limit_s = _loop_time_s() + (self._left_s() if self.is_away else self._write_limit_s)
         while not (self.is_gone or self._outbox.is_delivered):
             was_away = self.is_away
-            if was_away and not self._is_patient:
+            if self._is_waited_for_in_vain:
                 return
             try:
                 async with asyncio.timeout_at(limit_s):
@@ -344,6 +349,15 @@ class Line:
                 limit_s = _loop_time_s() + max(0.0, self._left_s())
             elif was_away:
                 limit_s = _loop_time_s() + self._write_limit_s
+
+    @property
+    def _is_missing(self) -> bool:
+        """Whether the peer is away, and nobody is just coming back."""
+        return self.is_away and not self.is_gone and self._coming is None
+
+    @property
+    def _is_waited_for_in_vain(self) -> bool:
+        return self.is_away and not self._is_patient
 
     async def _until_moved(self) -> None:
         self._has_moved.clear()

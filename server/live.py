@@ -33,6 +33,11 @@ class Endable(Protocol):
         ...
 
     @property
+    def grants(self) -> tuple[Grant, ...]:
+        """That, and what its peer showed when it came back last."""
+        ...
+
+    @property
     def is_ending(self) -> bool:
         """Whether its session is past its last audio."""
         ...
@@ -53,6 +58,10 @@ class Endable(Protocol):
 
     def give_up(self) -> None:
         """Nobody waits for its peer, if that is away."""
+        ...
+
+    def let_back(self, grant: Grant) -> bool:
+        """Somebody comes back with this; False if that was too often."""
         ...
 
     async def rejoin(self, socket: Socket) -> None:

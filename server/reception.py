@@ -239,6 +239,8 @@ class Reception:
         living = self._parts.live.find_resumable(key, grant.who)
         if living is None:
             raise RefusedError(errors.SESSION_GONE)
+        if not living.connection.let_back(grant):
+            raise RefusedError(errors.SESSION_GONE, "resumed_too_often")
         caller = caller_of(visit.peer)
         event = SessionResumed(
             session_id=living.session_id,

@@ -67,7 +67,9 @@ class Revoking:
                 return 0
         except RevocationError:
             _log.error("the list of revocations cannot be read; what is known of it counts")
-        return self._live.end(lambda each: self.is_revoked(each.connection.grant), errors.REVOKED)
+        return self._live.end(
+            lambda each: any(map(self.is_revoked, each.connection.grants)), errors.REVOKED
+        )
 
 
 def revocation_of(

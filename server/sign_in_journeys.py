@@ -4,7 +4,7 @@ Whoever comes back has to bring the state that went along and the secret that th
 given; so nobody can be signed in by another's answer (RFC 6819, section 4.4.1.8). The verifier
 (RFC 7636) and the nonce of the ID token never leave here. A journey takes ten minutes at most. One
 address has so many; the oldest of its own gives way, so that whoever begins thousands spoils
-nobody's but their own.
+nobody's but their own. Where all are taken, the address that has most gives one up to who has less.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ class Journeys:
         if len(own) >= self._most_of_address:
             self._drop(next(iter(own)))
         if len(self._kept) >= self._most:
-            raise RefusedError(errors.OVERLOADED, "sign_ins_full")
+            self._make_room(len(own))
         journey = Journey(
             state=secrets.token_urlsafe(_SECRET_BYTES),
             browser=secrets.token_urlsafe(_SECRET_BYTES),
@@ -97,6 +97,12 @@ class Journeys:
         if browser is None or not hmac.compare_digest(_hash(browser), kept.browser):
             raise RefusedError(errors.SIGN_IN_FAILED, "sign_in_of_other_browser")
         return Journey(state, browser, kept.nonce, kept.verifier)
+
+    def _make_room(self, n_own: int) -> None:
+        most = max(self._of_customer.values(), key=len)
+        if len(most) <= n_own + 1:
+            raise RefusedError(errors.OVERLOADED, "sign_ins_full")
+        self._drop(next(iter(most)))
 
     def _forget(self, now_s: float) -> None:
         while self._kept:

@@ -44,6 +44,7 @@ class Joined:
         transcriber: FakeTranscriber | None = None,
         session_settings: SessionSettings | None = None,
         trail: Recorder | None = None,
+        connection_settings: ConnectionSettings | None = None,
     ) -> None:
         self.records, self.is_full, self.trail_fails = [], False, False
         self.wall_s = NOW_S
@@ -77,7 +78,7 @@ class Joined:
                 trail=trail or self,
                 model=MODEL,
                 session_settings=session_settings or SessionSettings(),
-                connection_settings=ConnectionSettings(),
+                connection_settings=connection_settings or ConnectionSettings(),
                 refusal_settings=RefusalSettings(),
                 blocks=self.blocks,
                 wall_clock=lambda: self.wall_s,

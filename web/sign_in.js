@@ -13,6 +13,11 @@ import { isToken } from "./stream.js";
 const TOKEN_KEY = "earwitness.token";
 const RENEW_AT_KEY = "earwitness.renew_at_ms";
 const TIMEOUT_MS = 30_000;
+/** That the server sends somebody back with; whoever else makes up an address has nothing to say. */
+const PROBLEMS = Object.freeze([
+  ...["sign_in_failed", "provider_unavailable", "trail_unavailable", "address_blocked"],
+  ...["internal", "overloaded"],
+]);
 /** Of the life of a token, when a newer one is asked for. */
 const RENEW_AT_SHARE = 2 / 3;
 const LEAST_WAIT_MS = 5_000;
@@ -39,7 +44,7 @@ export async function signIn() {
   if ((code ?? token ?? problem) !== null) {
     history.replaceState(null, "", location.pathname + location.search);
   }
-  if (problem !== null) throw new SignInError(problem);
+  if (PROBLEMS.includes(problem)) throw new SignInError(problem);
   if (token !== null) return keep(token.trim());
   if (code !== null) return keepGiven(await ask("/v1/sign-in", { body: JSON.stringify({ code }) }));
   const renewAtMs = Number(sessionStorage.getItem(RENEW_AT_KEY));

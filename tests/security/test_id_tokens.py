@@ -80,6 +80,7 @@ def test_a_good_one_says_who_it_is(head, changes):
         ({"nonce": ""}, "wrong_nonce"),
         ({"nonce": None}, "bad_claims"),
         ({"nonce": "é"}, "wrong_nonce"),
+        ({"nonce": "\ud800"}, "wrong_nonce"),
         ({"exp": NOW_S - 30}, "expired"),
         ({"exp": None}, "bad_claims"),
         ({"exp": "9999999999"}, "bad_claims"),

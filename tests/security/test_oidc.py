@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from security import oidc
+from security import oidc, outgoing
 from security.errors import ProviderError, TokenError
 from security.oidc import Provider, Question
 from server.sign_in_journeys import Journeys
@@ -177,8 +177,9 @@ async def test_a_provider_that_does_not_say_who_answers_need_not(fake):
 
 
 async def endless():
-    while True:
+    for _ in range(1000):  # as good as, and it ends when nobody is there any more
         yield b"x" * 65_536
+        await asyncio.sleep(0)
 
 
 async def silent():
@@ -256,13 +257,35 @@ async def test_a_command_can_look_whether_it_is_well(fake):
     assert fake.asked == ["/.well-known/openid-configuration", "/jwks"]
 
 
-async def test_no_more_than_so_many_codes_are_exchanged_at_once(fake):
-    provider = provider_of(fake)
+async def reasons_of_many(provider):
     given = {"code": "x", "verifier": "v", "nonce": "n", "redirect_uri": HERE}
     asked = [provider.subject_of(**given, wall_clock=wall_clock) for _ in range(20)]
     told = await asyncio.gather(*asked, return_exceptions=True)  # noqa: TID251 (of errors)
-    reasons = [error.reason for error in told]
-    assert sorted(reasons) == ["refused"] * 8 + ["unreachable"] * 12
+    return sorted(error.reason for error in told)
+
+
+async def test_no_more_than_so_many_codes_are_exchanged_at_once_and_the_others_wait(
+    fake, monkeypatch
+):
+    now, most = 0, 0
+
+    async def ask(url, way, form=None, headers=None):
+        nonlocal now, most
+        now += 1
+        most = max(now, most)
+        try:
+            return await outgoing.ask(url, way, form, headers)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(oidc, "ask", ask)
+    assert await reasons_of_many(provider_of(fake)) == ["refused"] * 20
+    assert most == 8
+
+
+async def test_who_waits_for_others_too_long_is_told_so(fake, monkeypatch):
+    monkeypatch.setattr(oidc, "_LIMIT_OF_WAITING_S", 0.0)
+    assert await reasons_of_many(provider_of(fake)) == ["refused"] * 8 + ["unreachable"] * 12
 
 
 async def test_where_people_are_sent_is_the_providers_page_with_our_question(fake):

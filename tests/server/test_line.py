@@ -214,22 +214,6 @@ async def test_who_has_events_that_were_never_said_is_turned_away_and_the_sessio
     assert [type(record) for record in it.records] == [SessionAway, SessionEnded]
 
 
-async def test_a_session_comes_back_so_often_and_no_more():
-    async with resumable(patience={"most_resumes": 2}) as it, asyncio.TaskGroup() as tasks:
-        it.websocket.put(START)
-        await it.until(lambda: "ready" in it.websocket.kinds())
-        sockets = []
-        for _ in range(2):
-            sockets.append(back(it, tasks, n_events=0))
-            await it.until(lambda: sockets[-1].sent)
-        third = back(it, tasks, n_events=0)
-        await it.until(lambda: third.close_code is not None)
-        sockets[-1].put(STOP)
-        await it.until(lambda: "ended" in sockets[-1].kinds())
-        settle(it, sockets[-1])
-    assert third.close_code == errors.SESSION_GONE.close_code
-
-
 async def test_a_session_that_is_ended_from_outside_does_not_wait_for_who_is_away():
     async with resumable() as it:
         it.websocket.put(START, speech(800))

@@ -23,6 +23,10 @@ class FakeConnection:
     may_come_back: bool = True
     on_give_up: object = None
 
+    @property
+    def grants(self):
+        return (self.grant,)
+
     def refuse(self, refusal):
         self.refusals.append(refusal)
 

@@ -66,6 +66,19 @@ def test_whoever_begins_many_spoils_their_own_only():
     assert len(journeys) == 0
 
 
+def test_where_all_places_are_taken_whoever_has_most_gives_one_up():
+    journeys = Journeys(most=4)
+    other = journeys.begin("192.0.2.2", 0.0)
+    first, *rest = (journeys.begin("192.0.2.1", 0.0) for _ in range(3))
+    late = journeys.begin("192.0.2.3", 0.0)
+    assert refusal(journeys, first.state, first.browser) == "sign_in_unknown"
+    with pytest.raises(RefusedError) as refused:
+        journeys.begin("192.0.2.3", 0.0)
+    assert refused.value.reason == "sign_ins_full"
+    for journey in (*rest, late, other):
+        assert journeys.end(journey.state, journey.browser, 0.0) == journey
+
+
 def test_all_together_are_so_many_until_they_are_over():
     journeys = Journeys(most=1)
     journeys.begin("192.0.2.1", 0.0)
