@@ -158,6 +158,10 @@ class Reception:
 
         async def look(visit: _Visit) -> Grant:
             grant = await self._admit(visit)
+            key = peer.headers.get(wire.RESUME_HEADER)
+            if key is not None:
+                self._find_resumable(key, grant)
+                return grant
             self._check_room(grant)
             unhurried = replace(grant, limits=replace(grant.limits, starts_per_minute=None))
             async with self._parts.live.place(unhurried, secrets.token_hex(12)):
@@ -236,9 +240,7 @@ class Reception:
 
     async def _let_back(self, key: str, visit: _Visit) -> Run:
         grant = await self._admit(visit)
-        living = self._parts.live.find_resumable(key, grant.who)
-        if living is None:
-            raise RefusedError(errors.SESSION_GONE)
+        living = self._find_resumable(key, grant)
         if not living.connection.let_back(grant):
             raise RefusedError(errors.SESSION_GONE, "resumed_too_often")
         caller = caller_of(visit.peer)
@@ -257,6 +259,12 @@ class Reception:
         except AuditError:
             raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
         return living.connection.rejoin
+
+    def _find_resumable(self, key: str, grant: Grant) -> LiveSession:
+        living = self._parts.live.find_resumable(key, grant.who)
+        if living is None:
+            raise RefusedError(errors.SESSION_GONE)
+        return living
 
     async def _on_record(
         self, peer: HTTPConnection, work: Callable[[_Visit], Awaitable[_Result]]

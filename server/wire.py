@@ -31,6 +31,8 @@ TICKET_PREFIX = "ticket."
 """In the place of the bearer entry: a ticket of `POST /v1/tickets`."""
 RESUME_PREFIX = "resume."
 """Beside the credential: the key of the session that this connection goes on with."""
+RESUME_HEADER = "earwitness-resume"
+"""Of a request to `/v1/whoami`: the same key, to ask whether the session can be gone on with."""
 RETURN_CLOSE_CODE = 4499
 """With which a client leaves a connection that it gives up, to go on over another one."""
 MAX_TEXT_BYTES = 4096

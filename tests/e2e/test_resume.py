@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import urllib.error
+import urllib.request
 from contextlib import asynccontextmanager
 
 import pytest
@@ -95,6 +97,32 @@ async def test_a_key_opens_nothing_for_anybody_else(live_server):
 
 
 @pytest.mark.parametrize("key", ["", "x", "a" * 22, "a" * 4000])
+async def test_a_page_is_told_whether_its_session_can_be_gone_on_with(live_server):
+    token = live_server.token(subject="page", limits=Limits(concurrent_sessions=1))
+
+    def answer(key, token=token):
+        headers = {"authorization": f"Bearer {token}", "earwitness-resume": key}
+        request = urllib.request.Request(  # noqa: S310 (our own server)
+            f"{live_server.page_url}/v1/whoami", headers=headers, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request) as response:  # noqa: S310 (our own server)
+                return response.status
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    async with asyncio.timeout(60), socket_of(live_server, token) as socket:
+        _, key = await begun(socket)
+        assert await asyncio.to_thread(answer, key) == 200
+        assert await asyncio.to_thread(answer, "x" * 22) == 410
+        assert await asyncio.to_thread(answer, key, live_server.token(subject="mallory")) == 410
+        await socket.send('{"type":"stop"}')
+        await until(socket, "ended")
+        await socket.send('{"type":"events_received","events":1}')
+        await socket.wait_closed()
+    assert await asyncio.to_thread(answer, key) == 410
+
+
 async def test_a_key_that_was_never_given_is_refused(live_server, key):
     token = live_server.token()
     assert await refused(live_server, token, key or "-") == (410, "session_gone")
