@@ -311,7 +311,9 @@ class Line:
         self._coming = None
         self._has_arrived.clear()
         if not self._outbox.go_on(visit.n_received, self._received_bytes):
-            await self.turn_away(visit.socket, errors.SESSION_GONE)
+            is_made_up = visit.n_received > self._outbox.n_events
+            refusal = errors.BAD_MESSAGE if is_made_up else errors.SESSION_GONE
+            await self.turn_away(visit.socket, refusal)
             visit.end(ABNORMAL_CLOSE)
         elif self.is_away:
             self.is_away = False

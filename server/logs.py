@@ -1,5 +1,5 @@
 """Whatever this process has to log, from us or from a library, in; one JSON object a line on
-standard error out.
+standard error out; on a terminal, a line for people.
 
 Ours are constant texts with named fields already. Of a library's record the text stays as it is
 written in its code, without what was to be put in, since that may be a peer's; of an exception its
@@ -24,6 +24,8 @@ _log = structlog.get_logger()
 _LIBRARIES_FROM = logging.WARNING
 _MOST_TEXT_CHARS = 200
 _MOST_PLACES = 8
+_FOR_PROGRAMS = structlog.processors.JSONRenderer()
+_FOR_PEOPLE = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, pad_level=False)
 _UNSAID = "a library logged"
 """For a text that is nothing but what was to be put into it."""
 
@@ -31,7 +33,7 @@ _UNSAID = "a library logged"
 def configure_logs() -> None:
     """For the whole process; may be called again."""
     structlog.configure(
-        processors=[*_COMMON, structlog.processors.JSONRenderer()],
+        processors=[*_COMMON, _render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=_ToStandardError,
     )
@@ -93,6 +95,12 @@ _COMMON: list[Processor] = [
 ]
 
 
+def _render(logger: WrappedLogger, method: str, event: EventDict) -> str | bytes:
+    """For whoever reads standard error at that moment: a program, or somebody at a terminal."""
+    renderer = _FOR_PEOPLE if sys.stderr.isatty() else _FOR_PROGRAMS
+    return renderer(logger, method, event)
+
+
 class _ToStandardError:
     """Writes a line to whatever standard error is at that moment, at once."""
 
@@ -117,7 +125,7 @@ class _Handler(logging.StreamHandler[TextIO]):
                 foreign_pre_chain=[*_COMMON, _of_library],
                 processors=[
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    structlog.processors.JSONRenderer(),
+                    _render,
                 ],
                 use_get_message=False,
                 pass_foreign_args=True,

@@ -92,12 +92,15 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
     page: Annotated[
         bool, typer.Option("--page", help="Print the page's address with the token in it.")
     ] = False,
+    port: Annotated[
+        int | None, typer.Option(help="Of the server, for --page, if its settings do not say it.")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Print a token, and nothing else."""
     limits = Limits(audio_s, byte_limit, session_s, idle_s, pace, sessions, day_audio_s, starts)
     with plain_errors():
-        settings = read_settings(config)
+        settings = read_settings(config, port=port)
         provision.make_keys(settings)
         scopes, token_id = set(scope or [TRANSCRIBE_SCOPE]), secrets.token_hex(16)
         _check_wishes(settings, scopes, subject, lifetime_s)
@@ -193,7 +196,7 @@ def _page_of(settings: Settings) -> str:
     """Where people see the page. Raises StartError."""
     listen = settings.listen
     if listen.port == 0 and settings.sign_in.address is None:
-        text = "--page: which port the server has is not known; set listen.port or sign_in.address"
+        text = "--page: which port the server has is not known; give --port"
         raise StartError(text, EXIT_SETTINGS)
     scheme = "http" if listen.tls_cert is None else "https"
     return settings.sign_in.address or url_of(listen.host, listen.port, scheme)

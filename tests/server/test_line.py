@@ -210,7 +210,7 @@ async def test_who_has_events_that_were_never_said_is_turned_away_and_the_sessio
         second.put(STOP)
         await it.until(lambda: "ended" in second.kinds())
         settle(it, second)
-    assert liar.sent[0]["code"] == "session_gone"
+    assert liar.sent[0]["code"] == "bad_message"
     assert [type(record) for record in it.records] == [SessionAway, SessionEnded]
 
 

@@ -36,6 +36,16 @@ def fault() -> LookupError:
         return error
 
 
+def test_a_terminal_gets_lines_for_people(logged, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    structlog.get_logger().warning("engine restarts", reason="hung")
+    logging.getLogger("library").error("it gave up on %s", WORDS)
+    ours, theirs = capsys.readouterr().err.splitlines()
+    assert ours.endswith("[warning] engine restarts reason=hung")
+    assert "it gave up on" in theirs
+    assert WORDS not in theirs
+
+
 def test_a_line_of_ours_has_its_fields_a_level_and_the_time(logged):
     structlog.get_logger().info("engine restarts", reason="hung")
     [line] = logged()
