@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from client import line
-from client.__main__ import main
+from client.program import main
 from server import wire
 from tests.client.audio_files import write_call
 from tests.client.fake_server import (
