@@ -1,20 +1,14 @@
 """The terminal program: what it prints, and how it ends."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 import wave
-from pathlib import Path
 
 import pytest
 
-from client import line
+from client import line, program
 from client.program import main
 from server import wire
-from tests.client.audio_files import write_call
+from tests.client.audio_files import write_call, write_wav
 from tests.client.fake_server import (
     READY,
     TOKEN,
@@ -28,8 +22,7 @@ from tests.client.fake_server import (
     says_by_turns,
 )
 from tests.client.keeping_server import KeptSession, at_bytes, keeps, ready
-
-ROOT = Path(__file__).parents[2]
+from tests.client.programs import start_program
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +163,52 @@ def test_no_server_is_4(speech, capsys):
     assert "connection refused" in complaint(capsys)
 
 
+FULL = deny(503, b'{"code":"overloaded","message":"The server is full."}')
+
+
+def test_a_file_waits_for_a_server_that_is_full(speech, monkeypatch, capsys):
+    monkeypatch.setattr(program, "WAITS_S", (0.001, 0.002))
+
+    async def refuse(session):
+        await session.hear_start()
+        await session.say(wire.ErrorEvent("shutting_down", "Connect again.", True), ended("x"))
+
+    script = says_by_turns(refuse, says(final(0, "Hello.")))
+    with fake_server_in_thread(script, denials=[FULL]) as fake:
+        assert main([speech, "--url", fake.url]) == 0
+    out, err = capsys.readouterr()
+    assert out == "Hello.\n"
+    assert err == (
+        "earwitness: The server is full. Asking again in 0.001 s …\n"
+        "earwitness: Connect again. Asking again in 0.002 s …\n"
+    )
+    assert fake.sessions[1].audio == bytes(6400)
+
+
+def test_a_server_that_stays_full_is_given_up(speech, monkeypatch, capsys):
+    monkeypatch.setattr(program, "WAITS_S", (0.001, 0.001))
+    with fake_server_in_thread(denial=FULL) as fake:
+        assert main([speech, "--url", fake.url]) == 3
+    assert len(fake.requests) == 3
+    assert capsys.readouterr().err.endswith("\nearwitness: The server is full.\n")
+
+
+def test_a_session_that_fails_after_a_word_is_not_tried_again(speech, capsys):
+    async def fail(session):
+        await session.hear_start()
+        await session.say(READY, final(0, "so far"), wire.ErrorEvent("internal", "Sorry.", True))
+        await session.say(ended("internal"))
+
+    with fake_server_in_thread(fail) as fake:
+        assert main([speech, "--url", fake.url]) == 1
+    assert capsys.readouterr() == ("so far\n", "earwitness: Sorry.\n")
+
+
+def test_a_file_without_audio_is_2(tmp_path, capsys):
+    assert main([str(write_wav(tmp_path / "none.wav", []))]) == 2
+    assert "there is no audio in it" in complaint(capsys)
+
+
 def test_settings_the_protocol_does_not_know_are_2(speech, capsys):
     assert main([speech, "--language", "English"]) == 2
     assert "settings" in complaint(capsys)
@@ -279,6 +318,14 @@ def test_what_a_microphone_heard_is_kept_when_the_session_fails(install, tmp_pat
     assert "Nothing came." in complaint(capsys)
 
 
+def test_a_microphone_does_not_wait_for_a_full_server(install, capsys):
+    install("arecord", "exec /bin/sleep 60")
+    with fake_server_in_thread(denial=FULL) as fake:
+        assert main(["--microphone", "--url", fake.url]) == 3
+    assert len(fake.requests) == 1
+    assert complaint(capsys) == "earwitness: The server is full.\n"
+
+
 def test_devices_are_listed_without_a_token(install, monkeypatch, capsys):
     monkeypatch.delenv("EARWITNESS_TOKEN")
     install("arecord", "printf 'default\\n    Default device\\nhw:CARD=1\\n'")
@@ -286,23 +333,12 @@ def test_devices_are_listed_without_a_token(install, monkeypatch, capsys):
     assert capsys.readouterr() == ("by arecord:\n  default\n  hw:CARD=1\n", "")
 
 
-def start_program(*arguments):
-    return subprocess.Popen(  # noqa: S603 the interpreter that runs this test
-        [sys.executable, "-m", "client", *arguments],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "EARWITNESS_TOKEN": TOKEN},
-    )
-
-
 def test_raw_audio_from_a_pipe_arrives_whole():
     pcm = bytes(range(256)) * 25
     with fake_server_in_thread(says(final(0, "Hello."))) as fake:
-        program = start_program("-", "--rate", "8000", "--fast", "--url", fake.url)
-        assert program.communicate(pcm, timeout=30) == (b"Hello.\n", b"")
-    assert program.returncode == 0
+        running = start_program("-", "--rate", "8000", "--fast", "--url", fake.url)
+        assert running.communicate(pcm, timeout=30) == (b"Hello.\n", b"")
+    assert running.returncode == 0
     assert fake.sessions[0].start == wire.Start(8_000, resumable=True)
     assert fake.sessions[0].audio == pcm
 
@@ -310,56 +346,9 @@ def test_raw_audio_from_a_pipe_arrives_whole():
 def test_words_that_the_locale_cannot_write_are_no_failure(speech, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     with fake_server_in_thread(says(final(0, "Café"))) as fake:
-        program = start_program(speech, "--url", fake.url)
-        assert program.communicate(timeout=30) == (b"Caf?\n", b"")
-    assert program.returncode == 0
-
-
-def test_ctrl_c_stops_and_waits_for_the_finals():
-    with fake_server_in_thread(says(final(0, "Hello."))) as fake:
-        program = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
-        assert b"ready" in program.stdout.readline()
-        program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=30)
-    assert (program.returncode, err) == (0, b"")
-    assert b"Hello." in out
-
-
-def test_ctrl_c_ends_several_files_at_once_and_leaves_none_half_done(speech, tmp_path):
-    is_asked = threading.Event()
-
-    async def never_end(session):
-        await session.hear_start()
-        await session.say(READY)
-        is_asked.set()
-        await session.socket.wait_closed()
-
-    output = tmp_path / "out"
-    with fake_server_in_thread(never_end) as fake:
-        program = start_program(speech, "--output-folder", str(output), "--url", fake.url)
-        assert is_asked.wait(30)
-        program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=30)
-    assert (program.returncode, out, err) == (130, b"", b"earwitness: Interrupted.\n")
-    assert not output.exists()
-
-
-def test_a_second_ctrl_c_does_not_wait():
-    async def never_end(session):
-        await session.hear_start()
-        await session.say(READY)
-        await session.hear_until_stop()
-        await session.say(partial(0, 0, "stop was heard"))
-        await session.socket.wait_closed()
-
-    with fake_server_in_thread(never_end) as fake:
-        program = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
-        program.stdout.readline()
-        program.send_signal(signal.SIGINT)
-        assert b"stop was heard" in program.stdout.readline()
-        program.send_signal(signal.SIGINT)
-        _, err = program.communicate(timeout=30)
-    assert (program.returncode, err) == (130, b"earwitness: Interrupted.\n")
+        running = start_program(speech, "--url", fake.url)
+        assert running.communicate(timeout=30) == (b"Caf?\n", b"")
+    assert running.returncode == 0
 
 
 def test_a_reader_who_has_seen_enough_is_no_failure():
@@ -370,11 +359,11 @@ def test_a_reader_who_has_seen_enough_is_no_failure():
             await session.say(final(segment, "word " * 100))
 
     with fake_server_in_thread(talk) as fake:
-        program = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
-        program.stdout.readline()
-        program.stdout.close()
-        err = program.stderr.read()
-        program.wait(timeout=30)
-        program.stdin.close()
-        program.stderr.close()
-    assert (program.returncode, err) == (0, b"")
+        running = start_program("-", "--rate", "16000", "--json", "--url", fake.url)
+        running.stdout.readline()
+        running.stdout.close()
+        err = running.stderr.read()
+        running.wait(timeout=30)
+        running.stdin.close()
+        running.stderr.close()
+    assert (running.returncode, err) == (0, b"")
