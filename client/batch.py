@@ -11,16 +11,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from client.errors import ClientError, RefusedError, SessionError
+from client.errors import ClientError, RefusedError
 from client.hearing import Account, Door, hear, open_recording
 from client.options import Options
 from client.outputs import Job, make_folder, plan_jobs, write_output
+from client.patience import try_patiently
 
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 """Before each further attempt."""
 
 _TOKEN_IS_NO_GOOD = (401, 403)
-_LATER = (429, 503)
 
 
 class Batch:
@@ -82,14 +82,7 @@ class Batch:
         return f"{job.recording} → {job.output}"
 
     async def _transcribe(self, path: Path) -> str:
-        for wait_s in WAITS_S:
-            try:
-                return await self._try(path)
-            except (RefusedError, SessionError) as error:
-                if not _is_for_later(error):
-                    raise
-            await self._sleep(wait_s)
-        return await self._try(path)
+        return await try_patiently(lambda: self._try(path), WAITS_S, sleep=self._sleep)
 
     async def _try(self, path: Path) -> str:
         options = self._options
@@ -117,9 +110,3 @@ def _complaint(path: Path, error: ClientError) -> str:
 def _is_for_all(error: ClientError) -> bool:
     """Whether every other file would be refused, too."""
     return isinstance(error, RefusedError) and error.http_status in _TOKEN_IS_NO_GOOD
-
-
-def _is_for_later(error: RefusedError | SessionError) -> bool:
-    if isinstance(error, RefusedError):
-        return error.http_status in _LATER
-    return error.is_retryable

@@ -6,16 +6,18 @@
         for event in stream: ...
 
 The thread has an event loop of its own and lives as long as the block. Sending and iterating may
-be done in one thread or in two; sending waits when too much is on its way to the server.
+be done in one thread or in two; sending waits when too much is on its way to the server. What is
+asked of a stream after its block is a `SessionError`.
 """
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from threading import Thread
+from threading import Lock, Thread
 from typing import Self, TypeVar
 
+from client.errors import SessionError
 from client.stream import Stream, Token, connect
 from server.wire import Ready, SampleRateHz, ServerEvent
 
@@ -29,6 +31,8 @@ class BlockingStream:
         self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._end = asyncio.Event()
+        self._lock = Lock()
+        self._is_left = False
 
     @property
     def ready(self) -> Ready:
@@ -72,17 +76,29 @@ class BlockingStream:
 
     def leave(self) -> None:
         """Let that thread end. The end of the block does it."""
-        self._loop.call_soon_threadsafe(self._end.set)
+        with self._lock:
+            self._is_left = True
+            self._loop.call_soon_threadsafe(self._end.set)
 
     async def _take_event(self) -> ServerEvent | None:
         return await anext(self._stream, None)
 
     def _wait_for(self, work: Coroutine[object, object, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:  # so that the loop does not end before it has heard of the work
+            if self._is_left:
+                work.close()
+                raise _session_over()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise _session_over() from None
         finally:
             future.cancel()  # where the wait was interrupted, by Ctrl-C
+
+
+def _session_over() -> SessionError:
+    return SessionError("session_over", "The session is over: its block has ended.")
 
 
 @contextmanager

@@ -36,6 +36,9 @@ MAX_DENIAL_BYTES = 4096
 
 _PORTS = {"ws": 80, "wss": 443}
 _BAD_URL = "The address must look like ws://host:port/v1/stream, or wss://…"
+_USUAL_PATH = "/v1/stream"
+_WRONG_PATH = (403, 404)
+"""What servers say where nothing listens."""
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,8192}")
 """RFC 6750, section 2.1; also keeps line ends out of the header."""
 
@@ -102,7 +105,7 @@ async def _shake_hands(
             logger=_silent_logger(),
         )
     except InvalidStatus as refusal:
-        raise _refused(refusal.response, token, resume_key) from None
+        raise _refused(refusal.response, url, token, resume_key) from None
     except OSError as error:  # before ValueError, which an untrusted certificate is, too
         raise ConnectionLostError(f"Could not reach the server: {_reason(error)}.") from None
     except ValueError:
@@ -111,17 +114,24 @@ async def _shake_hands(
         raise ConnectionLostError("What answered there is no WebSocket server.") from None
 
 
-def _refused(response: Response, token: str, resume_key: str | None) -> RefusedError:
+def _refused(response: Response, url: str, token: str, resume_key: str | None) -> RefusedError:
     status = response.status_code
     try:
         denial = msgspec.json.decode(response.body[:MAX_DENIAL_BYTES], type=Denial)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        denial = Denial(f"http_{status}", f"The server refused the connection with HTTP {status}.")
+        denial = Denial(f"http_{status}", _spell_status(status, url))
     code, message = denial.code, denial.message
     for secret in (token, resume_key):
         if secret:
             code, message = code.replace(secret, "…"), message.replace(secret, "…")
     return RefusedError(clean_text(code), clean_text(message), status)
+
+
+def _spell_status(status: int, url: str) -> str:
+    text = f"The server refused the connection with HTTP {status}."
+    if status in _WRONG_PATH and not urlsplit(url).path.endswith(_USUAL_PATH):
+        text += f" The address usually ends in {_USUAL_PATH}."
+    return text
 
 
 def _reason(error: OSError) -> str:

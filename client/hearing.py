@@ -164,10 +164,13 @@ class _Listener:
                 asyncio.TaskGroup() as group,
                 stream_source(self._stream, source, pace) as events,
             ):
+                refreshing: list[asyncio.Task[None]] = []
                 async for event in events:
                     self._receive_event(self._name, event)
                     if isinstance(event, TokenExpiring):
-                        group.create_task(self._refresh())
+                        refreshing.append(group.create_task(self._refresh()))
+                for task in refreshing:  # the session needs no token any more
+                    task.cancel()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 

@@ -117,10 +117,17 @@ def _input_of(
 
 
 def _kind_of(output: Path | None) -> Format | None:
-    """By the ending of the file; text if that says nothing."""
+    """By the ending of the file; text if it has none."""
     if output is None:
         return None
     return next((kind for kind in FORMATS if output.suffix.lower() == f".{kind}"), "txt")
+
+
+def _is_ending_unknown(found: argparse.Namespace) -> bool:
+    if found.output is None or found.format is not None or found.json:
+        return False
+    ending = found.output.suffix.lower()
+    return bool(ending) and ending not in {f".{kind}" for kind in FORMATS}
 
 
 def _find_fault(found: argparse.Namespace) -> str | None:
@@ -142,6 +149,9 @@ def _find_fault(found: argparse.Namespace) -> str | None:
         != 2
         or not all(0 < len(label.strip()) <= MOST_LABEL_CHARS for label in labels),
         f"--jobs are 1 to {MOST_JOBS}": not 1 <= found.jobs <= MOST_JOBS,
+        "--output ends in .txt, .srt, .vtt, .json or .ndjson, unless --format says what it is": (
+            _is_ending_unknown(found)
+        ),
         "--json is --format ndjson": found.json and found.format not in (None, "ndjson"),
     }
     return next((fault for fault, is_there in faults.items() if is_there), None)

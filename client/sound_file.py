@@ -2,7 +2,7 @@
 
 A file keeps its own rate where the protocol has it, because the server resamples better than a
 decoder does; any other rate becomes 16 kHz. Channels are mixed, or one is taken alone. What is no
-audio is refused with one `SourceError`.
+audio, or a file without a sample, is refused with one `SourceError`.
 
 Whether the channels of a stereo file are two speakers is measured: in every 100 ms of sound, one
 channel is at least 10 dB louder than the other where only its own speaker talks. Where that is so
@@ -13,6 +13,7 @@ words twice, or a transcript of nothing.
 
 from array import array
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 
@@ -79,7 +80,7 @@ class SoundFile:
     def _decode(
         self, n_channels: int, sample_rate_hz: int, pieces_per_s: int
     ) -> Iterator["array[int]"]:
-        """Opens the file at once, so that what is no audio is refused before it is read."""
+        """Opens the file at once, so that what holds no audio is refused before it is sent."""
         try:
             pieces = miniaudio.stream_file(
                 str(self._path),
@@ -90,7 +91,11 @@ class SoundFile:
             )
         except miniaudio.MiniaudioError:
             raise SourceError(f"{self._path}: not a WAV, FLAC, MP3 or Ogg Vorbis file") from None
-        return until_damaged(pieces)
+        whole = until_damaged(pieces)
+        first = next(whole, None)
+        if not first:
+            raise SourceError(f"{self._path}: there is no audio in it")
+        return chain([first], whole)
 
 
 def until_damaged(pieces: Iterator["array[int]"]) -> Iterator["array[int]"]:

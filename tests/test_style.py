@@ -18,7 +18,7 @@ WRITERS = {
     "bench/page_wer.py",  # recordings in a row, for a browser's microphone
     "bench/peers.py",  # a public model, for servers that cannot open packs, and their logs
     "bench/scoring.py",  # figures
-    "client/__main__.py",  # the null device, for a pipe that closed
+    "client/program.py",  # the null device, for a pipe that closed
     "client/outputs.py",  # what was said, where its user wants it
     "docs/examples/obs_captions.py",  # the newest caption
     "security/audit_lock.py",  # an empty file, for turns

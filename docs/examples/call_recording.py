@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from client.errors import ClientError
 from client.hearing import Account, Door, hear, open_recording
 
 URL = os.environ.get("EARWITNESS_URL", "ws://127.0.0.1:8765/v1/stream")
@@ -21,4 +22,7 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except ClientError as error:
+        sys.exit(str(error))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 
+from client.errors import ClientError
 from client.stream import stream_file
 from server.wire import Final
 
@@ -20,4 +21,7 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except ClientError as error:
+        sys.exit(str(error))

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import sys
 
+from client.errors import ClientError
 from client.microphone import MicrophoneSource
 from client.recorders import find_recorder
 from client.stream import connect, stream_source
@@ -25,4 +27,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except ClientError as error:
+        sys.exit(str(error))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from client.captions import layout
+from client.errors import ClientError
 from client.microphone import MicrophoneSource
 from client.recorders import find_recorder
 from client.stream import connect, stream_source
@@ -29,4 +30,7 @@ async def main(captions: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    try:
+        asyncio.run(main(Path(sys.argv[1])))
+    except ClientError as error:
+        sys.exit(str(error))

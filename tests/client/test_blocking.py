@@ -1,12 +1,13 @@
 """The session of a program that does not await."""
 
+import gc
 import threading
 
 import pytest
 
 from client import line
 from client.blocking import connect_blocking
-from client.errors import RefusedError, SessionError, UnusableError
+from client.errors import ClientError, RefusedError, SessionError, UnusableError
 from server import wire
 from tests.client.fake_server import (
     READY,
@@ -82,6 +83,35 @@ def test_leaving_early_closes_the_session_and_ends_the_thread():
         assert threading.active_count() == running
     assert threading.active_count() == threads
     assert fake.sessions[0].socket.close_code == 1000
+
+
+@pytest.mark.filterwarnings("error")
+def test_after_its_block_a_stream_is_over():
+    with fake_server_in_thread(says()) as fake, open_stream(fake) as stream:
+        pass
+    for use in (lambda: next(stream), lambda: stream.send(b"\0\0"), stream.flush, stream.stop):
+        with pytest.raises(SessionError) as over:
+            use()
+        assert over.value.code == "session_over"
+    gc.collect()  # a coroutine that nobody awaited would be told of now
+
+
+def test_who_still_waits_when_the_block_ends_is_told():
+    told, is_waiting = [], threading.Event()
+
+    def wait(stream):
+        is_waiting.set()
+        try:
+            list(stream)
+        except ClientError as error:
+            told.append(error)
+
+    with fake_server_in_thread(says()) as fake, open_stream(fake) as stream:
+        waiter = threading.Thread(target=wait, args=(stream,))
+        waiter.start()
+        assert is_waiting.wait(10)
+    waiter.join(10)
+    assert len(told) == 1
 
 
 async def test_it_works_where_an_event_loop_runs_already():

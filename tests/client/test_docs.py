@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from client.options import parse_options
+from client.recorders import NO_RECORDER
 from server import wire
 from tests.client.audio_files import write_call, write_wav
 from tests.client.fake_server import (
@@ -99,6 +100,23 @@ def test_the_example_of_a_call(tmp_path):
         program = start(fake, tmp_path, EXAMPLES / "call_recording.py", call)
         out, err = program.communicate(timeout=30)
     assert (out, err) == ("    0.00 s  Agent: Hello.\n    0.20 s  Caller: Hi!\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["call_recording.py", "talk.wav"], "talk.wav: has no two channels to split"),
+        (["file.py", "none.wav"], "none.wav: No such file or directory"),
+        (["microphone.py"], NO_RECORDER),
+        (["obs_captions.py", "captions.txt"], NO_RECORDER),
+    ],
+)
+def test_an_example_says_in_a_line_what_went_wrong(talk, arguments, complaint):
+    example, *others = arguments
+    with fake_server_in_thread() as fake:
+        program = start(fake, talk.parent, EXAMPLES / example, *others, path=str(talk.parent))
+        assert program.communicate(timeout=30) == ("", f"{complaint}\n")
+    assert program.returncode == 1
 
 
 async def talk_back(session):

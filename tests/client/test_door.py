@@ -224,3 +224,19 @@ def write_certificate(path):
     )
     path.write_bytes(private + certificate.public_bytes(pem))
     return path
+
+
+@pytest.mark.parametrize(
+    ("status", "path", "has_hint"),
+    [
+        (403, "/", True),
+        (404, "/stream", True),
+        (403, "/v1/stream", False),
+        (500, "/", False),
+    ],
+)
+async def test_who_may_have_the_wrong_path_is_told_the_usual_one(status, path, has_hint):
+    async with fake_server(denial=deny(status, b"")) as fake:
+        error = await failure_of(fake.url.removesuffix("/v1/stream") + path)
+    assert isinstance(error, RefusedError)
+    assert ("usually ends in /v1/stream" in str(error)) == has_hint

@@ -3,7 +3,7 @@
 import pytest
 
 from client.errors import UnusableError
-from client.options import parse_options
+from client.options import FORMATS, parse_options
 from tests.client.fake_server import TOKEN
 
 
@@ -34,6 +34,7 @@ def _environment(monkeypatch):
         ["a.wav", "--format", "doc"],
         ["a.wav", "--json", "--format", "srt"],
         ["a.wav", "b.wav", "--output", "c.txt"],
+        ["a.wav", "--output", "c.docx"],
         ["a.wav", "--labels", "one"],
         ["a.wav", "--labels", "a,a"],
         ["a.wav", "--labels", "a,"],
@@ -98,10 +99,19 @@ def test_files_are_fast_and_what_is_live_is_not(arguments, pace):
         (["--output", "a.VTT"], "vtt"),
         (["--output", "notes"], "txt"),
         (["--output", "a.srt", "--format", "json"], "json"),
+        (["--output", "a.text", "--format", "txt"], "txt"),
+        (["--output", "a.log", "--json"], "ndjson"),
     ],
 )
 def test_the_format_is_said_or_known_by_the_ending(arguments, kind):
     assert parse_options(["a", *arguments]).kind == kind
+
+
+def test_an_ending_that_is_no_format_is_told_with_those_that_are(capsys):
+    with pytest.raises(SystemExit):
+        parse_options(["a", "--output", "a.docx"])
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert all(f".{kind}" in complaint for kind in FORMATS)
 
 
 def test_several_files_or_a_folder_are_a_batch(tmp_path):

@@ -67,6 +67,13 @@ def test_one_who_hardly_says_a_word_is_a_speaker():
     assert not are_two_speakers([(100, 1)] * 99 + [(1, 100)])
 
 
+@pytest.mark.parametrize("channels", [[[]], [[], []]])
+def test_a_file_without_a_sample_is_an_error_before_it_is_sent(tmp_path, channels):
+    file = SoundFile(write_wav(tmp_path / "a.wav", *channels))
+    with pytest.raises(SourceError, match=r"a\.wav: there is no audio in it"):
+        file.open_pieces()
+
+
 def test_a_file_that_cannot_be_decoded_to_its_end_is_an_error():
     def break_off():
         yield array("h", [1] * 320)

@@ -58,8 +58,9 @@ def test_compressed_files_are_known_by_their_content(tmp_path, name):
         assert pcm == RAMP
 
 
-def test_a_wav_without_samples_has_no_blocks(tmp_path):
-    assert list(FileSource(write_wav(tmp_path / "a.wav", b"", 16_000))) == []
+def test_a_wav_without_samples_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="no audio"):
+        FileSource(write_wav(tmp_path / "a.wav", b"", 16_000))
 
 
 @pytest.mark.parametrize(

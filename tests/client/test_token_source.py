@@ -1,14 +1,16 @@
 """Where a token comes from, and that nobody else gets to see it."""
 
+import os
 import shlex
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from client import token_source
 from client.errors import UnusableError
-from client.token_source import find_token, looks_like_token, run_command, split_command
+from client.token_source import TokenCommand, find_token, looks_like_token, split_command
 from tests.client.fake_server import TOKEN
 
 
@@ -77,21 +79,22 @@ def test_what_is_no_command_is_refused(command):
 
 def test_a_command_that_is_not_there_is_refused():
     with pytest.raises(UnusableError, match="could not be run: no such file"):
-        run_command(["no-such-program-here"])
+        TokenCommand(["no-such-program-here"])()
 
 
 def test_there_is_no_shell():
-    assert run_command(split_command("echo $HOME;ls")) == "$HOME;ls"
+    assert TokenCommand(split_command("echo $HOME;ls"))() == "$HOME;ls"
 
 
 def test_a_command_has_no_input():
-    assert run_command([sys.executable, "-c", "import sys; print(repr(sys.stdin.read()))"]) == "''"
+    program = [sys.executable, "-c", "import sys; print(repr(sys.stdin.read()))"]
+    assert TokenCommand(program)() == "''"
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started():
     began_s = time.monotonic()
     with pytest.raises(UnusableError, match="too long"):
-        run_command(["sh", "-c", "sleep 60 & sleep 60"], timeout_s=0.2)
+        TokenCommand(["sh", "-c", "sleep 60 & sleep 60"], timeout_s=0.2)()
     assert time.monotonic() - began_s < 5
 
 
@@ -102,3 +105,16 @@ def test_the_limit_is_half_a_minute():
 def test_a_token_is_known_by_its_looks():
     assert looks_like_token(TOKEN)
     assert not any(map(looks_like_token, ["talk.wav", "a.b.c", "talks/2026.11.24.flac"]))
+
+
+def test_a_command_that_nobody_waits_for_is_ended_and_not_run_again(tmp_path):
+    began = tmp_path / "began"
+    os.mkfifo(began)
+    command = TokenCommand(["sh", "-c", f"echo > {began}; sleep 60"])
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(command)
+        began.read_bytes()
+        command.end()
+        assert isinstance(asking.exception(30), UnusableError)
+    with pytest.raises(UnusableError):
+        command()
