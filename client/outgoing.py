@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from server import wire
 
-MAX_AUDIO_FRAME_BYTES = 16_384
-"""About half a second at 16 kHz; no server has to take messages longer than that."""
+MAX_AUDIO_FRAME_BYTES = 3_200
+"""A tenth of a second at 16 kHz: a quota refuses a frame that goes over it whole."""
 MAX_KEPT_BYTES = 8_388_608
 """Not acknowledged: over four minutes at 16 kHz."""
-MAX_UNSENT_BYTES = 2 * MAX_AUDIO_FRAME_BYTES
+MAX_UNSENT_BYTES = 10 * MAX_AUDIO_FRAME_BYTES
 """For a server that keeps no session."""
 MARK_BYTES = 256
 """What anything but audio counts for, so that it is bounded, too."""
