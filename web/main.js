@@ -78,6 +78,7 @@ async function listen(openSource) {
     on: {
       state: showState,
       event: receiveEvent,
+      successor: receiveSuccessor,
       level: (level) => instruments.showLevel(level),
       progress: showProgress,
       quota: (left) => instruments.showQuota(left),
@@ -105,6 +106,13 @@ function receiveEvent(event) {
   if (segment === null) return;
   captions.show(segment);
   keeping.show(captions.isEmpty);
+}
+
+/** The server lost the session, and another goes on. */
+function receiveSuccessor(formerMs) {
+  transcript.beginSession(formerMs);
+  instruments.showSpeech(false);
+  captions.note("begunAgain");
 }
 
 async function renewToken() {

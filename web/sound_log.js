@@ -22,6 +22,11 @@ export class SoundLog {
     return this.#endBytes - this.#receivedBytes;
   }
 
+  /** What is acknowledged. */
+  get receivedBytes() {
+    return this.#receivedBytes;
+  }
+
   /** @param {ArrayBuffer} block */
   add(block) {
     this.#blocks.push(block);

@@ -14,6 +14,7 @@
 import { Absence } from "./absence.js";
 import { reasonOfDenial } from "./denial.js";
 import { SoundLog } from "./sound_log.js";
+import { StreamError, isToken } from "./stream_error.js";
 
 const PROTOCOL = "earwitness.v1";
 const OPEN_LIMIT_MS = 10_000;
@@ -39,18 +40,7 @@ const RETURNING = 4499;
 /** Events about this connection, not of the session: not counted, and nobody else's business. */
 const UNCOUNTED = Object.freeze(["resumed", "audio_received"]);
 
-export class StreamError extends Error {
-  /** @param {string} code a key of `texts.problems`; one of a newer server may not be there */
-  constructor(code, message = code) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** Whether the text has the form of a JWT, which is also what a subprotocol may be made of. */
-export function isToken(text) {
-  return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);
-}
+export { StreamError, isToken };
 
 export class Stream {
   #askToken;
@@ -79,7 +69,7 @@ export class Stream {
   #error = null;
   #isOver = false;
 
-  #absence = new Absence(FIRST_GRACE_MS);
+  #absence;
   #heardAtMs = 0;
   #timers = { open: 0, pause: 0, told: 0, end: 0, watch: 0 };
   #settleReady;
@@ -98,8 +88,17 @@ export class Stream {
    * @param {boolean} given.isPatient whether the source waits for `room`
    * @param {(event: object) => void} given.receiveEvent
    * @param {(name: string, state: {attempt: number, leftMs: number}) => void} given.receiveConnection
+   * @param {Absence | null} given.absence of a session that this one follows: it begins as one that
+   *   has lost its connection
    */
-  constructor({ token, start, isPatient = false, receiveEvent, receiveConnection = () => {} }) {
+  constructor({
+    token,
+    start,
+    isPatient = false,
+    receiveEvent,
+    receiveConnection = () => {},
+    absence = null,
+  }) {
     this.#askToken = token;
     this.#start = start;
     this.#isPatient = isPatient;
@@ -109,13 +108,32 @@ export class Stream {
     this.done = new Promise((resolve, reject) => (this.#settleDone = { resolve, reject }));
     this.ready.catch(() => {}); // nobody may be waiting
     this.done.catch(() => {});
+    this.#absence = absence ?? new Absence(FIRST_GRACE_MS);
+    this.#wasAccepted = absence !== null;
     window.addEventListener("online", this.#tryNow);
-    this.#open();
+    if (absence) this.#tryLater();
+    else this.#open();
   }
 
-  /** @param {ArrayBuffer} block */
+  /** From when it lost its connection, or now. */
+  get absence() {
+    this.#absence.begin();
+    return this.#absence;
+  }
+
+  /** Sound that the server has. */
+  get receivedBytes() {
+    return this.#log.receivedBytes;
+  }
+
+  /** Sound that it may not have, of a session that could be gone on with. */
+  get rest() {
+    return this.#log.from(this.#log.receivedBytes);
+  }
+
+  /** What comes after the end is kept for a session that follows. @param {ArrayBuffer} block */
   send(block) {
-    if (this.#isOver || this.#isStopped) return;
+    if (this.#isStopped) return;
     if (this.#waitingBytes > MAX_WAITING_BYTES) {
       this.#fail("network_slow");
       return;
@@ -165,7 +183,7 @@ export class Stream {
   }
 
   get #waitingBytes() {
-    return this.#resume === null ? this.#socket.bufferedAmount : this.#log.waitingBytes;
+    return this.#resume === null ? (this.#socket?.bufferedAmount ?? 0) : this.#log.waitingBytes;
   }
 
   #say(message) {
@@ -307,7 +325,7 @@ export class Stream {
     if (this.#error) {
       this.#finish(this.#error);
     } else if (isDenied) {
-      const reason = await reasonOfDenial(this.#token);
+      const reason = await reasonOfDenial(this.#token, this.#resume?.key);
       if (this.#isOver) return;
       const isInVain = reason.isFinal || !this.#wasAccepted;
       if (isInVain) this.#finish(new StreamError(reason.code, reason.message));

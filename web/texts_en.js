@@ -28,6 +28,7 @@ export const texts = Object.freeze({
   reconnecting: "Reconnecting",
   lost: "Connection lost",
   connectionLeft: (seconds) => `${seconds} s left`,
+  begunAgain: "The server had to begin again here. A few words may be missing.",
   minutesLeft: (minutes) => `${minutes} min left`,
   secondsLeft: (seconds) => `${seconds} s left`,
 

@@ -28,6 +28,7 @@ export const texts = Object.freeze({
   reconnecting: "正在重新连接",
   lost: "连接已断开",
   connectionLeft: (seconds) => `还剩 ${seconds} 秒`,
+  begunAgain: "服务器曾重新开始，此处可能缺几个词。",
   minutesLeft: (minutes) => `剩余 ${minutes} 分钟`,
   secondsLeft: (seconds) => `剩余 ${seconds} 秒`,
 
