@@ -8,7 +8,7 @@
  * token says of itself is read only to know whether it is worth asking.
  */
 
-import { isToken } from "./stream.js";
+import { isToken } from "./stream_error.js";
 
 const TOKEN_KEY = "earwitness.token";
 const RENEW_AT_KEY = "earwitness.renew_at_ms";

@@ -13,6 +13,7 @@
 
 import { Absence } from "./absence.js";
 import { reasonOfDenial } from "./denial.js";
+import { Receipts } from "./receipts.js";
 import { SoundLog } from "./sound_log.js";
 import { StreamError, isToken } from "./stream_error.js";
 
@@ -30,8 +31,6 @@ const SILENT_LIMIT_MS = Object.freeze({ live: 10_000, patient: 30_000 });
 const WATCHED_MS = 1_000;
 /** Before the server has said how long it keeps a session. */
 const FIRST_GRACE_MS = 30_000;
-const TOLD_EVENTS = 16;
-const TOLD_MS = 1_000;
 /** Closes that say nothing about the session: the network's, a proxy's, a server's that goes. */
 const BREAKS = Object.freeze([1001, 1005, 1006, 1012]);
 const SESSION_GONE = 4410;
@@ -39,8 +38,6 @@ const SESSION_GONE = 4410;
 const RETURNING = 4499;
 /** Events about this connection, not of the session: not counted, and nobody else's business. */
 const UNCOUNTED = Object.freeze(["resumed", "audio_received"]);
-
-export { StreamError, isToken };
 
 export class Stream {
   #askToken;
@@ -61,8 +58,7 @@ export class Stream {
   #wasAccepted = false;
   /** @type {{key: string, grace_s: number} | null | undefined} undefined before `ready` */
   #resume;
-  #events = 0;
-  #toldEvents = 0;
+  #receipts = new Receipts((events) => this.#tellEvents(events));
   #isStopped = false;
   /** A newer token that the server has not answered. */
   #newerToken = null;
@@ -71,7 +67,7 @@ export class Stream {
 
   #absence;
   #heardAtMs = 0;
-  #timers = { open: 0, pause: 0, told: 0, end: 0, watch: 0 };
+  #timers = { open: 0, pause: 0, end: 0, watch: 0 };
   #settleReady;
   #settleDone;
   #wakeSource = () => {};
@@ -178,6 +174,7 @@ export class Stream {
     this.#isOver = true;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     window.removeEventListener("online", this.#tryNow);
+    this.#receipts.close();
     this.#wakeSource();
     this.#leaveSocket();
   }
@@ -228,8 +225,8 @@ export class Stream {
   #greet() {
     this.#isAccepted = this.#wasAccepted = true;
     if (this.#resume) {
-      this.#toldEvents = this.#events;
-      this.#say({ type: "resume", events: this.#events });
+      this.#receipts.settle();
+      this.#say({ type: "resume", events: this.#receipts.events });
     } else {
       this.#say({ type: "start", ...this.#start, resumable: true });
     }
@@ -299,21 +296,14 @@ export class Stream {
   }
 
   #count(event) {
-    this.#events += 1;
     if (event.type === "error") this.#error ??= new StreamError(event.code, event.message);
     if (["token_refreshed", "refresh_refused"].includes(event.type)) this.#newerToken = null;
-    if (!this.#resume) return;
-    const isMuch = this.#events - this.#toldEvents >= TOLD_EVENTS;
-    if (isMuch || event.type === "ended") this.#tellEvents();
-    else this.#timers.told ||= setTimeout(() => this.#tellEvents(), TOLD_MS);
+    if (this.#resume) this.#receipts.add(event.type === "ended");
   }
 
-  #tellEvents() {
-    clearTimeout(this.#timers.told);
-    this.#timers.told = 0;
-    if (!this.#isOnLine || this.#events === this.#toldEvents) return;
-    this.#toldEvents = this.#events;
-    this.#say({ type: "events_received", events: this.#events });
+  #tellEvents(events) {
+    if (this.#isOnLine) this.#say({ type: "events_received", events });
+    return this.#isOnLine;
   }
 
   // --- a connection that is lost ---

@@ -6,7 +6,7 @@
  */
 
 import { SignInError, providers, signIn, signOut } from "./sign_in.js";
-import { StreamError, isToken } from "./stream.js";
+import { StreamError, isToken } from "./stream_error.js";
 import { texts } from "./texts.js";
 
 const KEY = "earwitness.token";
