@@ -27,6 +27,11 @@ export class SoundLog {
     return this.#receivedBytes;
   }
 
+  /** All that is not. */
+  get rest() {
+    return this.from(this.#receivedBytes);
+  }
+
   /** @param {ArrayBuffer} block */
   add(block) {
     this.#blocks.push(block);

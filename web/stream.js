@@ -117,14 +117,9 @@ export class Stream {
     return this.#absence;
   }
 
-  /** Sound that the server has. */
-  get receivedBytes() {
-    return this.#log.receivedBytes;
-  }
-
-  /** Sound that it may not have, of a session that could be gone on with. */
-  get rest() {
-    return this.#log.from(this.#log.receivedBytes);
+  /** Of a session that could be gone on with. */
+  get log() {
+    return this.#log;
   }
 
   /** What comes after the end is kept for a session that follows. @param {ArrayBuffer} block */

@@ -89,12 +89,13 @@ export class Succession {
   }
 
   #follow(error) {
-    const { absence, rest, receivedBytes } = this.#stream;
+    const { absence, log } = this.#stream;
+    const bytesPerMs = (this.#given.start.sample_rate_hz * SAMPLE_BYTES) / 1000;
     this.#loss ??= error;
     this.#inVain += 1;
-    this.#formerMs += (receivedBytes * 1000) / (this.#given.start.sample_rate_hz * SAMPLE_BYTES);
+    this.#formerMs += log.receivedBytes / bytesPerMs;
     this.#stream = new Stream({ ...this.#given, absence });
-    for (const block of rest) this.#stream.send(block);
+    for (const block of log.rest) this.#stream.send(block);
   }
 
   #receive(event) {
