@@ -102,8 +102,7 @@ export const texts = Object.freeze({
 
   tokenTitle: "A token opens this page",
   tokenWhy: "The server hears only those who bring one. On the server’s machine, this prints one:",
-  tokenPage:
-    "With --page at its end it prints an address instead, which opens this page. Either goes here:",
+  tokenPage: "With --page at its end, it prints the address of this page instead. Either goes here:",
   tokenLabel: "Token, or the address",
   signInWith: (name) => `Sign in with ${name}`,
   tokenSubmit: "Use it",

@@ -101,7 +101,7 @@ export const texts = Object.freeze({
 
   tokenTitle: "凭令牌使用本页",
   tokenWhy: "服务器只为持有令牌的人服务。在服务器所在的机器上运行下面的命令，即可得到一个：",
-  tokenPage: "在末尾加上 --page，则会输出可直接打开本页的地址。两者都可以填在这里：",
+  tokenPage: "在末尾加上 --page，则输出可直接打开本页的地址。两者都可填在这里：",
   tokenLabel: "令牌或地址",
   signInWith: (name) => `使用 ${name} 登录`,
   tokenSubmit: "使用",

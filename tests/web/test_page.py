@@ -72,7 +72,7 @@ def test_the_code_of_an_address_that_is_pasted_signs_in(browser, server):
 
     with opened(browser, server) as page:
         page.route("**/v1/sign-in", answer)
-        page.locator("#token-field").fill("https://example.org/#code=once")
+        page.locator("#token-field").fill("https://captions.example/#code=once")
         page.keyboard.press("Enter")
         expect(page.locator("#token-form")).to_be_hidden()
         start(page)
