@@ -313,6 +313,7 @@ export class Stream {
       const reason = await reasonOfDenial(this.#token, this.#resume?.key);
       if (this.#isOver) return;
       const isInVain = reason.isFinal || !this.#wasAccepted;
+      if (isInVain && this.#wasAccepted) this.#receiveConnection("lost", this.#absence.state);
       if (isInVain) this.#finish(new StreamError(reason.code, reason.message));
       else this.#tryLater();
     } else if (BREAKS.includes(closeCode) && this.#resume !== null) {

@@ -137,6 +137,7 @@ def test_nothing_follows_a_session_that_was_stopped(page: Page, server):
     start(page)
     page.locator("#toggle").click()
     expect(page.locator("#problem")).to_contain_text("the session has ended")
+    expect(page.locator("#connection")).to_have_text("Connection lost")
     assert len(server.sessions) == 1
 
 
