@@ -17,7 +17,7 @@ import { Overview } from "./admin_overview.js";
 import { Sessions } from "./admin_sessions.js";
 import { texts } from "./admin_texts.js";
 import { Trail } from "./admin_trail.js";
-import { isToken } from "./stream.js";
+import { isToken } from "./stream_error.js";
 
 const TOKEN_KEY = "earwitness.admin-token";
 const REFUSALS = Object.freeze([

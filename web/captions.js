@@ -7,6 +7,7 @@
  * session, only the newest segments have an element for each word.
  */
 
+import { texts } from "./texts.js";
 import { writeWords } from "./words.js";
 
 /** How far from the end still counts as reading along. */
@@ -55,6 +56,17 @@ export class Captions {
       this.#write(segment);
     }
     this.#hint.hidden = !this.isEmpty;
+    this.#follow();
+  }
+
+  /** A quiet line after those that are here. @param {string} name of its text */
+  note(name) {
+    const line = document.createElement("p");
+    line.className = "gap";
+    line.dataset.text = name;
+    line.textContent = texts[name];
+    this.#container.append(line);
+    this.#announce(line.textContent);
     this.#follow();
   }
 

@@ -1,25 +1,28 @@
 /**
- * A token in, why the server denied it a handshake out.
+ * A token in, and the key of a session if it was to be gone on with; why the server denied it a handshake out.
  *
  * A browser is not told why, only that it was: `/v1/whoami` answers the same token as the handshake
- * would have. It cannot tell everything: that all places are taken, or that a session to go on with
- * is over, is nothing about the token.
+ * would have, and whether the session to go on with is over. It cannot tell everything: a place that
+ * is free now may not have been.
  */
 
 const ANSWER_LIMIT_MS = 5_000;
-/** Bring something else, or do not come again. */
-const FINAL_STATUSES = Object.freeze([401, 403]);
+/** Bring something else, or do not come again: not with this token, not for this session. */
+const FINAL_STATUSES = Object.freeze([401, 403, 410]);
 
 /**
  * @param {string} token
+ * @param {string} [key]
  * @returns {Promise<{code: string, message?: string, isFinal: boolean}>} code: a key of
- *   `texts.problems`; isFinal: trying again with this token is in vain
+ *   `texts.problems`; isFinal: trying the same again is in vain
  */
-export async function reasonOfDenial(token) {
+export async function reasonOfDenial(token, key) {
+  const headers = { Authorization: `Bearer ${token}` };
+  if (key !== undefined) headers["earwitness-resume"] = key;
   try {
     const answer = await fetch("/v1/whoami", {
       method: "POST", // a browser names its origin then, as it does for a WebSocket
-      headers: { Authorization: `Bearer ${token}` },
+      headers,
       signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
     });
     if (answer.ok) return { code: "not_accepted", isFinal: false };

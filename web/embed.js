@@ -2,7 +2,7 @@
  * The address in; captions alone, for a screen share or a broadcast's browser source, out.
  *
  * `?embed=1` stands on whatever is behind the page, each line on a dark band; `?embed=dark` fills
- * the page. There are no controls: a click or Space starts and stops.
+ * the page. There are no controls: a click anywhere, or Space, starts and stops.
  */
 
 const MODES = Object.freeze({ 1: "clear", dark: "dark" });
@@ -17,6 +17,8 @@ export function embedding(on, toggle) {
   const mode = MODES[new URLSearchParams(location.search).get("embed")];
   if (mode === undefined) return { isOn: false, mostLines: Infinity };
   document.documentElement.dataset.embed = mode;
-  on.captions.addEventListener("click", toggle);
+  document.addEventListener("click", ({ target }) => {
+    if (!on["token-form"].contains(target)) toggle();
+  });
   return { isOn: true, mostLines: LINES };
 }

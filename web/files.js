@@ -12,16 +12,19 @@ const RECKONED_AFTER_MS = 1_000;
 export class Files {
   #on;
   #receive;
+  #tell;
   #beganAt = 0;
   #depth = 0;
 
   /**
    * @param {Record<string, HTMLElement>} on the page's elements by id
    * @param {(file: File) => void} receive
+   * @param {(problem: string) => void} tell
    */
-  constructor(on, receive) {
+  constructor(on, receive, tell) {
     this.#on = on;
     this.#receive = receive;
+    this.#tell = tell;
     on["file-open"].addEventListener("click", () => this.choose());
     on["file-field"].addEventListener("change", () => this.#take(on["file-field"].files));
     document.addEventListener("dragenter", (event) => this.#enter(event));
@@ -85,7 +88,9 @@ export class Files {
   }
 
   #take(files) {
-    if (files.length > 0 && !this.#on["file-open"].disabled) this.#receive(files[0]);
+    const isOneTooMany = files.length > 1 || this.#on["file-open"].disabled;
+    if (files.length > 0 && isOneTooMany) this.#tell("one_recording");
+    else if (files.length > 0) this.#receive(files[0]);
   }
 }
 

@@ -8,6 +8,13 @@ import { MEDIA_TYPES, encodeDocument } from "./documents.js";
 import { placeBeside } from "./placing.js";
 import { texts } from "./texts.js";
 
+/** Of a menu: which entry comes after the one at hand. */
+const MOVES = Object.freeze({
+  ArrowDown: (at, count) => (at + 1) % count,
+  ArrowUp: (at, count) => (at - 1 + count) % count,
+  Home: () => 0,
+  End: (_, count) => count - 1,
+});
 const COPIED_MS = 2_000;
 /** Some browsers read the text only after the click has been dealt with. */
 const DOWNLOAD_BEGUN_MS = 10_000;
@@ -28,10 +35,18 @@ export class Keeping {
     this.#tell = tell;
     on.copy.addEventListener("click", () => this.copy());
     on.formats.addEventListener("toggle", ({ newState }) => this.#receiveToggle(newState));
+    on.formats.addEventListener("keydown", (event) => this.#receiveKey(event));
     on.formats.addEventListener("click", ({ target }) => {
       const kind = target.closest("[data-kind]")?.dataset.kind;
       if (kind) this.#download(kind);
     });
+  }
+
+  #receiveKey(event) {
+    if (!Object.hasOwn(MOVES, event.key)) return;
+    const entries = [...this.#on.formats.querySelectorAll("button")];
+    event.preventDefault();
+    entries[MOVES[event.key](entries.indexOf(document.activeElement), entries.length)].focus();
   }
 
   /** @param {boolean} isEmpty whether there is nothing to keep */

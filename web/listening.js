@@ -1,6 +1,7 @@
 /**
- * One session, from its source to its last word: a microphone or a recording in, events out.
+ * From a source to its last word: a microphone or a recording in, events out.
  *
+ * It is one session, or several where the server loses one: `on.successor` tells of each that follows.
  * One path through it, whatever ends it: the source is given up, the last words are waited for, the
  * network is left. It shows nothing; who made it is told by the functions of `on`. Problems do not
  * throw: `done` gives their code, a key of `texts.problems`.
@@ -8,7 +9,8 @@
 
 import { CaptureError } from "./capture.js";
 import { ScreenLock } from "./screen_lock.js";
-import { Stream, StreamError } from "./stream.js";
+import { StreamError } from "./stream_error.js";
+import { Succession } from "./succession.js";
 
 const SAMPLE_BYTES = 2;
 
@@ -19,6 +21,7 @@ const SAMPLE_BYTES = 2;
  * @property {(level: number) => void} level loudness from 0 to 1
  * @property {(at: {sentMs: number, durationMs: number | null}) => void} progress
  * @property {(left: {audio_ms_left: number | null, bytes_left: number | null}) => void} quota
+ * @property {(formerMs: number) => void} successor another session begins, so long after the one before
  * @property {(name: string, state: {attempt: number, leftMs: number}) => void} connection connected,
  *   reconnecting, lost
  */
@@ -63,11 +66,12 @@ export class Listening {
       this.#on.state("microphone");
       source = await openSource();
       this.#on.state("connecting");
-      this.#stream = new Stream({
+      this.#stream = new Succession({
         token,
         start: { sample_rate_hz: source.sampleRateHz, language: start.language },
         isPatient: source.durationMs !== undefined,
         receiveEvent: (event) => this.#receive(event),
+        receiveSuccessor: this.#on.successor,
         receiveConnection: this.#on.connection,
       });
       this.#sendSound(source);

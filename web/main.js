@@ -38,7 +38,7 @@ const transcript = new Transcript();
 const captions = new Captions(on.captions, on.announcer, on.hint, embed.mostLines);
 const instruments = new Instruments(on);
 const keeping = new Keeping(on, transcript, (code) => showProblem(code));
-const files = new Files(on, (file) => listenToFile(file));
+const files = new Files(on, (file) => listenToFile(file), (code) => showProblem(code));
 const tokens = new TokenForm(on, receiveToken);
 const panel = new SettingsPanel(on, settings, () => whoami(tokens.stored()));
 if (!embed.isOn) new Words(on, transcript);
@@ -78,6 +78,7 @@ async function listen(openSource) {
     on: {
       state: showState,
       event: receiveEvent,
+      successor: receiveSuccessor,
       level: (level) => instruments.showLevel(level),
       progress: showProgress,
       quota: (left) => instruments.showQuota(left),
@@ -87,7 +88,7 @@ async function listen(openSource) {
   const code = await listening.done;
   window.removeEventListener("beforeunload", askBeforeLeaving);
   instruments.showSpeech(false);
-  if (code) showProblem(code, listening.message);
+  showProblem(code, listening.message);
   listening = null;
 }
 
@@ -105,6 +106,13 @@ function receiveEvent(event) {
   if (segment === null) return;
   captions.show(segment);
   keeping.show(captions.isEmpty);
+}
+
+/** The server lost the session, and another goes on. */
+function receiveSuccessor(formerMs) {
+  transcript.beginSession(formerMs);
+  instruments.showSpeech(false);
+  captions.note("begunAgain");
 }
 
 async function renewToken() {
@@ -148,7 +156,14 @@ function showStateWords() {
   const [label, status] = words[state];
   const isTokenNeeded = document.body.dataset.token === "missing" && isResting();
   on["toggle-label"].textContent = label;
+  on["embed-hint"].textContent = embedWords(state, label);
   on.status.textContent = isTokenNeeded ? texts.statusNoToken : status;
+}
+
+/** Until there are captions. */
+function embedWords(state, label) {
+  if (isResting()) return texts.embedHint;
+  return state === "listening" ? texts.embedListening : label;
 }
 
 function isResting() {

@@ -8,7 +8,7 @@
  * token says of itself is read only to know whether it is worth asking.
  */
 
-import { isToken } from "./stream.js";
+import { isToken } from "./stream_error.js";
 
 const TOKEN_KEY = "earwitness.token";
 const RENEW_AT_KEY = "earwitness.renew_at_ms";
@@ -35,13 +35,15 @@ export class SignInError extends Error {
 }
 
 /**
- * The token of this tab, or null if there is none; signs in with what the address holds.
+ * The token of this tab, or null if there is none; signs in with what the address holds after #.
  * Throws a SignInError; a token that was here before is still here then.
+ *
+ * @param {string} hash of another address than the page's
  */
-export async function signIn() {
-  const given = new URLSearchParams(location.hash.slice(1));
+export async function signIn(hash = location.hash) {
+  const given = new URLSearchParams(hash.slice(1));
   const [code, token, problem] = ["code", "token", "problem"].map((name) => given.get(name));
-  if ((code ?? token ?? problem) !== null) {
+  if ((code ?? token ?? problem) !== null && hash === location.hash) {
     history.replaceState(null, "", location.pathname + location.search);
   }
   if (PROBLEMS.includes(problem)) throw new SignInError(problem);

@@ -22,6 +22,16 @@ export class SoundLog {
     return this.#endBytes - this.#receivedBytes;
   }
 
+  /** What is acknowledged. */
+  get receivedBytes() {
+    return this.#receivedBytes;
+  }
+
+  /** All that is not. */
+  get rest() {
+    return this.from(this.#receivedBytes);
+  }
+
   /** @param {ArrayBuffer} block */
   add(block) {
     this.#blocks.push(block);

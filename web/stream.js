@@ -13,7 +13,9 @@
 
 import { Absence } from "./absence.js";
 import { reasonOfDenial } from "./denial.js";
+import { Receipts } from "./receipts.js";
 import { SoundLog } from "./sound_log.js";
+import { StreamError, isToken } from "./stream_error.js";
 
 const PROTOCOL = "earwitness.v1";
 const OPEN_LIMIT_MS = 10_000;
@@ -29,8 +31,6 @@ const SILENT_LIMIT_MS = Object.freeze({ live: 10_000, patient: 30_000 });
 const WATCHED_MS = 1_000;
 /** Before the server has said how long it keeps a session. */
 const FIRST_GRACE_MS = 30_000;
-const TOLD_EVENTS = 16;
-const TOLD_MS = 1_000;
 /** Closes that say nothing about the session: the network's, a proxy's, a server's that goes. */
 const BREAKS = Object.freeze([1001, 1005, 1006, 1012]);
 const SESSION_GONE = 4410;
@@ -38,19 +38,6 @@ const SESSION_GONE = 4410;
 const RETURNING = 4499;
 /** Events about this connection, not of the session: not counted, and nobody else's business. */
 const UNCOUNTED = Object.freeze(["resumed", "audio_received"]);
-
-export class StreamError extends Error {
-  /** @param {string} code a key of `texts.problems`; one of a newer server may not be there */
-  constructor(code, message = code) {
-    super(message);
-    this.code = code;
-  }
-}
-
-/** Whether the text has the form of a JWT, which is also what a subprotocol may be made of. */
-export function isToken(text) {
-  return /^[\w-]+\.[\w-]+\.[\w-]+$/.test(text);
-}
 
 export class Stream {
   #askToken;
@@ -71,17 +58,16 @@ export class Stream {
   #wasAccepted = false;
   /** @type {{key: string, grace_s: number} | null | undefined} undefined before `ready` */
   #resume;
-  #events = 0;
-  #toldEvents = 0;
+  #receipts = new Receipts((events) => this.#tellEvents(events));
   #isStopped = false;
   /** A newer token that the server has not answered. */
   #newerToken = null;
   #error = null;
   #isOver = false;
 
-  #absence = new Absence(FIRST_GRACE_MS);
+  #absence;
   #heardAtMs = 0;
-  #timers = { open: 0, pause: 0, told: 0, end: 0, watch: 0 };
+  #timers = { open: 0, pause: 0, end: 0, watch: 0 };
   #settleReady;
   #settleDone;
   #wakeSource = () => {};
@@ -98,8 +84,17 @@ export class Stream {
    * @param {boolean} given.isPatient whether the source waits for `room`
    * @param {(event: object) => void} given.receiveEvent
    * @param {(name: string, state: {attempt: number, leftMs: number}) => void} given.receiveConnection
+   * @param {Absence | null} given.absence of a session that this one follows: it begins as one that
+   *   has lost its connection
    */
-  constructor({ token, start, isPatient = false, receiveEvent, receiveConnection = () => {} }) {
+  constructor({
+    token,
+    start,
+    isPatient = false,
+    receiveEvent,
+    receiveConnection = () => {},
+    absence = null,
+  }) {
     this.#askToken = token;
     this.#start = start;
     this.#isPatient = isPatient;
@@ -109,13 +104,27 @@ export class Stream {
     this.done = new Promise((resolve, reject) => (this.#settleDone = { resolve, reject }));
     this.ready.catch(() => {}); // nobody may be waiting
     this.done.catch(() => {});
+    this.#absence = absence ?? new Absence(FIRST_GRACE_MS);
+    this.#wasAccepted = absence !== null;
     window.addEventListener("online", this.#tryNow);
-    this.#open();
+    if (absence) this.#tryLater();
+    else this.#open();
   }
 
-  /** @param {ArrayBuffer} block */
+  /** From when it lost its connection, or now. */
+  get absence() {
+    this.#absence.begin();
+    return this.#absence;
+  }
+
+  /** Of a session that could be gone on with. */
+  get log() {
+    return this.#log;
+  }
+
+  /** What comes after the end is kept for a session that follows. @param {ArrayBuffer} block */
   send(block) {
-    if (this.#isOver || this.#isStopped) return;
+    if (this.#isStopped) return;
     if (this.#waitingBytes > MAX_WAITING_BYTES) {
       this.#fail("network_slow");
       return;
@@ -160,12 +169,13 @@ export class Stream {
     this.#isOver = true;
     for (const timer of Object.values(this.#timers)) clearTimeout(timer);
     window.removeEventListener("online", this.#tryNow);
+    this.#receipts.close();
     this.#wakeSource();
     this.#leaveSocket();
   }
 
   get #waitingBytes() {
-    return this.#resume === null ? this.#socket.bufferedAmount : this.#log.waitingBytes;
+    return this.#resume === null ? (this.#socket?.bufferedAmount ?? 0) : this.#log.waitingBytes;
   }
 
   #say(message) {
@@ -210,8 +220,8 @@ export class Stream {
   #greet() {
     this.#isAccepted = this.#wasAccepted = true;
     if (this.#resume) {
-      this.#toldEvents = this.#events;
-      this.#say({ type: "resume", events: this.#events });
+      this.#receipts.settle();
+      this.#say({ type: "resume", events: this.#receipts.events });
     } else {
       this.#say({ type: "start", ...this.#start, resumable: true });
     }
@@ -281,21 +291,14 @@ export class Stream {
   }
 
   #count(event) {
-    this.#events += 1;
     if (event.type === "error") this.#error ??= new StreamError(event.code, event.message);
     if (["token_refreshed", "refresh_refused"].includes(event.type)) this.#newerToken = null;
-    if (!this.#resume) return;
-    const isMuch = this.#events - this.#toldEvents >= TOLD_EVENTS;
-    if (isMuch || event.type === "ended") this.#tellEvents();
-    else this.#timers.told ||= setTimeout(() => this.#tellEvents(), TOLD_MS);
+    if (this.#resume) this.#receipts.add(event.type === "ended");
   }
 
-  #tellEvents() {
-    clearTimeout(this.#timers.told);
-    this.#timers.told = 0;
-    if (!this.#isOnLine || this.#events === this.#toldEvents) return;
-    this.#toldEvents = this.#events;
-    this.#say({ type: "events_received", events: this.#events });
+  #tellEvents(events) {
+    if (this.#isOnLine) this.#say({ type: "events_received", events });
+    return this.#isOnLine;
   }
 
   // --- a connection that is lost ---
@@ -307,9 +310,10 @@ export class Stream {
     if (this.#error) {
       this.#finish(this.#error);
     } else if (isDenied) {
-      const reason = await reasonOfDenial(this.#token);
+      const reason = await reasonOfDenial(this.#token, this.#resume?.key);
       if (this.#isOver) return;
       const isInVain = reason.isFinal || !this.#wasAccepted;
+      if (isInVain && this.#wasAccepted) this.#receiveConnection("lost", this.#absence.state);
       if (isInVain) this.#finish(new StreamError(reason.code, reason.message));
       else this.#tryLater();
     } else if (BREAKS.includes(closeCode) && this.#resume !== null) {

@@ -28,6 +28,7 @@ export const texts = Object.freeze({
   reconnecting: "Reconnecting",
   lost: "Connection lost",
   connectionLeft: (seconds) => `${seconds} s left`,
+  begunAgain: "The server had to begin again here. A few words may be missing.",
   minutesLeft: (minutes) => `${minutes} min left`,
   secondsLeft: (seconds) => `${seconds} s left`,
 
@@ -36,6 +37,7 @@ export const texts = Object.freeze({
   hint: "Press the button, or Space, and speak. Your words appear here.",
   hintFile: "Or drop a recording anywhere on the page.",
   embedHint: "Click, or press Space, to start",
+  embedListening: "Listening…",
   speech: "Speech",
   silence: "Silence",
   elapsed: "Elapsed time",
@@ -63,6 +65,8 @@ export const texts = Object.freeze({
   wordConfidence: (percent) => `${percent} % sure`,
   wordEstimated: "The time is estimated from the length of the words.",
 
+  doubtful: "Not sure of this word",
+
   settings: "Settings",
   settingsLocked: "A session is running. Stop it to change these.",
   inputDevice: "Microphone",
@@ -81,6 +85,8 @@ export const texts = Object.freeze({
   close: "Close",
 
   help: "Keyboard shortcuts",
+  helpDoubtful: "Dotted line",
+  helpDoubtfulMeans: "under a word: the server is not sure of it. Click the word to see how sure.",
   keys: Object.freeze({
     toggle: "Start, or stop",
     copy: "Copy the text",
@@ -96,7 +102,8 @@ export const texts = Object.freeze({
 
   tokenTitle: "A token opens this page",
   tokenWhy: "The server hears only those who bring one. On the server’s machine, this prints one:",
-  tokenLabel: "Token",
+  tokenPage: "With --page at its end, it prints the address of this page instead. Either goes here:",
+  tokenLabel: "Token, or the address",
   signInWith: (name) => `Sign in with ${name}`,
   tokenSubmit: "Use it",
   tokenKept: "Kept in this tab until it is closed, and sent only to this server.",
@@ -123,6 +130,9 @@ export const texts = Object.freeze({
     recording_too_long:
       "The recording is too long for this page, which takes up to four hours, or a file of up to "
       + "1 GB. Send a part of it, or use the command line.",
+    one_recording:
+      "One recording at a time, and none while the page is listening. Bring a single one when it "
+      + "has stopped.",
     copy_failed: "The browser did not let the text be copied. Download it instead.",
 
     token_malformed:

@@ -28,6 +28,7 @@ export const texts = Object.freeze({
   reconnecting: "正在重新连接",
   lost: "连接已断开",
   connectionLeft: (seconds) => `还剩 ${seconds} 秒`,
+  begunAgain: "服务器曾重新开始，此处可能缺几个词。",
   minutesLeft: (minutes) => `剩余 ${minutes} 分钟`,
   secondsLeft: (seconds) => `剩余 ${seconds} 秒`,
 
@@ -36,6 +37,7 @@ export const texts = Object.freeze({
   hint: "点击按钮或按空格键，然后开口说话，文字会显示在这里。",
   hintFile: "也可以把录音文件拖到页面上的任意位置。",
   embedHint: "点击画面或按空格键开始",
+  embedListening: "正在聆听…",
   speech: "有人说话",
   silence: "安静",
   elapsed: "已用时间",
@@ -62,6 +64,8 @@ export const texts = Object.freeze({
   wordConfidence: (percent) => `置信度 ${percent}%`,
   wordEstimated: "时间按词长估算。",
 
+  doubtful: "不太确定这个词",
+
   settings: "设置",
   settingsLocked: "会话进行中，停止后才能修改以下各项。",
   inputDevice: "麦克风",
@@ -80,6 +84,8 @@ export const texts = Object.freeze({
   close: "关闭",
 
   help: "键盘快捷键",
+  helpDoubtful: "虚线",
+  helpDoubtfulMeans: "标出服务器不太确定的词。点击该词可查看置信度。",
   keys: Object.freeze({
     toggle: "开始或停止",
     copy: "复制文字",
@@ -95,7 +101,8 @@ export const texts = Object.freeze({
 
   tokenTitle: "凭令牌使用本页",
   tokenWhy: "服务器只为持有令牌的人服务。在服务器所在的机器上运行下面的命令，即可得到一个：",
-  tokenLabel: "令牌",
+  tokenPage: "在末尾加上 --page，则输出可直接打开本页的地址。两者都可填在这里：",
+  tokenLabel: "令牌或地址",
   signInWith: (name) => `使用 ${name} 登录`,
   tokenSubmit: "使用",
   tokenKept: "令牌只保存到关闭此标签页为止，且只发送给这台服务器。",
@@ -113,6 +120,7 @@ export const texts = Object.freeze({
     rate_unsupported:
       "服务器不支持麦克风的采样率。请在系统的声音设置中将其改为 48 kHz，然后重新开始。",
     recording_too_long: "录音太长：本页最多接受四小时的录音或 1 GB 的文件。请只发送其中一段，或改用命令行工具。",
+    one_recording: "一次只能处理一段录音，聆听时也不能添加。请在停止后只放入一个文件。",
     copy_failed: "浏览器不允许复制文字。请改为下载。",
 
     token_malformed: "这不是令牌：令牌由三段组成，以点号分隔。请完整复制命令输出的内容。",

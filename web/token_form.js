@@ -6,9 +6,13 @@
  */
 
 import { SignInError, providers, signIn, signOut } from "./sign_in.js";
-import { StreamError, isToken } from "./stream.js";
+import { StreamError, isToken } from "./stream_error.js";
 import { texts } from "./texts.js";
 
+/** What may stand before a token where people copy it from. */
+const SCHEME = /^(authorization:\s*)?bearer\s+/i;
+/** The address that the server prints, or its end. */
+const GIVEN = /#(?:code|token)=.+$/s;
 const KEY = "earwitness.token";
 
 export class TokenForm {
@@ -23,9 +27,9 @@ export class TokenForm {
   constructor(on, tell) {
     this.#on = on;
     this.#tell = tell;
-    on["token-form"].addEventListener("submit", (event) => {
+    on["token-form"].addEventListener("submit", async (event) => {
       event.preventDefault();
-      this.#use(on["token-field"].value.trim());
+      await this.#use(on["token-field"].value.trim());
       if (!this.isMissing) on.toggle.focus();
     });
     on.provider.addEventListener("click", () => location.assign(this.#provider.start));
@@ -65,9 +69,10 @@ export class TokenForm {
     if (this.#provider) this.#on.provider.textContent = texts.signInWith(this.#provider.name);
   }
 
-  async #comeIn() {
+  /** @param {string} [hash] of an address; without, the page's */
+  async #comeIn(hash) {
     try {
-      if ((await signIn()) === null) this.ask();
+      if ((await signIn(hash)) === null) this.ask();
       else this.#show();
       this.#tell(null);
     } catch (error) {
@@ -83,8 +88,12 @@ export class TokenForm {
     this.reword();
   }
 
-  #use(token) {
-    if (isToken(token)) {
+  async #use(given) {
+    const hash = given.match(GIVEN)?.[0];
+    const token = given.replace(SCHEME, "");
+    if (hash !== undefined) {
+      await this.#comeIn(hash);
+    } else if (isToken(token)) {
       signOut();
       sessionStorage.setItem(KEY, token);
       this.#show();

@@ -37,9 +37,14 @@ export class Transcript {
   #next = 0;
   #endMs = 0;
 
-  /** Counts the segments and the time of the next session after those that are here. */
-  beginSession() {
+  /**
+   * Counts the segments and the time of the next session after those that are here.
+   *
+   * @param {number} formerMs the least time from the beginning of the session before
+   */
+  beginSession(formerMs = 0) {
     this.#offset = this.#next;
+    this.#reach(Math.round(formerMs));
     this.#offsetMs = this.#endMs;
     this.#revisions.clear();
   }

@@ -2,7 +2,7 @@
  * The page in; the same page with every word in the chosen language out.
  *
  * Elements name their text: `data-text` is what they hold, `data-label` what they are called where
- * they hold none.
+ * they hold none, `data-title` what is said of them to who points at them.
  */
 
 import { texts } from "./texts.js";
@@ -25,6 +25,7 @@ export function say(page) {
     element.setAttribute("aria-label", texts[key]);
     element.title = texts[key];
   });
+  each("title", (element, key) => (element.title = texts[key]));
   each("language", (element, name) => {
     element.dataset.chosen = String(texts.language.startsWith(name));
   });

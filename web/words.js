@@ -33,7 +33,11 @@ export function writeWords(element, segment, isSpelt) {
     const span = document.createElement("span");
     span.dataset.word = String(at);
     span.textContent = word;
-    if (isDoubtful) span.className = "doubtful";
+    if (isDoubtful) {
+      span.className = "doubtful";
+      span.dataset.title = "doubtful";
+      span.title = texts.doubtful;
+    }
     return [part.slice(0, part.indexOf(word)), span, part.slice(part.indexOf(word) + word.length)];
   });
   element.replaceChildren(...(parts.length > 0 ? parts : [text]));

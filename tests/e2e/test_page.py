@@ -85,6 +85,31 @@ def test_words_go_on_when_the_connection_breaks_under_them(page, embedded_model_
     assert heard == set(SENTENCES), "and nothing of a sentence that was cut in two"
 
 
+@pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed"])
+def test_words_go_on_when_the_server_is_restarted(page, embedded_model_pack, tmp_path, is_killed):
+    copy_data(embedded_model_pack, tmp_path / "data")
+    with socket.create_server(("127.0.0.1", 0)) as own, socket.create_server(("", 0)) as free:
+        port, server_port = (one.getsockname()[1] for one in (own, free))
+    listen = {"port": server_port, "origins": [f"http://127.0.0.1:{port}"]}
+    settings = load_settings(data_folder=tmp_path / "data", listen=listen)
+    settled = page.locator('#captions [data-final="true"]')
+    with proxied(At(f"http://127.0.0.1:{server_port}/"), port) as proxy:
+        with serving(settings) as server:
+            page.goto(f"{proxy.address}#token={server.token()}")
+            page.locator("#toggle").click()
+            expect(settled.nth(1)).to_be_visible(timeout=LIMIT_MS)
+            if is_killed:  # says nothing any more
+                proxy.is_down = True
+                proxy.cut_all()
+        with serving(settings):
+            proxy.is_down = False
+            expect(page.locator(".gap")).to_be_visible(timeout=LIMIT_MS)
+            expect(page.locator(".gap ~ [data-final=true]").nth(2)).to_be_visible(timeout=LIMIT_MS)
+            page.locator("#toggle").click()
+            expect(page.locator("#status")).to_have_text("Stopped", timeout=LIMIT_MS)
+            expect(page.locator("#problem")).to_be_hidden()
+
+
 def test_a_token_past_its_time_is_refused_and_a_fresh_one_asked_for(page, live_server):
     page.goto(f"{live_server.page_url}/#token={live_server.token(age_s=-7200)}")
     page.locator("#toggle").click()

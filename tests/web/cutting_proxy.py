@@ -67,7 +67,12 @@ class CuttingProxy:
                 cut = self.next_cut(self.n_sockets)
                 self.n_sockets += 1
                 self._open.add(page)
-            away_reader, away = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                away_reader, away = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:  # the server is not there
+                self._open.discard(page)
+                page.transport.abort()
+                return
             away.write(head)
             ends = (page, away)
             try:

@@ -89,6 +89,12 @@ class Heard:
             if message["type"] == "websocket.disconnect":
                 break
 
+    async def vanish(self) -> None:
+        """As if the server had been killed and started again."""
+        self.is_gone = True
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await self.socket.close(1012)
+
     def lose(self, n_bytes: int) -> None:
         """So much of the last block has not come, and nothing after it over this connection."""
         self._is_deaf = True
@@ -219,18 +225,25 @@ class FakeServer:
             reader.cancel()
 
     async def _resume(self, websocket: WebSocket, key: str) -> None:
-        kept = [heard for heard in self.sessions if heard.key == key and not heard.is_gone]
-        if not kept:
+        kept = self._kept(key)
+        if kept is None:
             await websocket.send_denial_response(_answer(SESSION_GONE))
             return
         await websocket.accept(subprotocol=wire.PROTOCOL)
         with suppress(WebSocketDisconnect):
-            await kept[0].resume(websocket)
+            await kept.resume(websocket)
+
+    def _kept(self, key: str) -> Heard | None:
+        kept = (heard for heard in self.sessions if heard.key == key and not heard.is_gone)
+        return next(kept, None)
 
     async def _whoami(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         if self.denial and not self.is_token_good:
             return _answer(self.denial)
+        key = request.headers.get(wire.RESUME_HEADER)
+        if key is not None and self._kept(key) is None:
+            return _answer(SESSION_GONE)
         facts = {"model": "fake", "languages": self.languages}
         return JSONResponse({"subject": "tests", "expires_in_s": 600, **facts})
 

@@ -6,7 +6,8 @@ import threading
 from typing import Final
 
 import numpy as np
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Route, expect
 
 from server import wire
 from tests.web.browser import opened, start, stop
@@ -37,11 +38,45 @@ def test_the_token_is_still_there_after_a_reload(page, server):
 
 def test_without_a_token_the_page_asks_for_one(browser, server):
     with opened(browser, server) as page:
-        expect(page.locator("#token-form")).to_contain_text("python run.py token mint")
+        expect(page.locator("#token-form")).to_contain_text(".venv/bin/python run.py token mint")
         page.locator("#token-field").fill(TOKEN)
         page.keyboard.press("Enter")
         expect(page.locator("#token-form")).to_be_hidden()
         start(page)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        f"Bearer {TOKEN}",
+        f"Authorization: bearer  {TOKEN}",
+        f"http://127.0.0.1:8000/#token={TOKEN}",
+        f"#token={TOKEN}",
+    ],
+)
+def test_a_token_is_taken_however_it_was_copied(browser, server, given):
+    with opened(browser, server) as page:
+        page.locator("#token-field").fill(given)
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-form")).to_be_hidden()
+        start(page)
+        assert page.url == server.address
+
+
+def test_the_code_of_an_address_that_is_pasted_signs_in(browser, server):
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.post_data or "")
+        route.fulfill(json={"token": TOKEN, "expires_in_s": 3600})
+
+    with opened(browser, server) as page:
+        page.route("**/v1/sign-in", answer)
+        page.locator("#token-field").fill("https://captions.example/#code=once")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-form")).to_be_hidden()
+        start(page)
+    assert asked == ['{"code":"once"}']
 
 
 def test_what_is_not_a_token_is_not_taken(browser, server):

@@ -118,6 +118,9 @@ def test_the_token_form_can_be_seen_and_heard(browser, server):
         page.keyboard.press("Enter")
         screenshot(page, "token")
         assert serious_faults(page) == []
+        page.set_viewport_size({"width": 320, "height": 640})
+        screenshot(page, "token-narrow")
+        assert not page.evaluate(SCROLLS)
 
 
 @pytest.mark.parametrize("query", ["", "?lang=zh"])

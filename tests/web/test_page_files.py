@@ -9,13 +9,15 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from server import errors
-from tests.web.browser import opened, screenshot
+from tests.web.browser import opened, screenshot, start, stop
 from tests.web.scripted_server import TOKEN, final, hear_all
 
 HERE = f"#token={TOKEN}"
-DROP = """async ([bytes, name]) => {
+DROP = """async ([bytes, ...names]) => {
   const given = new DataTransfer();
-  given.items.add(new File([new Uint8Array(bytes)], name, { type: "audio/wav" }));
+  for (const name of names) {
+    given.items.add(new File([new Uint8Array(bytes)], name, { type: "audio/wav" }));
+  }
   const throwing = (kind) =>
     document.body.dispatchEvent(
       new DragEvent(kind, { dataTransfer: given, bubbles: true, cancelable: true }));
@@ -97,6 +99,24 @@ def test_the_same_file_can_be_chosen_again(page, server, recording):
         assert len(server.sessions) == n_sessions
 
 
+def test_two_recordings_at_once_are_one_too_many(page, server, recording):
+    page.evaluate(DROP, [list(recording.read_bytes()), "one.wav", "two.wav"])
+    expect(page.locator("#problem")).to_contain_text("One recording at a time")
+    expect(page.locator("#status")).to_have_text("Ready")
+    assert server.sessions == []
+
+
+def test_a_recording_that_comes_while_the_page_listens_is_told_to_wait(page, server, recording):
+    start(page)
+    page.evaluate(DROP, [list(recording.read_bytes()), "talk.wav"])
+    assert not page.evaluate("() => window.wasOffered")
+    expect(page.locator("#problem")).to_contain_text("One recording at a time")
+    expect(page.locator("#status")).to_have_text("Listening")
+    stop(page)
+    expect(page.locator("#problem")).to_be_hidden()
+    assert len(server.sessions) == 1
+
+
 # --- captions alone ---
 
 
@@ -108,7 +128,7 @@ def test_captions_alone_begin_by_a_click_and_show_the_newest(browser, server):
     server.script = script
     with opened(browser, server, "?embed=1" + HERE) as page:
         expect(page.locator("#embed-hint")).to_be_visible()
-        page.locator("#captions").click()
+        page.mouse.click(5, 5)
         expect(page.locator("[data-segment]")).to_have_text(["Line 6.", "Line 7.", "Line 8."])
         expect(page.locator("#toggle")).to_be_hidden()
         assert page.locator("button:visible").count() == 0
@@ -116,6 +136,29 @@ def test_captions_alone_begin_by_a_click_and_show_the_newest(browser, server):
         assert page.evaluate(background) == "rgba(0, 0, 0, 0)"
         page.keyboard.press("Space")
         expect(page.locator("body")).to_have_attribute("data-state", "stopped")
+
+
+def test_captions_alone_say_that_they_listen_until_there_are_words(browser, server):
+    with opened(browser, server, "?embed=1" + HERE) as page:
+        hint = page.locator("#embed-hint")
+        expect(hint).to_have_text("Click, or press Space, to start")
+        page.mouse.click(5, 5)
+        expect(hint).to_have_text("Listening…")
+        page.mouse.click(5, 5)
+        expect(hint).to_have_text("Click, or press Space, to start")
+        assert len(server.sessions) == 1
+
+
+def test_captions_alone_ask_for_a_token_and_for_nothing_else(browser, server):
+    with opened(browser, server, "?embed=1") as page:
+        expect(page.locator("#token-form")).to_contain_text("run.py token mint")
+        expect(page.locator("#embed-hint")).to_be_hidden()
+        screenshot(page, "embed-token")
+        page.locator("#token-field").fill(TOKEN)
+        page.locator("#token-form [type=submit]").click()
+        expect(page.locator("#token-form")).to_be_hidden()
+        expect(page.locator("body")).to_have_attribute("data-state", "idle")
+        expect(page.locator("#embed-hint")).to_be_visible()
 
 
 def test_captions_alone_may_stand_on_black(browser, server):

@@ -150,6 +150,25 @@ def test_keys_copy_and_offer_downloads(page, server):
     assert download.value.suggested_filename.endswith(".txt")
 
 
+def test_arrow_keys_move_in_the_menu_of_downloads(page, server):
+    async def script(heard):
+        await heard.say(final("One."))
+        await hear_all(heard)
+
+    server.script = script
+    start(page)
+    expect(page.locator("[data-segment]")).to_be_visible()
+    page.keyboard.press("d")
+    for key, kind in [
+        ("ArrowDown", "srt"),
+        ("End", "json"),
+        ("ArrowDown", "txt"),
+        ("ArrowUp", "json"),
+    ]:
+        page.keyboard.press(key)
+        expect(page.locator(f'#formats [data-kind="{kind}"]')).to_be_focused()
+
+
 @pytest.mark.parametrize("key", ["Control+s", "Alt+o", "Meta+c", "Control+Space"])
 def test_keys_with_a_modifier_are_the_browser_s(page, key):
     page.evaluate("() => addEventListener('keydown', (e) => (window.taken = e.defaultPrevented))")

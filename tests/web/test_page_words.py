@@ -49,7 +49,15 @@ def test_times_that_are_estimated_are_called_so(page, server):
 def test_doubtful_words_are_underlined(page, server):
     scripted(server, spoken("One two three four."))
     start(page)
-    expect(page.locator(".doubtful")).to_have_text(["three"])
+    expect(page.locator("#captions .doubtful")).to_have_text(["three"])
+    expect(page.locator("#captions .doubtful")).to_have_attribute("title", "Not sure of this word")
+    page.locator("#language-switch").click()
+    expect(page.locator("#captions .doubtful")).to_have_attribute("title", "不太确定这个词")
+
+
+def test_what_a_dotted_line_means_is_said_where_help_is(page):
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_contain_text("under a word: the server is not sure of it.")
 
 
 def test_spaces_stay_as_they_were_said(page, server):

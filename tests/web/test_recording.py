@@ -26,6 +26,7 @@ LISTEN = """async (content) => {
       level() {},
       progress: (at) => told.progress.push(at),
       quota() {},
+      successor() {},
       connection() {},
     },
   });

@@ -47,6 +47,7 @@ LISTEN = """async (count) => {
       level() {},
       progress() {},
       quota() {},
+      successor() {},
       connection: (name) => told.connections.push(name),
     },
   });
