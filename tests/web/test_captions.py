@@ -39,7 +39,7 @@ def test_a_notice_does_not_hide_the_newest_words(page, server):
 def test_a_notice_right_after_new_words_does_not_hide_them(page, server):
     async def script(heard):
         await heard.say(*(final(f"Line {number}.", number) for number in range(LINES)))
-        await heard.end(errors.INTERNAL)
+        await heard.end(errors.QUOTA_AUDIO)
 
     server.script = script
     page.locator("#toggle").click()
