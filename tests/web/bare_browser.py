@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 from websockets.sync.client import ClientConnection, connect
 
 from tests.web.browser import CHROMIUM
+
+_NOT_LOADED = "Cannot find default execution context"
+"""Of a tab that has only just been opened."""
 
 
 class BareBrowser:
@@ -41,6 +45,9 @@ class BareBrowser:
         self._socket.send(json.dumps(message | ({"sessionId": session} if session else {})))
         while (answer := json.loads(self._socket.recv(60))).get("id") != self._last:
             pass
+        if answer.get("error", {}).get("message") == _NOT_LOADED:
+            time.sleep(0.1)
+            return self._ask(method, session, **params)
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
