@@ -63,6 +63,7 @@ class CuttingProxy:
             if UPGRADE in head.lower():
                 if self.is_down:
                     page.transport.abort()
+                    await _gone(page)
                     return
                 cut = self.next_cut(self.n_sockets)
                 self.n_sockets += 1
@@ -72,6 +73,7 @@ class CuttingProxy:
             except OSError:  # the server is not there
                 self._open.discard(page)
                 page.transport.abort()
+                await _gone(page)
                 return
             away.write(head)
             ends = (page, away)
@@ -83,6 +85,12 @@ class CuttingProxy:
                 self._open.discard(page)
                 for end in ends:
                     end.transport.abort()
+                    await _gone(end)
+
+
+async def _gone(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _pass(
