@@ -73,7 +73,8 @@ export class Keeping {
   }
 
   #receiveToggle(state) {
-    if (state !== "open") return;
+    // Told a moment later; by then a key may have moved the focus on.
+    if (state !== "open" || this.#on.formats.contains(document.activeElement)) return;
     placeBeside(this.#on.formats, this.#on.download.getBoundingClientRect(), "end");
     this.#on.formats.querySelector("button").focus();
   }
