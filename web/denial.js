@@ -1,12 +1,14 @@
 /**
- * A token in, and the key of a session if it was to be gone on with; why the server denied it a handshake out.
+ * A token in, and the key of a session if it was to be gone on with; why the server denied it a
+ * handshake out.
  *
  * A browser is not told why, only that it was: `/v1/whoami` answers the same token as the handshake
  * would have, and whether the session to go on with is over. It cannot tell everything: a place that
  * is free now may not have been.
  */
 
-const ANSWER_LIMIT_MS = 5_000;
+import { askWhoami } from "./whoami.js";
+
 /** Bring something else, or do not come again: not with this token, not for this session. */
 const FINAL_STATUSES = Object.freeze([401, 403, 410]);
 
@@ -17,18 +19,9 @@ const FINAL_STATUSES = Object.freeze([401, 403, 410]);
  *   `texts.problems`; isFinal: trying the same again is in vain
  */
 export async function reasonOfDenial(token, key) {
-  const headers = { Authorization: `Bearer ${token}` };
-  if (key !== undefined) headers["earwitness-resume"] = key;
-  try {
-    const answer = await fetch("/v1/whoami", {
-      method: "POST", // a browser names its origin then, as it does for a WebSocket
-      headers,
-      signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
-    });
-    if (answer.ok) return { code: "not_accepted", isFinal: false };
-    const { code, message } = await answer.json();
-    return { code, message, isFinal: FINAL_STATUSES.includes(answer.status) };
-  } catch {
-    return { code: "unreachable", isFinal: false };
-  }
+  const answer = await askWhoami(token, key);
+  if (answer === null) return { code: "unreachable", isFinal: false };
+  if (answer.status === 200) return { code: "not_accepted", isFinal: false };
+  const { code, message } = answer.told;
+  return { code, message, isFinal: FINAL_STATUSES.includes(answer.status) };
 }

@@ -5,10 +5,10 @@
  * what was told last; live regions hold only what changes seldom.
  */
 
+import { bytesPerMs } from "./pcm.js";
 import { texts } from "./texts.js";
 
 const QUIETEST_DB = -60;
-const SAMPLE_BYTES = 2;
 const LITTLE_MS = 60_000;
 const COUNTED_EVERY_MS = 500;
 
@@ -31,7 +31,7 @@ export class Instruments {
 
   /** @param {number} sampleRateHz of a session that begins */
   begin(sampleRateHz) {
-    this.#bytesPerMs = (sampleRateHz * SAMPLE_BYTES) / 1000;
+    this.#bytesPerMs = bytesPerMs(sampleRateHz);
     this.#endMs = null;
     this.showProgress(0);
   }

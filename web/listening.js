@@ -8,11 +8,10 @@
  */
 
 import { CaptureError } from "./capture.js";
+import { bytesPerMs } from "./pcm.js";
 import { ScreenLock } from "./screen_lock.js";
 import { StreamError } from "./stream_error.js";
 import { Succession } from "./succession.js";
-
-const SAMPLE_BYTES = 2;
 
 /**
  * @typedef {object} Told
@@ -101,11 +100,11 @@ export class Listening {
   }
 
   #sendSound(source) {
-    const bytesPerMs = (source.sampleRateHz * SAMPLE_BYTES) / 1000;
+    const ofMs = bytesPerMs(source.sampleRateHz);
     const { durationMs = null } = source;
     let sentMs = 0;
     source.start((block, level) => {
-      sentMs += block.byteLength / bytesPerMs;
+      sentMs += block.byteLength / ofMs;
       this.#stream.send(block);
       this.#on.level(level);
       this.#on.progress({ sentMs, durationMs });

@@ -7,9 +7,9 @@
  */
 
 import { CaptureError } from "./capture.js";
+import { SAMPLE_BYTES } from "./pcm.js";
 
 const RATE_HZ = 16_000;
-const SAMPLE_BYTES = 2;
 const BLOCK_SAMPLES = RATE_HZ / 10;
 const LONGEST_MS = 4 * 60 * 60 * 1000;
 /** Decoded it is up to ten times as large. */

@@ -51,6 +51,11 @@ export async function signIn(hash = location.hash) {
   if (code !== null) return keepGiven(await ask("/v1/sign-in", { body: JSON.stringify({ code }) }));
   const renewAtMs = Number(sessionStorage.getItem(RENEW_AT_KEY));
   if (renewAtMs > 0) renewAt(renewAtMs);
+  return storedToken();
+}
+
+/** The token of this tab; null if there is none. */
+export function storedToken() {
   return sessionStorage.getItem(TOKEN_KEY);
 }
 
@@ -78,15 +83,15 @@ export function signOut() {
 }
 
 async function renewNow() {
-  const former = sessionStorage.getItem(TOKEN_KEY);
+  const former = storedToken();
   if (former === null || !isRenewable(former)) return null;
   try {
     const headers = { Authorization: `Bearer ${former}` };
     const given = await ask("/v1/sign-in/renew", { headers });
     // Meanwhile there may be another: of a new sign-in, or none.
-    return sessionStorage.getItem(TOKEN_KEY) === former ? keepGiven(given) : null;
+    return storedToken() === former ? keepGiven(given) : null;
   } catch (error) {
-    if (error.code === "unreachable" && sessionStorage.getItem(TOKEN_KEY) === former) {
+    if (error.code === "unreachable" && storedToken() === former) {
       renewAt(Date.now() + RETRY_MS);
     }
     return null;

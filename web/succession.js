@@ -6,13 +6,13 @@
  * meant it, or when the time is over in which the session would have waited for its connection.
  */
 
+import { bytesPerMs } from "./pcm.js";
 import { Stream } from "./stream.js";
 
 /** Ends of which the next session knows nothing. */
 const LOSSES = Object.freeze(["session_gone", "shutting_down", "lease_lost", "internal"]);
 /** Sessions in a row that bring no text. */
 const MOST_IN_VAIN = 3;
-const SAMPLE_BYTES = 2;
 
 export class Succession {
   #given;
@@ -90,10 +90,9 @@ export class Succession {
 
   #follow(error) {
     const { absence, log } = this.#stream;
-    const bytesPerMs = (this.#given.start.sample_rate_hz * SAMPLE_BYTES) / 1000;
     this.#loss ??= error;
     this.#inVain += 1;
-    this.#formerMs += log.receivedBytes / bytesPerMs;
+    this.#formerMs += log.receivedBytes / bytesPerMs(this.#given.start.sample_rate_hz);
     this.#stream = new Stream({ ...this.#given, absence });
     for (const block of log.rest) this.#stream.send(block);
   }

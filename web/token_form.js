@@ -5,15 +5,14 @@
  * of this form. It is kept in this tab alone until the server does not take it any more.
  */
 
-import { SignInError, providers, signIn, signOut } from "./sign_in.js";
-import { StreamError, isToken } from "./stream_error.js";
+import { SignInError, providers, signIn, signOut, storedToken } from "./sign_in.js";
+import { StreamError } from "./stream_error.js";
 import { texts } from "./texts.js";
 
 /** What may stand before a token where people copy it from. */
 const SCHEME = /^(authorization:\s*)?bearer\s+/i;
 /** The address that the server prints, or its end. */
 const GIVEN = /#(?:code|token)=.+$/s;
-const KEY = "earwitness.token";
 
 export class TokenForm {
   #on;
@@ -45,7 +44,7 @@ export class TokenForm {
 
   /** Null when there is none. */
   stored() {
-    return sessionStorage.getItem(KEY);
+    return storedToken();
   }
 
   /** For a handshake. */
@@ -88,20 +87,9 @@ export class TokenForm {
     this.reword();
   }
 
-  async #use(given) {
-    const hash = given.match(GIVEN)?.[0];
-    const token = given.replace(SCHEME, "");
-    if (hash !== undefined) {
-      await this.#comeIn(hash);
-    } else if (isToken(token)) {
-      signOut();
-      sessionStorage.setItem(KEY, token);
-      this.#show();
-      this.#tell(null);
-    } else {
-      this.ask();
-      this.#tell("token_malformed");
-    }
+  #use(given) {
+    const token = encodeURIComponent(given.replace(SCHEME, ""));
+    return this.#comeIn(given.match(GIVEN)?.[0] ?? `#token=${token}`);
   }
 
   #show() {
