@@ -284,9 +284,8 @@ def transcribe_file_blocking(
 async def _send_source(stream: Stream, source: Source, pace: Pace) -> None:
     clock = asyncio.get_running_loop().time
     blocks = PacedBlocks(source, is_real_time=pace == "real_time", clock=clock)
-    with suppress(
-        SessionError, ConnectionLostError, RefusedError
-    ):  # the receiving side raises the same
+    failures = (SessionError, ConnectionLostError, RefusedError)
+    with suppress(*failures):  # the receiving side raises the same
         async for block in blocks:
             await stream.send(block)
         await stream.stop()

@@ -116,11 +116,11 @@ def read_credential(knock: Knock) -> Token | Ticket:
     return shown[0]
 
 
-def read_resume_key(knock: Knock) -> str | None:
+def read_resume_key(subprotocols: Sequence[str]) -> str | None:
     """Of the session that the peer wants to go on with; of several the first, which opens no more
     than any.
     """
-    return next(iter(_after(RESUME_PREFIX, knock.subprotocols)), None)
+    return next(iter(_after(RESUME_PREFIX, subprotocols)), None)
 
 
 def chosen_subprotocol(subprotocols: Sequence[str]) -> str | None:

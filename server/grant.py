@@ -5,6 +5,7 @@ Where a token says nothing the settings' default holds, and nobody gets more tha
 """
 
 from dataclasses import dataclass, field, fields
+from typing import TypedDict
 
 from security.limits import Limits
 from security.tokens import ADMIN_SCOPES, Claims
@@ -23,6 +24,14 @@ class GrantSettings:
     """Where a token says nothing."""
     most: Limits = field(default_factory=Limits)
     """Ceilings; None: none."""
+
+
+class Holder(TypedDict):
+    """Whose token it is, by the names of the trail's events."""
+
+    subject: str
+    issuer: str
+    token_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,11 @@ class Grant:
     languages: frozenset[str] | None = None
     signed_in_at_s: int | None = None
     """Unix time of the sign-in that the token comes from, if its issuer says so."""
+
+    @property
+    def holder(self) -> Holder:
+        """For a row of the trail."""
+        return Holder(subject=self.subject, issuer=self.issuer, token_id=self.token_id)
 
     @property
     def who(self) -> str:

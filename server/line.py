@@ -236,8 +236,7 @@ class Line:
         longer than is allowed, or beyond the last moment.
         """
         await self._until_delivered()
-        if not (self.is_gone or self.is_away):
-            await self._close_socket(self._visit.socket, code, self._write_limit_s)
+        await self.abandon(code, self._write_limit_s)
 
     async def abandon(self, code: int, limit_s: float) -> None:
         """Close what there is, without a word."""

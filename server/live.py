@@ -6,7 +6,6 @@ How many places a subject has is for the store of subjects to say, which other s
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from server.grant import Grant
 from server.line import Socket
 from server.session_values import Caller
 from server.subjects import SubjectLimits, SubjectStore
+from server.text_hash import hash_of
 
 _PLACE_TRIES, _PLACE_EVERY_S = 20, 0.05
 _GIVE_LIMIT_S = 2.0
@@ -160,14 +160,14 @@ class LiveSessions:
     def running(self, session: LiveSession) -> Iterator[None]:
         """While a connection runs it can be ended from here; one that only now begins, at once."""
         self._sessions[session.session_id] = session
-        self._by_resume_hash[_hash_of(session.resume_key)] = session
+        self._by_resume_hash[hash_of(session.resume_key)] = session
         if self._is_stopping:
             session.connection.refuse(errors.SHUTTING_DOWN)
         try:
             yield
         finally:
             del self._sessions[session.session_id]
-            self._by_resume_hash.pop(_hash_of(session.resume_key), None)
+            self._by_resume_hash.pop(hash_of(session.resume_key), None)
             self._claimed.discard(session.session_id)
 
     def find(self, session_id: str) -> LiveSession | None:
@@ -176,7 +176,7 @@ class LiveSessions:
 
     def find_resumable(self, resume_key: str, who: str) -> LiveSession | None:
         """One to which this subject may come back."""
-        session = self._by_resume_hash.get(_hash_of(resume_key))
+        session = self._by_resume_hash.get(hash_of(resume_key))
         is_theirs = session is not None and session.connection.grant.who == who
         return session if session and is_theirs and session.connection.may_come_back else None
 
@@ -212,10 +212,6 @@ class LiveSessions:
                 session.connection.give_up()
                 return True
         return False
-
-
-def _hash_of(resume_key: str) -> bytes:
-    return hashlib.sha256(resume_key.encode("utf-8", "surrogatepass")).digest()
 
 
 def limits_of(grant: Grant) -> SubjectLimits:

@@ -24,7 +24,6 @@ from security.door_events import (
     SessionResumed,
     TicketIssued,
 )
-from security.errors import AuditError
 from security.limits import Limits
 from security.tokens import ADMIN_SCOPES
 from server import errors, wire
@@ -39,7 +38,7 @@ from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.line import ConnectionSettings, Socket
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
-from server.recorder import Recorder
+from server.recorder import Recorder, record_or_refuse
 from server.refusals import RefusalSettings, Tally
 from server.session import Session
 from server.session_values import Caller, SessionSettings, start_of
@@ -190,18 +189,10 @@ class Reception:
             caller = caller_of(peer)
             issued = self._parts.door.tickets.issue(narrowed, caller.origin, time.monotonic())
             event = TicketIssued(
-                subject=grant.subject,
-                issuer=grant.issuer,
-                token_id=grant.token_id,
-                peer_address=caller.address,
-                peer_port=caller.port,
-                origin=caller.origin,
-                user_agent=caller.user_agent,
+                **grant.holder,
+                **caller.shown,
             )
-            try:
-                await self._parts.trail.record(event)
-            except AuditError:
-                raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
+            await record_or_refuse(self._parts.trail, event)
             return issued
 
         return await self._on_record(peer, issue)
@@ -211,7 +202,7 @@ class Reception:
         """A place, and what runs a session in it; or what goes on with the session whose key is
         shown. Raises RefusedError, which is on record.
         """
-        key = read_resume_key(knock_of(peer))
+        key = read_resume_key(peer.scope.get("subprotocols", ()))
         if key is not None:
             yield await self._on_record(peer, partial(self._let_back, key))
             return
@@ -246,18 +237,10 @@ class Reception:
         caller = caller_of(visit.peer)
         event = SessionResumed(
             session_id=living.session_id,
-            subject=grant.subject,
-            issuer=grant.issuer,
-            token_id=grant.token_id,
-            peer_address=caller.address,
-            peer_port=caller.port,
-            origin=caller.origin,
-            user_agent=caller.user_agent,
+            **grant.holder,
+            **caller.shown,
         )
-        try:
-            await self._parts.trail.record(event)
-        except AuditError:
-            raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
+        await record_or_refuse(self._parts.trail, event)
         return living.connection.rejoin
 
     def _find_resumable(self, key: str, grant: Grant) -> LiveSession:
@@ -299,13 +282,8 @@ class Reception:
         if not self._familiar.is_new(key, time.monotonic()):
             return
         event = AuthenticationSucceeded(
-            subject=grant.subject,
-            issuer=grant.issuer,
-            token_id=grant.token_id,
-            peer_address=caller.address,
-            peer_port=caller.port,
-            origin=caller.origin,
-            user_agent=caller.user_agent,
+            **grant.holder,
+            **caller.shown,
             scopes=" ".join(sorted(grant.scopes)),
         )
         await self._parts.trail.note(event)  # who takes something back is not kept from it
@@ -365,10 +343,7 @@ class Reception:
         self._parts.figures.receive_refusal(refused.refusal)
         wall_ns = int(self._parts.wall_clock() * 1e9)
         event = HandshakeRefused(
-            peer_address=caller.address,
-            peer_port=caller.port,
-            origin=caller.origin,
-            user_agent=caller.user_agent,
+            **caller.shown,
             http_status=refused.refusal.http_status,
             reason=refused.reason,
             subject=grant.subject if grant else None,

@@ -3,6 +3,9 @@
 from typing import Protocol
 
 from security.audit_events import AuditEvent
+from security.errors import AuditError
+from server import errors
+from server.errors import RefusedError
 
 
 class Recorder(Protocol):
@@ -19,3 +22,11 @@ class Recorder(Protocol):
         nothing. Who is cancelled meanwhile leaves it in the trail; what is lost is counted there.
         """
         ...
+
+
+async def record_or_refuse(trail: Recorder, event: AuditEvent) -> None:
+    """What must not happen unless it is on record: raises RefusedError if it is not."""
+    try:
+        await trail.record(event)
+    except AuditError:
+        raise RefusedError(errors.TRAIL_UNAVAILABLE) from None

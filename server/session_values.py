@@ -1,6 +1,7 @@
 """What a session is told when it begins, and what it wants done: the values around the core."""
 
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from security.audit_events import AuditEvent
 from security.door_events import SessionEnded, SessionStarted
@@ -37,6 +38,15 @@ class SessionSettings:
     track: TrackSettings = field(default_factory=TrackSettings)
 
 
+class Shown(TypedDict):
+    """The same by the names of the trail's events."""
+
+    peer_address: str
+    peer_port: int | None
+    origin: str | None
+    user_agent: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """What the handshake showed of the peer, for the trail; strangers chose these strings."""
@@ -47,6 +57,16 @@ class Caller:
     user_agent: str | None
     port: int | None = None
     """None where a proxy told the address."""
+
+    @property
+    def shown(self) -> Shown:
+        """For a row of the trail."""
+        return Shown(
+            peer_address=self.address,
+            peer_port=self.port,
+            origin=self.origin,
+            user_agent=self.user_agent,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +108,8 @@ def start_of(session_id: str, model: ModelCard, grant: Grant, caller: Caller) ->
     """The first row of a session; durable before its peer is let in."""
     return SessionStarted(
         session_id=session_id,
-        subject=grant.subject,
-        issuer=grant.issuer,
-        token_id=grant.token_id,
-        peer_address=caller.address,
-        peer_port=caller.port,
-        origin=caller.origin,
-        user_agent=caller.user_agent,
+        **grant.holder,
+        **caller.shown,
         model=model.model_id,
         pack_version=model.pack_version,
         kek=model.kek,

@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from security.door_events import SignInRenewed, SignInSucceeded
-from security.errors import AuditError, KeyFileError, ProviderError, ProviderReason, TokenError
+from security.errors import KeyFileError, ProviderError, ProviderReason, TokenError
 from security.keys import open_signing_key
 from security.oidc import Provider, Question
 from security.tokens import TokenPolicy, mint_token
@@ -39,7 +39,7 @@ from server.door import Door, Ticket, read_credential
 from server.errors import RefusedError
 from server.grant import TRANSCRIBE_SCOPE, Grant
 from server.reception import Reception
-from server.recorder import Recorder
+from server.recorder import Recorder, record_or_refuse
 from server.sign_in_codes import Person, SignInCodes
 from server.sign_in_journeys import JOURNEY_S, Journey, Journeys
 from server.sign_in_settings import SignInSettings
@@ -186,10 +186,7 @@ class SignIn:
             subject=person.subject,
             issuer=self._parts.policy.issuer,
             token_id=token_id,
-            peer_address=caller.address,
-            peer_port=caller.port,
-            origin=caller.origin,
-            user_agent=caller.user_agent,
+            **caller.shown,
             method=person.method,
         )
         return await self._handed_over(event, token, lifetime_s, wall_s)
@@ -211,10 +208,7 @@ class SignIn:
             issuer=grant.issuer,
             token_id=token_id,
             former_token_id=grant.token_id,
-            peer_address=caller.address,
-            peer_port=caller.port,
-            origin=caller.origin,
-            user_agent=caller.user_agent,
+            **caller.shown,
         )
         response = await self._handed_over(event, token, lifetime_s, wall_s)
         self._parts.door.check(grant, TRANSCRIBE_SCOPE)  # the old one, since it was looked at
@@ -223,10 +217,7 @@ class SignIn:
     async def _handed_over(
         self, event: SignInSucceeded | SignInRenewed, token: str, lifetime_s: int, wall_s: float
     ) -> Response:
-        try:
-            await self._parts.trail.record(event)
-        except AuditError:
-            raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
+        await record_or_refuse(self._parts.trail, event)
         await self._parts.door.grant(token, wall_s)  # the key may be revoked, or the subject
         body = {"token": token, "expires_in_s": lifetime_s}
         return JSONResponse(body, headers=_NO_STORE)

@@ -7,13 +7,13 @@ the server's start prints is bound to none. Only hashes are kept, used ones unti
 been forgotten anyway, so that a second use is known for what it is. Their number has a bound.
 """
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
 
 from server import errors
 from server.errors import RefusedError
+from server.text_hash import hash_of
 
 _CODE_BYTES = 16
 _CODE_CHARS = 22
@@ -66,13 +66,13 @@ class SignInCodes:
         if len(self._kept) >= self._most:
             raise RefusedError(errors.OVERLOADED, "codes_full")
         code = secrets.token_urlsafe(_CODE_BYTES)
-        bound = None if browser is None else _hash(browser)
-        self._kept[_hash(code)] = _Kept(person, bound, now_s + lifetime_s)
+        bound = None if browser is None else hash_of(browser)
+        self._kept[hash_of(code)] = _Kept(person, bound, now_s + lifetime_s)
         return code
 
     def redeem(self, code: str, now_s: float, browser: str | None = None) -> Person:
         """Whom it signs in. Raises RefusedError, with the reason for the trail."""
-        kept = self._kept.get(_hash(code)) if len(code) == _CODE_CHARS else None
+        kept = self._kept.get(hash_of(code)) if len(code) == _CODE_CHARS else None
         if kept is None:
             raise RefusedError(errors.CODE_INVALID, "code_unknown")
         if kept.is_used:
@@ -91,9 +91,4 @@ class SignInCodes:
 
 
 def _is_same(browser: str | None, bound: bytes) -> bool:
-    return browser is not None and hmac.compare_digest(_hash(browser), bound)
-
-
-def _hash(secret: str) -> bytes:
-    """What is kept of it; also spares finding it by the time a look-up takes."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+    return browser is not None and hmac.compare_digest(hash_of(browser), bound)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from server import errors
 from server.errors import RefusedError
+from server.text_hash import hash_of
 
 JOURNEY_S = 600
 _MOST = 10_000
@@ -76,9 +77,9 @@ class Journeys:
             nonce=secrets.token_urlsafe(_SECRET_BYTES),
             verifier=secrets.token_urlsafe(_VERIFIER_BYTES),
         )
-        name = _hash(journey.state)
+        name = hash_of(journey.state)
         self._kept[name] = _Kept(
-            journey.nonce, journey.verifier, _hash(journey.browser), customer, now_s + JOURNEY_S
+            journey.nonce, journey.verifier, hash_of(journey.browser), customer, now_s + JOURNEY_S
         )
         self._of_customer.setdefault(customer, OrderedDict())[name] = None
         return journey
@@ -87,14 +88,14 @@ class Journeys:
         """The one of this state, if it is this browser's; it is over then, and also if it is not.
         Raises RefusedError.
         """
-        name = _hash(state)
+        name = hash_of(state)
         kept = self._kept.get(name)
         if kept is None:
             raise RefusedError(errors.SIGN_IN_FAILED, "sign_in_unknown")
         self._drop(name)
         if now_s >= kept.ends_s:
             raise RefusedError(errors.SIGN_IN_FAILED, "sign_in_expired")
-        if browser is None or not hmac.compare_digest(_hash(browser), kept.browser):
+        if browser is None or not hmac.compare_digest(hash_of(browser), kept.browser):
             raise RefusedError(errors.SIGN_IN_FAILED, "sign_in_of_other_browser")
         return Journey(state, browser, kept.nonce, kept.verifier)
 
@@ -116,7 +117,3 @@ class Journeys:
         del self._of_customer[customer][name]
         if not self._of_customer[customer]:
             del self._of_customer[customer]
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()

@@ -15,10 +15,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from security.audit_events import AuditEvent
 from security.door_events import SessionEnded, SessionStarted
-from security.errors import AuditError
 from server import errors, wire
 from server.errors import RefusedError
-from server.recorder import Recorder
+from server.recorder import Recorder, record_or_refuse
 from server.session import CLIENT_GONE, Session
 from server.session_values import End, end_of
 
@@ -77,11 +76,11 @@ class Stay:
     async def _begin(self) -> None:
         end: End | None = _CANCELLED
         try:
-            await self._trail.record(self.started)
+            await record_or_refuse(self._trail, self.started)
             end = None
-        except AuditError:
+        except RefusedError:
             end = _UNRECORDED
-            raise RefusedError(errors.TRAIL_UNAVAILABLE) from None
+            raise
         finally:
             if end is not None:  # the disk may have it all the same
                 await self._end(end, _HASTE_LIMIT_S)

@@ -18,12 +18,12 @@ within the last minute, with at most as many times as it may try.
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import islice
 from typing import Protocol
 
 from server import errors
 from server.errors import RefusedError
+from server.text_hash import hash_of
 
 START_WINDOW_S = 60
 DAY_S = 86_400
@@ -64,7 +64,7 @@ class SubjectStore(Protocol):
 
 def key_of(who: str) -> str:
     """A subject as a key: of one length, and without a stranger's characters."""
-    return sha256(who.encode("utf-8", "surrogatepass")).hexdigest()
+    return hash_of(who).hex()
 
 
 @dataclass(slots=True)

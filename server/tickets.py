@@ -7,7 +7,6 @@ so that a second use is known for what it is. How many there are has a bound, fo
 for all; nobody can fill it with used ones. Knows no clock but the one handed in.
 """
 
-import hashlib
 import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from annotated_types import Ge, Le
 from server import errors
 from server.errors import RefusedError
 from server.grant import Grant
+from server.text_hash import hash_of
 
 _TICKET_BYTES = 16
 _TICKET_CHARS = 22
@@ -63,13 +63,13 @@ class Tickets:
             raise RefusedError(errors.TOO_MANY_STARTS, "too_many_tickets")
         ticket = secrets.token_urlsafe(_TICKET_BYTES)
         lifetime_s = max(0, min(self._settings.lifetime_s, int(grant.expires_in_s)))
-        self._kept[_name(ticket)] = _Kept(grant, origin, now_s, now_s + lifetime_s)
+        self._kept[hash_of(ticket)] = _Kept(grant, origin, now_s, now_s + lifetime_s)
         self._open_of[grant.who] += 1
         return ticket, lifetime_s
 
     def redeem(self, ticket: str, origin: str | None, now_s: float) -> Grant:
         """What its token granted, as of now. Raises RefusedError, with the reason for the trail."""
-        kept = self._kept.get(_name(ticket)) if len(ticket) == _TICKET_CHARS else None
+        kept = self._kept.get(hash_of(ticket)) if len(ticket) == _TICKET_CHARS else None
         if kept is None:
             raise RefusedError(errors.UNAUTHENTICATED, "ticket_unknown")
         if kept.is_used:
@@ -99,7 +99,3 @@ class Tickets:
         self._open_of[kept.grant.who] -= 1
         if not self._open_of[kept.grant.who]:
             del self._open_of[kept.grant.who]
-
-
-def _name(ticket: str) -> bytes:
-    return hashlib.sha256(ticket.encode("utf-8", "surrogatepass")).digest()
