@@ -57,38 +57,37 @@ class CuttingProxy:
         self, port: int, reader: asyncio.StreamReader, page: asyncio.StreamWriter
     ) -> None:
         """One connection of the page."""
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            cut = Cut()
-            if UPGRADE in head.lower():
-                if self.is_down:
-                    page.transport.abort()
-                    await _gone(page)
-                    return
-                cut = self.next_cut(self.n_sockets)
-                self.n_sockets += 1
-                self._open.add(page)
-            try:
-                away_reader, away = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:  # the server is not there
-                self._open.discard(page)
-                page.transport.abort()
-                await _gone(page)
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                head = await reader.readuntil(b"\r\n\r\n")  # browsers open some for nothing
+                await self._carry(head, port, reader, page)
+        finally:
+            self._open.discard(page)
+            await _let_go(page)
+
+    async def _carry(
+        self, head: bytes, port: int, reader: asyncio.StreamReader, page: asyncio.StreamWriter
+    ) -> None:
+        cut = Cut()
+        if UPGRADE in head.lower():
+            if self.is_down:
                 return
+            cut = self.next_cut(self.n_sockets)
+            self.n_sockets += 1
+            self._open.add(page)
+        away_reader, away = await asyncio.open_connection("127.0.0.1", port)
+        ends = (page, away)
+        try:
             away.write(head)
-            ends = (page, away)
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(_pass(reader, away, cut.to_server_bytes, cut, ends))
-                    tasks.create_task(_pass(away_reader, page, cut.to_page_bytes, cut, ends))
-            finally:
-                self._open.discard(page)
-                for end in ends:
-                    end.transport.abort()
-                    await _gone(end)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_pass(reader, away, cut.to_server_bytes, cut, ends))
+                tasks.create_task(_pass(away_reader, page, cut.to_page_bytes, cut, ends))
+        finally:
+            await _let_go(away)
 
 
-async def _gone(writer: asyncio.StreamWriter) -> None:
+async def _let_go(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
 

@@ -127,6 +127,7 @@ def test_keys_open_and_escape_closes(page):
     expect(page.locator("#help")).to_contain_text("Start, or stop")
     close(page)
     with page.expect_file_chooser():
+        page.evaluate("() => 0")  # the tab knows by then that the chooser is ours; keys overtake it
         page.keyboard.press("o")
 
 
