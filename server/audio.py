@@ -18,22 +18,31 @@ class Encoding(StrEnum):
     """How the bytes of one sample are to be read."""
 
     PCM_S16LE = "pcm_s16le"
+    PCM_S16BE = "pcm_s16be"
+    """As RTP carries it (RFC 3551, section 4.5.11)."""
+    MULAW = "mulaw"
+    """ITU-T G.711, of North America and Japan: PCMU."""
+    ALAW = "alaw"
+    """ITU-T G.711, of everywhere else: PCMA."""
 
 
-ACCEPTED_RATES_HZ = (8_000, 16_000, 24_000, 44_100, 48_000)
+ACCEPTED_RATES_HZ = (
+    8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000, 192_000,
+)  # fmt: skip
+_ONE_BYTE = frozenset({Encoding.MULAW, Encoding.ALAW})
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """What a client declared its audio to be; mono."""
+    """What a client declared its audio to be."""
 
     encoding: Encoding
     sample_rate_hz: int
 
     @property
-    def frame_bytes(self) -> int:
-        """Bytes of one sample."""
-        return 2
+    def sample_bytes(self) -> int:
+        """Bytes of one sample of one channel."""
+        return 1 if self.encoding in _ONE_BYTE else 2
 
 
 @dataclass(frozen=True, slots=True)

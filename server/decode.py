@@ -1,26 +1,81 @@
 """Bytes of a declared encoding in, float32 samples out, at the client's rate.
 
-A frame may end in the middle of a sample: the odd byte waits for the next frame, so that however a
-client, a proxy or a telephone cuts the stream, the samples are the same.
+A frame may end in the middle of a sample, or of what several channels have at one time: the rest
+waits for the next frame, so that however a client, a proxy or a telephone cuts the stream, the
+samples are the same. G.711 is looked up in tables of 256 samples (ITU-T G.711, tables 1 and 2).
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
-from server.audio import AudioFormat
+from server.audio import AudioFormat, Encoding
 from server.recognition import Samples
+
+_FULL_SCALE = np.float32(32768.0)
+
+
+def _mulaw() -> NDArray[np.int16]:
+    """What each of the 256 codes stands for: 0x00 is -32124, 0x80 is +32124, 0x7f and 0xff are 0."""
+    code = ~np.arange(256) & 0xFF
+    magnitude = (((code & 0x0F) << 3) + 0x84 << ((code & 0x70) >> 4)) - 0x84
+    return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)
+
+
+def _alaw() -> NDArray[np.int16]:
+    """0xd5 is +8, 0x55 is -8: A-law has no zero."""
+    code = np.arange(256) ^ 0x55
+    exponent, mantissa = (code & 0x70) >> 4, ((code & 0x0F) << 4) + 8
+    magnitude = np.where(exponent, mantissa + 0x100 << np.maximum(exponent - 1, 0), mantissa)
+    return np.where(code & 0x80, magnitude, -magnitude).astype(np.int16)
+
+
+_TABLES = {
+    encoding: table.astype(np.float32) / _FULL_SCALE
+    for encoding, table in ((Encoding.MULAW, _mulaw()), (Encoding.ALAW, _alaw()))
+}
+_LINEAR = {Encoding.PCM_S16LE: "<i2", Encoding.PCM_S16BE: ">i2"}
 
 
 class Decoder:
     """Carries what a frame left over."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
-        self._frame_bytes = audio_format.frame_bytes
+        self._encoding = audio_format.encoding
+        self._sample_bytes = audio_format.sample_bytes
         self._rest = b""
 
     def decode(self, data: bytes) -> Samples:
         """The whole samples that `data` completes: (n_samples,) float32 in [-1, 1)."""
-        data = self._rest + data
-        n_whole = len(data) // self._frame_bytes * self._frame_bytes
-        self._rest = data[n_whole:]
-        pcm = np.frombuffer(data, "<i2", count=n_whole // self._frame_bytes)
-        return pcm.astype(np.float32) / np.float32(32768.0)
+        if self._sample_bytes == 1:
+            codes = np.frombuffer(data, np.uint8)
+            decoded: Samples = _TABLES[self._encoding][codes]
+            return decoded
+        if self._rest:
+            data = self._rest + data
+        n_samples = len(data) // 2
+        self._rest = data[2 * n_samples :]
+        pcm = np.frombuffer(data, _LINEAR[self._encoding], count=n_samples)
+        return pcm.astype(np.float32) / _FULL_SCALE
+
+
+class Deinterleaver:
+    """Bytes of several channels in, bytes of each out; carries what a frame left over."""
+
+    def __init__(self, audio_format: AudioFormat, n_channels: int) -> None:
+        self._sample_bytes = audio_format.sample_bytes
+        self._n_channels = n_channels
+        self._rest = b""
+
+    def split(self, data: bytes) -> list[bytes]:
+        """What `data` completes, of each channel as much."""
+        if self._n_channels == 1:
+            return [data]
+        if self._rest:
+            data = self._rest + data
+        step_bytes = self._sample_bytes * self._n_channels
+        n_steps = len(data) // step_bytes
+        self._rest = data[n_steps * step_bytes :]
+        samples = np.frombuffer(data, f"V{self._sample_bytes}", count=n_steps * self._n_channels)
+        return [
+            samples[channel :: self._n_channels].tobytes() for channel in range(self._n_channels)
+        ]

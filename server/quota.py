@@ -26,7 +26,7 @@ class Quota:
     """
 
     def __init__(self, limits: Limits, audio_format: AudioFormat) -> None:
-        self._bytes_per_s = audio_format.frame_bytes * audio_format.sample_rate_hz
+        self._bytes_per_s = audio_format.sample_bytes * audio_format.sample_rate_hz
         self._limits = limits
         self._most_bytes, self._refusal = self._tighter()
         self._notices_bytes = [

@@ -90,7 +90,7 @@ class Session:
     @property
     def usage(self) -> wire.Usage:
         """What it has taken."""
-        n_samples = self._quota.spent_bytes // self._format.frame_bytes
+        n_samples = self._quota.spent_bytes // self._format.sample_bytes
         return wire.Usage(
             bytes=self._quota.spent_bytes,
             audio_ms=ms_from_samples(n_samples, self._format.sample_rate_hz),
@@ -313,7 +313,7 @@ class Session:
         self._reserve()
 
     def _is_too_fast(self, n_bytes: int, now_s: float) -> bool:
-        bytes_per_s = self._format.frame_bytes * self._format.sample_rate_hz
+        bytes_per_s = self._format.sample_bytes * self._format.sample_rate_hz
         is_too_fast = self._pace.receive(n_bytes, bytes_per_s, now_s)  # bytes for samples
         self._is_held_back = self._pace.resumes_s is not None
         return is_too_fast

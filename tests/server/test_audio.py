@@ -27,4 +27,4 @@ def test_a_span_does_not_hold_its_end():
 
 
 def test_a_sample_of_pcm16_is_two_bytes():
-    assert AudioFormat(Encoding.PCM_S16LE, ACCEPTED_RATES_HZ[0]).frame_bytes == 2
+    assert AudioFormat(Encoding.PCM_S16LE, ACCEPTED_RATES_HZ[0]).sample_bytes == 2
