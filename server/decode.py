@@ -15,7 +15,7 @@ _FULL_SCALE = np.float32(32768.0)
 
 
 def _mulaw() -> NDArray[np.int16]:
-    """What each of the 256 codes stands for: 0x00 is -32124, 0x80 is +32124, 0x7f and 0xff are 0."""
+    """What each code stands for: 0x00 is -32124, 0x80 is +32124, 0x7f and 0xff are 0."""
     code = ~np.arange(256) & 0xFF
     magnitude = (((code & 0x0F) << 3) + 0x84 << ((code & 0x70) >> 4)) - 0x84
     return np.where(code & 0x80, -magnitude, magnitude).astype(np.int16)

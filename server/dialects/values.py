@@ -184,5 +184,5 @@ def is_id(text: str) -> bool:
 def language_of(tag: str | None) -> str | None:
     """ISO 639 of a tag such as `en-US`; None for what is no tag."""
     primary = (tag or "").partition("-")[0].partition("_")[0].lower()
-    is_code = 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha()  # noqa: PLR2004
+    is_code = 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha()
     return primary if is_code else None
