@@ -699,7 +699,7 @@ def test_two_channels_are_heard_apart_and_numbered_together():
     assert [(final.channel, final.segment) for final in finals] == [(0, 0), (1, 1)]
     alone = new_shell().audio(left).text(STOP).of(Final)[0]
     assert (finals[0].start_ms, finals[0].end_ms) == (alone.start_ms, alone.end_ms)
-    assert finals[1].start_ms >= 1000
+    assert 900 < finals[1].start_ms < 1500
 
 
 def test_a_channel_may_come_by_itself():
