@@ -215,9 +215,12 @@ def _numbered(call: SimulatedCall, number: int, message: dict[str, object]) -> d
     """The first frame of a connection bears neither a number nor the stream's name."""
     if number == 0:
         return message
-    stream = "stream_id" if call.flavour == "telnyx" else _spelt(call, "stream_sid")
-    numbers = {_spelt(call, "sequence_number"): _number(call, number), stream: _STREAM_ID}
+    numbers = {_spelt(call, "sequence_number"): _number(call, number), **_stream(call)}
     return {"event": message["event"], **numbers, **message}
+
+
+def _stream(call: SimulatedCall) -> dict[str, object]:
+    return {"stream_id" if call.flavour == "telnyx" else _spelt(call, "stream_sid"): _STREAM_ID}
 
 
 def _event(call: SimulatedCall, event: str, content: dict[str, object]) -> dict[str, object]:
@@ -237,7 +240,7 @@ def _connected(call: SimulatedCall) -> dict[str, object]:
 
 
 def _start(call: SimulatedCall, tracks: Sequence[str]) -> dict[str, object]:
-    names = _names(call)
+    names = _names(call) | ({} if call.flavour == "telnyx" else _stream(call))
     media_format: dict[str, object] = {
         "encoding": ENCODINGS[call.flavour][encoding_of(call)],
         _spelt(call, "sample_rate"): _number(call, call.rate_hz),
