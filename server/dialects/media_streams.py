@@ -269,7 +269,7 @@ def _channels_of(tracks: tuple[str, ...]) -> Mapping[str | None, int]:
 def _rate_hz_of(parameter: str) -> int:
     """`rate=16000` in an encoding, such as Exotel's `audio/L16;rate=16000`."""
     name, _, digits = parameter.strip().partition("=")
-    is_rate = name == "rate" and 0 < len(digits) <= 6 and digits.isascii() and digits.isdigit()
+    is_rate = name == "rate" and digits.isascii() and digits.isdigit()
     return int(digits) if is_rate else _NARROW_BAND_HZ
 
 

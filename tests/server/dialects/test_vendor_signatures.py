@@ -123,6 +123,7 @@ def test_without_a_secret_or_with_an_empty_one_nobody_comes_in():
 def test_a_shared_key_signs_by_sha_256_where_the_header_says_so():
     settings = ("x-twilio-webhooks-signature-settings", SHA256_SETTINGS)
     check(signed(algorithm="HMAC_SHA256"), settings)
+    check(signed(algorithm="HMAC_SHA256"), (settings[0], "key=1, algorithm=hmac_sha256"))
     assert refusal_of(signed(), settings) == "signature_wrong"
     assert refusal_of(signed(algorithm="HMAC_SHA256")) == "signature_wrong"
 
