@@ -54,8 +54,8 @@ def windows_of(recordings: list[Recording]) -> list[np.ndarray]:
     return [_whole_windows(load_samples(recording.path)) for recording in recordings]
 
 
-def over_telephone(samples: np.ndarray) -> np.ndarray:
-    """What a telephone line leaves of them, as a session hears it: as long as before."""
+def over_telephone_line(samples: np.ndarray) -> bytes:
+    """Mu-law at 8 kHz of what a telephone's band lets through."""
     spectrum = np.fft.rfft(samples)
     at_hz = np.fft.rfftfreq(samples.size, 1 / RATE_HZ)
     spectrum[(at_hz < TELEPHONE_BAND_HZ[0]) | (at_hz > TELEPHONE_BAND_HZ[1])] = 0
@@ -63,8 +63,14 @@ def over_telephone(samples: np.ndarray) -> np.ndarray:
     narrow = np.clip(soxr.resample(band, RATE_HZ, TELEPHONE.sample_rate_hz), -1, 1)
     line = io.BytesIO()
     soundfile.write(line, narrow, TELEPHONE.sample_rate_hz, subtype="ULAW", format="RAW")
-    heard = Decoder(TELEPHONE).decode(line.getvalue())
-    return Resampler(TELEPHONE.sample_rate_hz).resample(heard, is_last=True)[: samples.size]
+    return line.getvalue()
+
+
+def over_telephone(samples: np.ndarray) -> np.ndarray:
+    """What a telephone line leaves of them, as a session hears it: as long as before."""
+    narrow = Decoder(TELEPHONE).decode(over_telephone_line(samples))
+    wide = Resampler(TELEPHONE.sample_rate_hz).resample(narrow, is_last=True)
+    return wide[: samples.size]
 
 
 def loud_windows(samples: np.ndarray) -> np.ndarray:
