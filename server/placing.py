@@ -81,8 +81,13 @@ class Placing:
     def __init__(
         self, audio_format: AudioFormat, n_channels: int, settings: PlacingSettings
     ) -> None:
-        self._settings = settings
-        self._rate_hz = audio_format.sample_rate_hz
+        self._rate_hz = rate_hz = audio_format.sample_rate_hz
+        self._tolerance_samples = samples_from_ms(settings.tolerance_ms, rate_hz)
+        self._filled_samples = samples_from_ms(settings.filled_ms, rate_hz)
+        self._lead_in_samples = samples_from_ms(settings.lead_in_ms, rate_hz)
+        self._quiet_samples = samples_from_ms(settings.quiet_ms, rate_hz)
+        self._rewind_samples = samples_from_ms(settings.rewind_ms, rate_hz)
+        self._quiet_s = settings.quiet_ms / 1000
         self._step_bytes = audio_format.sample_bytes * n_channels
         self._silence = _SILENCE[audio_format.encoding] * n_channels
         self._reordering = Reordering(settings.window_frames, settings.window_ms / 1000)
@@ -126,7 +131,7 @@ class Placing:
         held_s, heard_s = self._reordering.next_deadline_s, self._heard_s
         if heard_s is None:
             return held_s
-        quiet_s = heard_s + self._settings.quiet_ms / 1000
+        quiet_s = heard_s + self._quiet_s
         return quiet_s if held_s is None else min(held_s, quiet_s)
 
     def call_ms(self, session_ms: int, *, is_end: bool = False) -> int:
@@ -149,8 +154,7 @@ class Placing:
         placed: list[Placed] = []
         for frame in self._reordering.expire(now_s):
             self._place(frame, placed)
-        quiet_s = self._settings.quiet_ms / 1000
-        if self._heard_s is not None and now_s >= self._heard_s + quiet_s:
+        if self._heard_s is not None and now_s >= self._heard_s + self._quiet_s:
             self._cut(placed)
         return placed
 
@@ -193,17 +197,17 @@ class Placing:
     def _follow_stamp(
         self, frame: Arrived, at_ms: int, n_samples: int, placed: list[Placed]
     ) -> None:
-        stamp_sample = self._samples(at_ms)
+        stamp_sample = samples_from_ms(at_ms, self._rate_hz)
         gap_samples = stamp_sample + self._stamp_offset_samples - self._stream_sample
         if self._origin_s is None:
             self._jump(max(0, gap_samples))  # this track begins later than the stream
-        elif frame.begins_anew or gap_samples < -self._samples(self._settings.rewind_ms):
+        elif frame.begins_anew or gap_samples < -self._rewind_samples:
             self._follow_clock(frame.arrived_s, n_samples, placed)
             self._stall_samples = 0  # the stamps go on from where it was put
             self._stamp_offset_samples = self._stream_sample - stamp_sample
-        elif gap_samples > self._samples(self._settings.tolerance_ms):
+        elif gap_samples > self._tolerance_samples:
             self._gap_samples += gap_samples
-            if gap_samples <= self._samples(self._settings.filled_ms):
+            if gap_samples <= self._filled_samples:
                 self._fill(gap_samples, placed)
             else:
                 self._skip(gap_samples, placed)
@@ -215,11 +219,11 @@ class Placing:
         gap_samples = clock_samples - n_samples - self._stream_sample
         if gap_samples < 0 < self._stall_samples and arrived_s <= self._stall_until_s:
             self._take_back(min(-gap_samples, self._stall_samples))
-        elif gap_samples > self._samples(self._settings.filled_ms):
+        elif gap_samples > self._filled_samples:
             self._gap_samples += gap_samples
             self._stall_samples = gap_samples
-            self._stall_until_s = arrived_s + self._settings.quiet_ms / 1000
-            if gap_samples <= self._samples(self._settings.quiet_ms):
+            self._stall_until_s = arrived_s + self._quiet_s
+            if gap_samples <= self._quiet_samples:
                 self._jump(gap_samples)
             else:
                 self._skip(gap_samples, placed)
@@ -229,7 +233,7 @@ class Placing:
     def _skip(self, gap_samples: int, placed: list[Placed]) -> None:
         if self._heard_s is not None:
             self._cut(placed)
-        filled_samples = min(gap_samples, self._samples(self._settings.lead_in_ms))
+        filled_samples = min(gap_samples, self._lead_in_samples)
         self._jump(gap_samples - filled_samples)
         self._fill(filled_samples, placed)
 
@@ -255,9 +259,6 @@ class Placing:
         self._gap_samples -= n_samples
 
     # --- units ---
-
-    def _samples(self, duration_ms: int) -> int:
-        return samples_from_ms(duration_ms, self._rate_hz)
 
     def _session_ms(self, jump: _Jump) -> int:
         return ms_from_samples(jump.session_sample, self._rate_hz)
