@@ -94,6 +94,11 @@ class Bridge:
         return self._refusal
 
     @property
+    def is_asking(self) -> bool:
+        """Whether `Admit` has no answer yet."""
+        return self._phase is _Phase.ASKING
+
+    @property
     def is_open(self) -> bool:
         """Whether a session is to hear what comes."""
         return self._phase is _Phase.OPEN

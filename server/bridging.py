@@ -137,6 +137,9 @@ class Bridging:
         self._opening: Opening | None = None
         self._is_asked = asyncio.Event()
         """Whether who it is is to be found out, or it is over before."""
+        self._is_decided = asyncio.Event()
+        """Unless who it is is being found out."""
+        self._is_decided.set()
         self._languages = office.languages
         self._seat: CallSeat | None = None
         self._unsent: asyncio.Queue[Frame | None] = asyncio.Queue()
@@ -240,6 +243,7 @@ class Bridging:
         while (frame := await self._peer.receive()) is not None:
             self._bridge.receive_frame(frame, time.monotonic())
             self._carry_out()
+            await self._is_decided.wait()  # what comes meanwhile waits in the kernel, unseen
         self._bridge.receive_gone(time.monotonic())
         self._carry_out()
 
@@ -275,6 +279,10 @@ class Bridging:
             for action in actions:
                 self._act(action)
         self._bridge.is_behind = self._native.is_full
+        if self._bridge.is_asking:
+            self._is_decided.clear()
+        else:
+            self._is_decided.set()
         if self._bridge.is_over:
             self._unsent.put_nowait(None)
             self._is_asked.set()
