@@ -24,7 +24,7 @@ from server.bridge import Bridge
 from server.bridge_kinds import BridgeKind
 from server.bridge_values import BridgeLimits
 from server.bridging import Bridging, CallOffice, Enter
-from server.dialects.values import Opening, Upgrade
+from server.dialects.values import Opening, Upgrade, is_id
 from server.door import Ticket, Token
 from server.errors import RefusedError
 from server.lines import Place, Places
@@ -116,8 +116,10 @@ class _Bridges:
             end_of_speech_ms=kind.settings.end_of_speech_ms,
         )
         await websocket.accept(subprotocol=kind.subprotocol_of(upgrade))
-        wire = _WebSocketWire(websocket)
-        await Bridging(self._stages.office, kind.settings, wire, bridge, enter).run()
+        wire, named = _WebSocketWire(websocket), upgrade.parameter("call") or ""
+        named_call = named if is_id(named) else None
+        office = self._stages.office
+        await Bridging(office, kind.settings, wire, bridge, enter, named_call).run()
 
 
 def bridge_routes(stages: BridgeStages, kinds: Sequence[BridgeKind]) -> list[BaseRoute]:

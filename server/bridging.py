@@ -40,7 +40,7 @@ _WRITE_LIMIT_S = 10.0
 _NOTE_LIMIT_S = 5.0
 _FOREVER_S = 1e9
 _UNREAD_CLOSE = 1008
-_ENDED = "ended"
+_ENDED, _CANCELLED = "ended", "cancelled"
 
 
 class Wire(Protocol):
@@ -127,7 +127,10 @@ class Bridging:
         peer: Wire,
         bridge: Bridge,
         enter: Enter,
+        named_call: str | None = None,
     ) -> None:
+        """`named_call`: how the address names it, where the wire does not."""
+        self._named_call = named_call
         self._office = office
         self._settings = settings
         self._peer = peer
@@ -173,34 +176,37 @@ class Bridging:
             self._carry_out()
 
     async def _attend(self, opening: Opening, entry: Entry) -> None:
-        """Raises RefusedError."""
-        place, call = entry.grant.call, self._office.calls
-        call_id = (place.call_id if place else opening.call_id) or entry.session_id
+        """On record from its beginning to its end. Raises RefusedError."""
+        place = entry.grant.call
+        told_id = opening.call_id or self._named_call or entry.session_id
+        call_id = place.call_id if place else told_id
         tracks = [CallTrack(name, self._role_of(name, entry, opening)) for name in opening.tracks]
-        if entry.grant.languages is not None:
-            self._languages &= entry.grant.languages
         await record_or_refuse(self._office.trail, self._started(entry, opening, call_id, tracks))
-        reason = _ENDED
+        reason = _CANCELLED
         try:
-            now_s = time.monotonic()
-            self._seat = call.join(entry.grant.who, call_id, entry.session_id, tracks, now_s)
-            self._bridge.receive_admitted(now_s, place.language if place else None)
-            if self._bridge.is_open:
-                self._carry_out()
-                await entry.run(self._native)
-                self._bridge.receive_session_end(time.monotonic())
-            self._carry_out()
+            await self._hear(entry, call_id, tracks)
             reason = self._bridge.refusal.code if self._bridge.refusal else _ENDED
         except RefusedError as refused:
             reason = refused.reason
-            raise
-        except asyncio.CancelledError:
-            reason = "cancelled"
             raise
         finally:
             if self._seat is not None:
                 self._seat.leave(reason, time.monotonic())
             await self._note_end(entry, call_id, len(tracks), reason)
+
+    async def _hear(self, entry: Entry, call_id: str, tracks: list[CallTrack]) -> None:
+        """Raises RefusedError."""
+        grant, now_s = entry.grant, time.monotonic()
+        if grant.languages is not None:
+            self._languages &= grant.languages
+        join = self._office.calls.join
+        self._seat = join(grant.who, call_id, entry.session_id, tracks, now_s)
+        self._bridge.receive_admitted(now_s, grant.call.language if grant.call else None)
+        if self._bridge.is_open:
+            self._carry_out()
+            await entry.run(self._native)
+            self._bridge.receive_session_end(time.monotonic())
+        self._carry_out()
 
     def _role_of(self, track: str, entry: Entry, opening: Opening) -> Role:
         """A ticket's, where it is for one voice, or that of the settings."""
