@@ -38,17 +38,17 @@ transcriptions   finals → OpenAI's answers; subtitles makes the cues
 audio, errors, languages, recognition, session_values and config hold the values that every stage
 uses; lifetime says when a session ends, live lists those that run, tickets and revoking say what
 opens the door and what no longer does, blocks whom nobody looks at; redis_subjects does what
-subjects does for several servers, subject_store opens either. stay puts a session's start and end on record, refusals counts
-those that are turned away often, refusal_record writes them, familiar those that come often; recorder is the trail as these see
-it, configured what a start puts there. figures counts what every stage does; metrics and health
-tell it to a monitor, logs the rest.
+subjects does for several servers, subject_store opens either. stay puts a session's start and end
+on record, refusals counts those that are turned away often, refusal_record writes them, familiar
+those that come often; recorder is the trail as these see it, configured what a start puts there.
+figures counts what every stage does; metrics and health tell it to a monitor, logs the rest.
 listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket; reception lets
 people in, app, rest and admin are what they ask for. watching follows the trail and tells what
-looks suspicious. bridge_routes lets telephone systems in, by what bridge_settings, bridge_kinds and bridge_credentials
-say of each; call keeps what is said in one call, call_wire spells it, call_routes tells it, and
-call_tickets names a call for who can carry nothing else; telephony joins them.
-dashboard answers those who watch: asked reads their questions, overview and
-holdings know the answers, shown words them, feed and lines go on telling, insight joins them.
-audit_commands, audit_shown and trail_commands do the same in a terminal. serving opens and joins
-all this, provision and embedded put there what it needs, and `run.py` is the command line.
+looks suspicious. bridge_routes lets telephone systems in, by what bridge_settings, bridge_kinds and
+bridge_credentials say of each; call keeps what is said in one call, call_wire spells it,
+call_routes tells it, and call_tickets names a call for who can carry nothing else; telephony joins
+them. dashboard answers those who watch: asked reads their questions, overview and holdings know the
+answers, shown words them, feed and lines go on telling, insight joins them. audit_commands,
+audit_shown and trail_commands do the same in a terminal. serving opens and joins all this,
+provision and embedded put there what it needs, and `run.py` is the command line.
 """
