@@ -1,0 +1,264 @@
+"""Genesys Cloud's AudioHook, version 2: frames of one connection in, what they mean out.
+
+One call, both its parties interleaved, 8 kHz. Each side counts its messages, and a gap ends the
+connection; so ours are numbered in the order in which this returns them, and are to be sent in that
+order. Audio that the client left out is told by no clock but by the `position` of its `resumed` and
+`discarded`: the vendor's own client and tests count their stream by that, and not by what the two
+say was left out. Finals go back, one to a message, timed by their words: a segment begins a while
+before its speech. Captions that may still change do not: the vendor's tests forbid them.
+
+The client closes, always: after its `close` it waits for `closed`, after a `disconnect` of ours it
+sends `close` first. So no `Close` is ever told, and frames are to be received after `Ended` too.
+Refused: messages out of turn, of another session or organization, of an unknown type; audio that
+was not asked for, while paused above all, and samples cut in two.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal
+from uuid import UUID, uuid5
+
+from typing_extensions import assert_never
+
+from server import errors, wire
+from server.audio import AudioFormat, Encoding, ms_from_samples
+from server.dialects import audiohook_messages as messages
+from server.dialects.audiohook_messages import NIL_ID, RATE_HZ, Envelope, Media, Parameters
+from server.dialects.language_tags import language_tags
+from server.dialects.values import (
+    Admitted,
+    Audio,
+    Ended,
+    Fault,
+    Flush,
+    Frame,
+    Heard,
+    LanguageChanged,
+    Opening,
+    Reply,
+    Said,
+    Stopped,
+    Told,
+    Upgrade,
+    language_of,
+)
+from server.errors import RefusedError
+
+_PASSED_OVER = frozenset({"error", "dtmf", "playback_started", "playback_completed"})
+"""An error is followed by `close`; the others are of other products on the same protocol."""
+_STEREO = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AudioHookSettings:
+    """What the protocol leaves open."""
+
+    l16: Literal[Encoding.PCM_S16LE, Encoding.PCM_S16BE] = Encoding.PCM_S16LE
+    """How `L16` is meant; the vendor's own server takes it as its machine has it."""
+
+
+class _State(Enum):
+    UNOPENED = auto()
+    OPENING = auto()
+    """Until the session listens."""
+    ACTIVE = auto()
+    PAUSED = auto()
+    CLOSING = auto()
+    """The client waits for the last words."""
+    FAULTY = auto()
+    """Nothing more is heard; the reason is still to be told."""
+    DISCONNECTING = auto()
+    """The client has been told to close."""
+    CLOSED = auto()
+
+
+_HEARING = frozenset({_State.UNOPENED, _State.OPENING, _State.ACTIVE, _State.PAUSED})
+_STREAMING = frozenset({_State.ACTIVE, _State.PAUSED})
+
+
+class AudioHook:
+    """A dialect."""
+
+    def __init__(self, upgrade: Upgrade, settings: AudioHookSettings) -> None:
+        self._settings = settings
+        self._session_id = upgrade.header("audiohook-session-id")
+        self._organization_id = upgrade.header("audiohook-organization-id")
+        self._state = _State.UNOPENED
+        self._seq = 0
+        """Of our last message."""
+        self._client_seq = 0
+        self._position_samples = 0
+        """Of a channel: where the next audio belongs."""
+        self._media: Media | None = None
+        self._opened: messages.Open | None = None
+
+    def receive(self, frame: str | bytes) -> list[Heard]:
+        """See `Dialect`."""
+        try:
+            return self._receive_audio(frame) if isinstance(frame, bytes) else self._hear(frame)
+        except RefusedError as refused:
+            if self._state not in _HEARING:
+                return []
+            self._state = _State.FAULTY
+            return [Fault(refused.refusal, refused.reason)]
+
+    def tell(self, told: Told) -> list[Frame]:
+        """See `Dialect`."""
+        match told:
+            case Admitted():
+                return self._admit(told)
+            case Said():
+                return self._say(told)
+            case Ended():
+                return self._end(told)
+            case _:
+                assert_never(told)
+
+    def _receive_audio(self, payload: bytes) -> list[Heard]:
+        if self._state not in _HEARING or not payload:
+            return []  # the vendor's probe sends an empty one
+        if self._state is not _State.ACTIVE or self._media is None:
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_audio_unasked")
+        frame_bytes = self._audio_format(self._media).sample_bytes * len(self._media.channels)
+        if len(payload) % frame_bytes:
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_audio_cut")
+        at_ms = ms_from_samples(self._position_samples, RATE_HZ)
+        self._position_samples += len(payload) // frame_bytes
+        return [] if self._is_probe() else [Audio(payload, at_ms=at_ms)]
+
+    def _hear(self, frame: str) -> list[Heard]:
+        message = messages.decode_envelope(frame)
+        if self._state not in _HEARING:
+            return self._hear_last(message)
+        position_samples = self._place(message)
+        match message.type:
+            case "open":
+                return [self._open(message)]
+            case "close":
+                self._state = _State.CLOSING
+                return [Stopped()]
+            case "ping":
+                return [Reply(self._frame("pong", messages.Nothing()))]
+            case "update":
+                return self._update(message)
+            case "paused" | "resumed" | "discarded":
+                return self._move(message.type, position_samples)
+            case other if other in _PASSED_OVER:
+                return []
+            case _:
+                raise RefusedError(errors.BAD_REQUEST, "audiohook_type_unknown")
+
+    def _hear_last(self, message: Envelope) -> list[Heard]:
+        """The client's side of the farewell; its other messages crossed ours on the way."""
+        self._client_seq = message.seq
+        if message.type == "close" and self._state is _State.FAULTY:
+            self._state = _State.CLOSING
+        elif message.type == "close" and self._state is _State.DISCONNECTING:
+            self._state = _State.CLOSED
+            return [Reply(self._frame("closed", messages.Nothing()))]
+        return []
+
+    def _place(self, message: Envelope) -> int:
+        """Whether it follows the one before; where its stream is, in samples."""
+        if message.seq != self._client_seq + 1:
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_sequence_broken")
+        self._client_seq = message.seq
+        if message.serverseq > self._seq:
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_server_sequence_unknown")
+        if self._session_id is None:
+            self._session_id = message.id
+        if message.id != self._session_id:
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_session_differs")
+        return messages.decode_position_samples(message.position_text)
+
+    def _open(self, message: Envelope) -> Opening:
+        if self._state is not _State.UNOPENED:
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_opened_twice")
+        opened = messages.decode_open(message.parameters)
+        if self._organization_id not in (None, opened.organization_id):
+            raise RefusedError(errors.UNAUTHENTICATED, "audiohook_organization_differs")
+        self._opened = opened
+        self._media = _chosen(opened.media)
+        if self._media is None and not self._is_probe():
+            raise RefusedError(errors.BAD_REQUEST, "audiohook_media_unknown")
+        self._state = _State.OPENING
+        return Opening(
+            tracks=tuple(self._media.channels) if self._media else (),
+            audio_format=self._audio_format(self._media),
+            call_id=None if opened.conversation_id == NIL_ID else opened.conversation_id,
+            language=language_of(opened.language),
+            token=opened.custom_config.token,
+            ticket=opened.custom_config.ticket,
+            caller=opened.participant.ani or None,
+            callee=opened.participant.dnis or None,
+            is_probe=self._is_probe(),
+        )
+
+    def _update(self, message: Envelope) -> list[Heard]:
+        if self._state not in _STREAMING:
+            return []
+        language = language_of(messages.decode_update(message.parameters).language)
+        updated = Reply(self._frame("updated", messages.Nothing()))
+        return [Flush(), LanguageChanged(language), updated]
+
+    def _move(self, kind: str, position_samples: int) -> list[Heard]:
+        if self._state not in _STREAMING:
+            return []
+        was_active = self._state is _State.ACTIVE
+        if kind == "paused":
+            self._state = _State.PAUSED
+            return [Flush()] if was_active else []
+        self._position_samples = max(self._position_samples, position_samples)
+        if kind == "resumed":
+            self._state = _State.ACTIVE
+        return []
+
+    def _admit(self, told: Admitted) -> list[Frame]:
+        if self._state is not _State.OPENING or self._opened is None:
+            return []
+        self._state = _State.ACTIVE
+        opened = messages.Opened([self._media] if self._media else [])
+        if self._opened.supported_languages:
+            opened.supported_languages = _tags(told.languages, self._opened.language)
+        return [self._frame("opened", opened)]
+
+    def _say(self, told: Said) -> list[Frame]:
+        final = told.event
+        is_wanted = self._state in _STREAMING or self._state is _State.CLOSING
+        if not (is_wanted and isinstance(final, wire.Final) and final.words):
+            return []
+        name = uuid5(UUID(self._session_id), f"{told.channel}.{final.segment}")
+        entity = messages.Entity(_transcript(str(name), told.channel, final))
+        return [self._frame("event", messages.Event([entity]))]
+
+    def _end(self, told: Ended) -> list[Frame]:
+        if self._state is _State.CLOSING:
+            self._state = _State.CLOSED
+            return [self._frame("closed", messages.Nothing())]
+        if self._state in (_State.DISCONNECTING, _State.CLOSED):
+            return []
+        was_open = self._state in _STREAMING
+        self._state = _State.DISCONNECTING
+        if told.refusal is None:
+            parting = messages.Disconnect("completed", "")
+        elif told.refusal.http_status in _STRANGERS and not was_open:
+            parting = messages.Disconnect("unauthorized", told.refusal.text)
+        else:
+            parting = messages.Disconnect("error", told.refusal.text)
+        return [self._frame("disconnect", parting)]
+
+    def _frame(self, kind: str, parameters: Parameters) -> str:
+        self._seq += 1
+        return messages.encode(
+            messages.ServerMessage(
+                self._session_id or NIL_ID, kind, self._seq, self._client_seq, parameters
+            )
+        )
+
+    def _audio_format(self, media: Media | None) -> AudioFormat:
+        is_linear = media is not None and media.format == "L16"
+        return AudioFormat(self._settings.l16 if is_linear else Encoding.MULAW, RATE_HZ)
+
+    def _is_probe(self) -> bool:
+        opened = self._opened
+        return opened is not None and opened.conversation_id == opened.participant.id == NIL_ID
