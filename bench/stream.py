@@ -29,7 +29,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,9 +132,11 @@ def seal_model(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def server_process(settings: Settings) -> Iterator[tuple[str, int]]:
+def server_process(
+    settings: Settings, program: Sequence[str] = ("run.py",)
+) -> Iterator[tuple[str, int]]:
     """`run.py serve` on a free port; gives the stream's address and the process."""
-    command = [sys.executable, "run.py", "serve", "--port", "0"]
+    command = [sys.executable, *program, "serve", "--port", "0"]
     environment = {
         **os.environ,
         "EARWITNESS_DATA_FOLDER": str(settings.data_folder),

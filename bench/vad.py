@@ -2,12 +2,16 @@
 
 missed           of windows within 20 dB of a recording's loud ones (its 95th percentile), scored
                  under the segmenter's stop threshold
-telephone_missed the same, of telephone speech alone
+narrow_missed    the same windows, after a telephone line: 300 to 3400 Hz, 8 kHz, mu-law
+telephone_missed of telephone recordings
 false            of windows of dishes, room and music, scored at or over its start threshold
-telephone_false  the same, after a telephone line: 8 kHz, mu-law
+telephone_false  the same, after a telephone line
+narrow_auc       how well scores tell speech from noise after a telephone line: the area under the
+                 curve (ROC), 0.5 is chance
 window_ms        the cost of a window that comes alone; bulk_ms: of one among 32
 
-Prints the README's table and writes build/bench/vad.json. Recordings: see `bench.recordings`.
+Prints the table of docs/recognition.md and writes build/bench/vad.json. Recordings: see
+`bench.recordings`.
 """
 
 import io
@@ -21,12 +25,15 @@ import soxr
 from bench.recordings import Recording, open_recordings
 from bench.scoring import write_figures
 from bench.sound import RATE_HZ, load_samples
-from server.audio import WINDOW_SAMPLES
+from server.audio import WINDOW_SAMPLES, AudioFormat, Encoding
+from server.decode import Decoder
+from server.resample import Resampler
 from server.segmenter import SegmenterSettings
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
 
 LOUD_DB = 20
-TELEPHONE_HZ = 8_000
+TELEPHONE = AudioFormat(Encoding.MULAW, 8_000)
+TELEPHONE_BAND_HZ = (300, 3400)
 TURNS = 300
 
 
@@ -47,34 +54,60 @@ def windows_of(recordings: list[Recording]) -> list[np.ndarray]:
     return [_whole_windows(load_samples(recording.path)) for recording in recordings]
 
 
-def over_telephone(samples: np.ndarray) -> np.ndarray:
-    """What a telephone line leaves of them."""
+def over_telephone_line(samples: np.ndarray) -> bytes:
+    """Mu-law at 8 kHz of what a telephone's band lets through."""
+    spectrum = np.fft.rfft(samples)
+    at_hz = np.fft.rfftfreq(samples.size, 1 / RATE_HZ)
+    spectrum[(at_hz < TELEPHONE_BAND_HZ[0]) | (at_hz > TELEPHONE_BAND_HZ[1])] = 0
+    band = np.fft.irfft(spectrum, samples.size)
+    narrow = np.clip(soxr.resample(band, RATE_HZ, TELEPHONE.sample_rate_hz), -1, 1)
     line = io.BytesIO()
-    narrow = np.clip(soxr.resample(samples, RATE_HZ, TELEPHONE_HZ), -1, 1)
-    soundfile.write(line, narrow, TELEPHONE_HZ, subtype="ULAW", format="WAV")
-    line.seek(0)
-    heard, _ = soundfile.read(line, dtype="float32")
-    return _whole_windows(soxr.resample(heard, TELEPHONE_HZ, RATE_HZ))
+    soundfile.write(line, narrow, TELEPHONE.sample_rate_hz, subtype="ULAW", format="RAW")
+    return line.getvalue()
 
 
-def share_of_speech_missed(new: Callable[[], SpeechDetector], tracks: list[np.ndarray]) -> float:
-    """Of loud windows, those that count as silence."""
-    n_loud = n_missed = 0
-    for samples in tracks:
-        level_db = 10 * np.log10(
-            np.square(samples.reshape(-1, WINDOW_SAMPLES)).mean(axis=1) + 1e-10
-        )
-        is_loud = level_db > np.percentile(level_db, 95) - LOUD_DB
-        is_silent = np.array(new().score(samples)) < SegmenterSettings().stop_probability
-        n_loud += int(is_loud.sum())
-        n_missed += int((is_loud & is_silent).sum())
-    return n_missed / n_loud
+def over_telephone(samples: np.ndarray) -> np.ndarray:
+    """What a telephone line leaves of them, as a session hears it: as long as before."""
+    narrow = Decoder(TELEPHONE).decode(over_telephone_line(samples))
+    wide = Resampler(TELEPHONE.sample_rate_hz).resample(narrow, is_last=True)
+    return wide[: samples.size]
 
 
-def share_of_noise_heard(new: Callable[[], SpeechDetector], tracks: list[np.ndarray]) -> float:
-    """Of windows without speech, those that count as it."""
-    scores = np.concatenate([new().score(samples) for samples in tracks])
+def loud_windows(samples: np.ndarray) -> np.ndarray:
+    """(n_windows,) bool: which of them are speech, by loudness alone."""
+    level_db = 10 * np.log10(np.square(samples.reshape(-1, WINDOW_SAMPLES)).mean(axis=1) + 1e-10)
+    is_loud: np.ndarray = level_db > np.percentile(level_db, 95) - LOUD_DB
+    return is_loud
+
+
+def scores_of(
+    new: Callable[[], SpeechDetector],
+    tracks: list[np.ndarray],
+    loud: list[np.ndarray] | None = None,
+) -> np.ndarray:
+    """Of all windows, or of those that are loud."""
+    scores = [np.array(new().score(samples)) for samples in tracks]
+    if loud is not None:
+        scores = [each[is_loud] for each, is_loud in zip(scores, loud, strict=True)]
+    return np.concatenate(scores)
+
+
+def missed(scores: np.ndarray) -> float:
+    """The share that counts as silence."""
+    return float((scores < SegmenterSettings().stop_probability).mean())
+
+
+def heard(scores: np.ndarray) -> float:
+    """The share that counts as speech."""
     return float((scores >= SegmenterSettings().start_probability).mean())
+
+
+def area_under_curve(speech: np.ndarray, noise: np.ndarray) -> float:
+    """How often a window of speech scores more than one of noise; half of it where they tie."""
+    noise = np.sort(noise)
+    below = np.searchsorted(noise, speech, side="left")
+    not_above = np.searchsorted(noise, speech, side="right")
+    return float((below + not_above).mean() / 2 / noise.size)
 
 
 def window_cost_ms(detector: SpeechDetector, n_windows: int) -> float:
@@ -97,22 +130,33 @@ def main() -> None:
     """Run the bench."""
     recordings = open_recordings()
     speech = windows_of([r for r in recordings if r.kind in ("utterance", "long", "spontaneous")])
+    narrow = [over_telephone(samples) for samples in speech]
     telephone = windows_of([r for r in recordings if r.kind == "telephone"])
     noise = windows_of([r for r in recordings if r.kind == "nonspeech"])
     telephone_noise = [over_telephone(samples) for samples in noise]
+    loud, telephone_loud = ([loud_windows(t) for t in tracks] for tracks in (speech, telephone))
     rows = {}
-    print("| detector | missed | telephone | false | telephone | a window | of 32 |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| detector | missed | made narrow | telephone | false | telephone | ROC-AUC, narrow |",
+        end="",
+    )
+    print(" a window | of 32 |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, new in contenders().items():
+        narrow_scores = scores_of(new, narrow, loud)
+        noise_scores = scores_of(new, telephone_noise)
         shares = {
-            "missed": share_of_speech_missed(new, speech),
-            "telephone_missed": share_of_speech_missed(new, telephone),
-            "false": share_of_noise_heard(new, noise),
-            "telephone_false": share_of_noise_heard(new, telephone_noise),
+            "missed": missed(scores_of(new, speech, loud)),
+            "narrow_missed": missed(narrow_scores),
+            "telephone_missed": missed(scores_of(new, telephone, telephone_loud)),
+            "false": heard(scores_of(new, noise)),
+            "telephone_false": heard(noise_scores),
         }
+        auc = {"narrow_auc": area_under_curve(narrow_scores, noise_scores)}
         costs = {"window_ms": window_cost_ms(new(), 1), "bulk_ms": window_cost_ms(new(), 32)}
-        rows[name] = {key: round(value, 4) for key, value in (shares | costs).items()}
+        rows[name] = {key: round(value, 4) for key, value in (shares | auc | costs).items()}
         cells = [f"{share:.1%}" for share in shares.values()]
+        cells.append(f"{auc['narrow_auc']:.3f}")
         cells += [f"{cost_ms:.3f} ms" for cost_ms in costs.values()]
         print(f"| {name} | {' | '.join(cells)} |")
     write_figures("vad", rows)

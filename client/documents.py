@@ -58,7 +58,7 @@ def encode_event(event: ServerEvent, channel: str | None) -> str:
     """A line of an ndjson file, without its end."""
     if channel is None:
         return encode(event)
-    named = {"channel": channel, **msgspec.to_builtins(event)}
+    named = {**msgspec.to_builtins(event), "channel": channel}
     return msgspec.json.encode(named).decode()
 
 

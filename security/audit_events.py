@@ -2,11 +2,19 @@
 
 Each kind is a class with only the fields it may hold, so that words, tokens and keys have no place
 to go; adding a field means adding it to the allow-list of the tests. Here are the server, its
-models, keys and tokens, and the trail itself; what has a peer in it is in `security.door_events`.
+models, keys and tokens, and the trail itself; what has a peer in it is in `security.door_events`,
+calls of telephone systems are in `security.call_events`.
 """
 
 from dataclasses import dataclass
 
+from security.call_events import (
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    CallUnwatched,
+    CallWatched,
+)
 from security.door_events import (
     AddressBlocked,
     AddressUnblocked,
@@ -248,6 +256,7 @@ class CheckpointCopyFailed:
 
 AuditEvent = (
     DoorEvent
+    | CallEvent
     | ServerStarted
     | ServerStopped
     | ServerFoundKilled
@@ -310,6 +319,10 @@ EVENT_NAMES: dict[type[AuditEvent], str] = {
     SessionEnded: "session.ended",
     SessionLost: "session.lost",
     SessionEndedByAdministrator: "session.ended_by_administrator",
+    CallStarted: "call.started",
+    CallEnded: "call.ended",
+    CallWatched: "call.watched",
+    CallUnwatched: "call.unwatched",
 }
 """Stable, for queries and for whoever reads the trail with other tools."""
 _FAILURES = (
@@ -335,7 +348,7 @@ ENDED_WELL = frozenset(
 def outcome_of(event: AuditEvent) -> str:
     """`success` or `failure`."""
     match event:
-        case SessionEnded(reason=reason):
+        case SessionEnded(reason=reason) | CallEnded(reason=reason):
             has_failed = reason not in ENDED_WELL
         case TrailVerified(problems=problems):
             has_failed = problems > 0

@@ -59,6 +59,10 @@ MAPPED = {
     "session.resumed": Mapped(AUTHENTICATION, _LOGON),
     "session.ended": Mapped(AUTHENTICATION, _LOGOFF, failed_severity_id=_LOW),
     "session.lost": Mapped(AUTHENTICATION, _LOGOFF, failed_severity_id=_LOW),
+    "call.started": Mapped(API_ACTIVITY, _CREATE),
+    "call.ended": _other(API_ACTIVITY, "End"),
+    "call.watched": Mapped(API_ACTIVITY, _READ),
+    "call.unwatched": _other(API_ACTIVITY, "End of reading"),
     "session.refreshed": Mapped(AUTHORIZE_SESSION, _ASSIGN_PRIVILEGES),
     "session.refresh_refused": Mapped(AUTHORIZE_SESSION, _ASSIGN_PRIVILEGES),
     "session.ended_by_administrator": Mapped(API_ACTIVITY, _DELETE, _LOW),
@@ -157,6 +161,8 @@ def _authorize_session(record: AuditRecord) -> dict[str, object]:
 
 def _api_activity(record: AuditRecord) -> dict[str, object]:
     by = record.detail.get("by")
+    if record.event.startswith("call."):  # which is done by whose token it is
+        by = record.subject
     actor = {"user": {"name": str(by)}} if by else {"app_name": _APP["name"]}
     whom = [{"type": "user", "name": record.subject}] if record.subject else []
     source = _source(record) or {"src_endpoint": {"svc_name": "command"}}

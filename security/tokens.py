@@ -37,6 +37,8 @@ from security.token_keys import (
 _HEADER_FIELDS = {"alg", "typ", "kid"}
 ADMIN_SCOPES = frozenset({"admin", "audit"})
 """What only tokens of an issuer's own audience for administrators are for."""
+ANY_OWNER = "*"
+"""Among the owners of calls: all subjects of the issuer."""
 _LAST_SECOND = 253_402_300_799  # the year 9999 ends
 _MAX_LIMIT = (1 << 53) - 1  # JSON numbers beyond are not exact everywhere (RFC 8259, section 6)
 _SCOPE = r"[!#-\[\]-~]+"  # RFC 6749, section 3.3
@@ -59,6 +61,8 @@ class _Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_per_minute: _Limit = msgspec.UNSET
     models: _Names = msgspec.UNSET
     languages: _Names = msgspec.UNSET
+    call_owners: _Names = msgspec.UNSET
+    calls: _Names = msgspec.UNSET
     signed_in_at_s: _Second | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -117,6 +121,10 @@ class Claims:
     limits: Limits = field(default_factory=Limits)
     signed_in_at_s: int | None = None
     """Unix time of the sign-in that it comes from; None: it was not given for one."""
+    call_owners: frozenset[str] | None = None
+    """Subjects of its issuer whose calls it may read; None: its own."""
+    calls: frozenset[str] | None = None
+    """Ids of those calls; None: any."""
     is_for_admin: bool = False
     """Whether its audience is that of administrators, and not that of sessions."""
 
@@ -181,6 +189,8 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     limits: Limits | None = None,
     models: Set[str] | None = None,
     languages: Set[str] | None = None,
+    call_owners: Set[str] | None = None,
+    calls: Set[str] | None = None,
     signed_in_at_s: int | None = None,
 ) -> str:
     """A token issued at Unix time `wall_s`, for administrators or for sessions by its scopes, which
@@ -188,7 +198,7 @@ def mint_token(  # noqa: PLR0913 (keywords: what the token says)
     """
     if not (scopes <= ADMIN_SCOPES or scopes.isdisjoint(ADMIN_SCOPES)):
         raise TokenError(TokenReason.BAD_CLAIMS)
-    named = {"models": models, "languages": languages}
+    named = {"models": models, "languages": languages, "call_owners": call_owners, "calls": calls}
     extra: dict[str, object] = {
         **{name: limit for name, limit in asdict(limits or Limits()).items() if limit is not None},
         **{name: sorted(names) for name, names in named.items() if names is not None},
@@ -240,7 +250,8 @@ def _check_claims(
     except msgspec.ValidationError:
         raise TokenError(TokenReason.BAD_CLAIMS) from None
     extra = payload.earwitness
-    names = [*_list(extra.models), *_list(extra.languages)]
+    lists = (extra.models, extra.languages, extra.call_owners, extra.calls)
+    names = [name for each in lists for name in each or ()]
     if not all(map(_is_clean, (payload.iss, payload.sub, payload.jti, *names))):
         raise TokenError(TokenReason.BAD_CLAIMS)
     audiences = [payload.aud] if isinstance(payload.aud, str) else payload.aud
@@ -256,10 +267,12 @@ def _check_claims(
         issued_at_s=payload.iat,
         expires_at_s=payload.exp,
         scopes=frozenset(payload.scope.split()),
-        models=None if extra.models is msgspec.UNSET else frozenset(extra.models),
-        languages=None if extra.languages is msgspec.UNSET else frozenset(extra.languages),
+        models=_set_or_none(extra.models),
+        languages=_set_or_none(extra.languages),
         limits=Limits(**{f.name: _or_none(getattr(extra, f.name)) for f in fields(Limits)}),
         signed_in_at_s=_or_none(extra.signed_in_at_s),
+        call_owners=_set_or_none(extra.call_owners),
+        calls=_set_or_none(extra.calls),
         is_for_admin=is_for_admin,
     )
 
@@ -283,8 +296,8 @@ def _is_clean(text: str) -> bool:
     return not any(unicodedata.category(character).startswith("C") for character in text)
 
 
-def _list(names: list[str] | msgspec.UnsetType) -> list[str]:
-    return [] if names is msgspec.UNSET else names
+def _set_or_none(names: list[str] | msgspec.UnsetType) -> frozenset[str] | None:
+    return None if names is msgspec.UNSET else frozenset(names)
 
 
 def _or_none(limit: int | msgspec.UnsetType) -> int | None:

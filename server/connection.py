@@ -81,14 +81,16 @@ class Connection:
         websocket: Socket,
         session: Session,
         *,
-        detector: SpeechDetector,
+        new_detector: Callable[[], SpeechDetector],
         transcriber: Transcriber,
         desk: Desk,
         settings: ConnectionSettings,
         clock: Clock,
     ) -> None:
         self._session = session
-        self._detector = detector
+        self._new_detector = new_detector
+        self._detectors: dict[int, SpeechDetector] = {}
+        """By channel."""
         self._transcriber = transcriber
         self._desk = desk
         self._clock = clock
@@ -182,7 +184,7 @@ class Connection:
         now_s = self._clock()
         match message:
             case {"bytes": bytes(data)}:
-                self._session.receive_audio(data, now_s)
+                self._session.receive_audio(data, now_s, message.get("channel"))
                 self._line.receive_audio(self._session.received_bytes)
             case {"text": str(frame)}:
                 await self._receive_text(frame, now_s)
@@ -226,8 +228,8 @@ class Connection:
         self, action: Score | Transcribe | Reprioritise | Send | Record | Reserve
     ) -> None:
         match action:
-            case Score(samples):
-                await self._score(samples)
+            case Score(samples, channel):
+                await self._score(samples, channel)
             case Transcribe():
                 self._submit(action)
             case Reprioritise(segment, urgency):
@@ -257,13 +259,17 @@ class Connection:
         else:
             self._session.receive_reserved(audio_ms, got_ms)
 
-    async def _score(self, samples: Samples) -> None:
+    async def _score(self, samples: Samples, channel: int) -> None:
         """A window costs less than handing it to a thread would; many are done a few at a time."""
         self._desk.watch.receive_samples(samples.size)
+        if channel not in self._detectors:
+            self._detectors[channel] = self._new_detector()
+        detector = self._detectors[channel]
         for start in range(0, samples.size, _SCORED_SAMPLES):
             if start:
                 await asyncio.sleep(0)
-            self._session.receive_scores(self._detector.score(samples[start:][:_SCORED_SAMPLES]))
+            probabilities = detector.score(samples[start:][:_SCORED_SAMPLES])
+            self._session.receive_scores(probabilities, channel)
         self._has_acts.set()
 
     def _key(self, segment: int) -> Key:

@@ -107,6 +107,16 @@ MODEL_UNKNOWN = Refusal(
     "This model is not served. /v1/models names the one that is.",
     404,
 )
+CALL_UNKNOWN = Refusal(
+    "call_unknown", 4404, "No such call is heard here for this token. Ask again.", 404, True
+)
+SLOW_READER = Refusal(
+    "slow_reader",
+    4408,
+    "The events were not read in time. Come back for those after the last one.",
+    408,
+    True,
+)
 REQUEST_LATE = Refusal("request_late", 4408, "The request did not come in time.", 408, True)
 INTERNAL = Refusal("internal", 1011, "The server failed. Try again.", 500, True)
 SHUTTING_DOWN = Refusal(
@@ -143,6 +153,8 @@ ALL = (
     AUDIO_UNREADABLE,
     BAD_REQUEST,
     MODEL_UNKNOWN,
+    CALL_UNKNOWN,
+    SLOW_READER,
     REQUEST_LATE,
     INTERNAL,
     SHUTTING_DOWN,

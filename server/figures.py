@@ -46,10 +46,12 @@ _CLASSES = {
         errors.START_LATE.code,
         errors.REQUEST_LATE.code,
         errors.SESSION_GONE.code,
+        errors.SLOW_READER.code,
     },
     "protocol": {
         *(errors.BAD_MESSAGE.code, errors.LANGUAGE_UNKNOWN.code, errors.MESSAGE_TOO_BIG.code),
         *(errors.AUDIO_UNREADABLE.code, errors.BAD_REQUEST.code, errors.MODEL_UNKNOWN.code),
+        errors.CALL_UNKNOWN.code,
     },
     "server": {
         *(errors.INTERNAL.code, errors.SHUTTING_DOWN.code, errors.OVERLOADED.code),

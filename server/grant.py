@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, fields
 from typing import TypedDict
 
 from security.limits import Limits
-from security.tokens import ADMIN_SCOPES, Claims
+from security.tokens import ADMIN_SCOPES, ANY_OWNER, Claims
+from server.call_values import CallPlace
 
 TRANSCRIBE_SCOPE = "transcribe"
 ADMIN_SCOPE = "admin"
 AUDIT_SCOPE = "audit"
-SCOPES = ADMIN_SCOPES | {TRANSCRIBE_SCOPE}
+CALLS_SCOPE = "calls"
+"""To read what is said in calls that others stream."""
+SCOPES = ADMIN_SCOPES | {TRANSCRIBE_SCOPE, CALLS_SCOPE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,12 @@ class Grant:
     languages: frozenset[str] | None = None
     signed_in_at_s: int | None = None
     """Unix time of the sign-in that the token comes from, if its issuer says so."""
+    call_owners: frozenset[str] | None = None
+    """Subjects of the same issuer whose calls may be read; None: its own."""
+    calls: frozenset[str] | None = None
+    """Ids of the calls that may be read; None: any."""
+    call: CallPlace | None = None
+    """For which call a ticket was issued that came in the token's place."""
 
     @property
     def holder(self) -> Holder:
@@ -64,6 +73,13 @@ class Grant:
     def who(self) -> str:
         """With whom it shares what a subject can do: the issuer and its name for the caller."""
         return f"{self.issuer} {self.subject}"
+
+    def reads_call(self, call_id: str, owner: str) -> bool:
+        """Whether it is for this call of whoever streams it, who is named as `who` does."""
+        owners = self.call_owners or {self.subject}
+        may_any = ANY_OWNER in owners and owner.startswith(f"{self.issuer} ")
+        is_theirs = may_any or owner in {f"{self.issuer} {each}" for each in owners}
+        return is_theirs and (self.calls is None or call_id in self.calls)
 
     def covers(self, model_id: str, heard: frozenset[str | None] = frozenset()) -> bool:
         """Whether it is for this model, and for what is heard; None there: whatever is spoken."""
@@ -98,6 +114,8 @@ def grant_from_claims(claims: Claims, settings: GrantSettings, wall_s: float) ->
         models=claims.models,
         languages=claims.languages,
         signed_in_at_s=claims.signed_in_at_s,
+        call_owners=claims.call_owners,
+        calls=claims.calls,
     )
 
 

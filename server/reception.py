@@ -312,7 +312,7 @@ class Reception:
         connection = Connection(
             socket,
             session,
-            detector=parts.new_detector(),
+            new_detector=parts.new_detector,
             transcriber=parts.transcriber,
             desk=Desk(
                 guest.stay,

@@ -41,6 +41,8 @@ class Revoking:
         self._file = RevocationFile(path, wall_s)
         self._reader = ThreadPoolExecutor(1, "revocations")
         """A long list takes milliseconds; one of its own, which no upload keeps waiting."""
+        self._looking = asyncio.Lock()
+        """Whoever revokes is told of the sessions that end by it: no other look ends them first."""
 
     def is_revoked(self, grant: Grant) -> bool:
         """Whether what was granted counts no more."""
@@ -49,15 +51,17 @@ class Revoking:
     async def revoke(self, revocation: Revocation) -> int:
         """When it returns, it counts; says how many sessions end by it. Raises RevocationError."""
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._reader, append_revocation, self._path, revocation)
-        return await self._look()
+        async with self._looking:
+            await loop.run_in_executor(self._reader, append_revocation, self._path, revocation)
+            return await self._look()
 
     async def run(self) -> None:
         """Look at the file until it is cancelled."""
         try:
             while True:
                 await asyncio.sleep(POLL_S)
-                await self._look()
+                async with self._looking:
+                    await self._look()
         finally:
             self._reader.shutdown(wait=False)
 

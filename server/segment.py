@@ -27,6 +27,7 @@ class Segment:
     """How far the audio of the newest request reaches; None before the first."""
     end_sample: int | None = None
     """None while it is open."""
+    channel: int = 0
     _revision: int = 0
     _end_samples: dict[int, int] = field(default_factory=dict)
     """How far the audio of each request reaches that has not been answered or overtaken."""
@@ -93,6 +94,7 @@ class Segment:
             end_ms=ms_from_samples(end_sample),
             stable=caption.stable,
             unstable=caption.unstable,
+            channel=self.channel,
         )
 
     def final(self) -> Final | None:
@@ -110,6 +112,7 @@ class Segment:
             confidence=round(sum(probabilities) / len(probabilities), 3) if probabilities else 0.0,
             words=[self._word_event(word) for word in heard.words],
             word_times="estimated" if heard.are_times_estimated else "measured",
+            channel=self.channel,
         )
 
     def _word_event(self, word: Word) -> WordEvent:

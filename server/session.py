@@ -30,7 +30,8 @@ from server.session_values import (
     spans_of,
     with_end_of_speech,
 )
-from server.track import Reprioritise, Score, Track, Transcribe
+from server.track import Reprioritise, Score, TrackStart, Transcribe
+from server.tracks import Tracks
 
 STOPPED = "stopped"
 CLIENT_GONE = "client_gone"
@@ -40,7 +41,7 @@ _BY_THE_SOCKET = (errors.MESSAGE_TOO_BIG, errors.AUDIO_UNREADABLE)
 
 
 class Session:
-    """One connection's conversation; one track of audio."""
+    """One connection's conversation."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Session:
         """Not read, so that TCP slows it down."""
         self._life = Lifetime(spans_of(settings, grant.limits), grant.expires_in_s, now_s)
         self._refreshing = Refreshing(self.session_id, model.model_id, grant, self._life)
-        self._track: Track | None = None
+        self._tracks: Tracks | None = None
         self._heard: frozenset[str | None] = frozenset()
         """The language, once it has started."""
         self._refusal: errors.Refusal | None = None
@@ -94,8 +95,8 @@ class Session:
         return wire.Usage(
             bytes=self._quota.spent_bytes,
             audio_ms=ms_from_samples(n_samples, self._format.sample_rate_hz),
-            speech_ms=ms_from_samples(self._track.speech_samples) if self._track else 0,
-            segments=self._track.segments if self._track else 0,
+            speech_ms=ms_from_samples(self._tracks.speech_samples) if self._tracks else 0,
+            segments=self._tracks.segments if self._tracks else 0,
         )
 
     @property
@@ -111,11 +112,11 @@ class Session:
     @property
     def wants_audio(self) -> bool:
         """Whether to read the socket; if not, TCP makes the client wait."""
-        if self._track is None:
+        if self._tracks is None:
             return not self.is_closed
         return (
-            self._track.unscored_ms <= self._settings.most_unscored_ms
-            and self._track.unfinished_ms <= self._settings.most_unfinished_ms
+            self._tracks.unscored_ms <= self._settings.most_unscored_ms
+            and self._tracks.unfinished_ms <= self._settings.most_unfinished_ms
             and self._quota.wants_audio
             and not self._is_held_back
         )
@@ -137,25 +138,27 @@ class Session:
         if self.is_ending:
             return
         self._life.receive_frame(now_s)
-        match message, self._track:
+        match message, self._tracks:
             case wire.Start() as start, None:
                 self._start(start, now_s)
             case wire.KeepAlive(), _:
                 pass
             case wire.Stop(), _:
                 self._end(None, now_s)
-            case wire.Flush(), Track() as track:
-                track.flush()
+            case wire.Flush(channel), Tracks() as tracks if (channel or 0) < tracks.n_channels:
+                tracks.flush(channel)
                 self._take_track_actions()
+            case wire.ChangeLanguage(language), Tracks() as tracks:
+                self._change_language(language, tracks, now_s)
             case _:
                 self._end(errors.BAD_MESSAGE, now_s)
 
-    def receive_audio(self, data: bytes, now_s: float) -> None:
-        """Take a binary frame."""
+    def receive_audio(self, data: bytes, now_s: float, channel: int | None = None) -> None:
+        """Take a binary frame: of all channels, interleaved, or of one that there is."""
         if self.is_ending:
             return
         self._life.receive_frame(now_s)
-        if self._track is None:
+        if self._tracks is None:
             self._end(errors.BAD_MESSAGE, now_s)
             return
         refusal = self._quota.receive_frame(len(data))
@@ -166,7 +169,7 @@ class Session:
             return
         if self._quota.has_news:
             self._tell_what_is_left()
-        self._track.receive_audio(data)
+        self._tracks.receive_audio(data, channel)
         self._take_track_actions()
 
     def receive_reserved(self, wished_ms: int, got_ms: int) -> None:
@@ -200,25 +203,25 @@ class Session:
         if self._refreshing.is_worn_out:
             self._end(errors.UNAUTHENTICATED, now_s)
 
-    def receive_scores(self, probabilities: list[float]) -> None:
-        """Take the answer to the oldest `Score`."""
-        if self._track is None or self.is_closed:
+    def receive_scores(self, probabilities: list[float], channel: int = 0) -> None:
+        """Take the answer to the oldest `Score` of a channel."""
+        if self._tracks is None or self.is_closed:
             return
-        self._track.receive_scores(probabilities)
+        self._tracks.receive_scores(probabilities, channel)
         self._take_track_actions()
 
     def receive_hypothesis(self, segment: int, revision: int, hypothesis: Hypothesis) -> None:
         """Take the answer to a `Transcribe`; one that fits no open segment is dropped."""
-        if self._track is None or self.is_closed:
+        if self._tracks is None or self.is_closed:
             return
-        self._track.receive_hypothesis(segment, revision, hypothesis)
+        self._tracks.receive_hypothesis(segment, revision, hypothesis)
         self._take_track_actions()
 
     def receive_failure(self, segment: int, revision: int, now_s: float) -> None:
         """Take the news that a `Transcribe` has no answer; a final without one ends the session."""
-        if self._track is None or self.is_closed:
+        if self._tracks is None or self.is_closed:
             return
-        if not self._track.receive_failure(segment, revision):
+        if not self._tracks.receive_failure(segment, revision):
             self._fail(now_s)
         self._take_track_actions()
 
@@ -275,25 +278,38 @@ class Session:
         else:
             self._end(refusal, now_s)
 
-    def _start(self, message: wire.Start, now_s: float) -> None:
-        if message.language is not None and message.language not in self._model.languages:
-            self._end(errors.LANGUAGE_UNKNOWN, now_s)
+    def _language(self, wished: str | None) -> str | errors.Refusal | None:
+        """The one to hear."""
+        if wished is not None and wished not in self._model.languages:
+            return errors.LANGUAGE_UNKNOWN
+        language = self.grant.language_of(wished, self._model.languages)
+        is_allowed = self.grant.languages is None or language is not None
+        return language if is_allowed else errors.FORBIDDEN
+
+    def _change_language(self, wished: str | None, tracks: Tracks, now_s: float) -> None:
+        language = self._language(wished)
+        if isinstance(language, errors.Refusal):
+            self._end(language, now_s)
             return
-        language = self.grant.language_of(message.language, self._model.languages)
-        if self.grant.languages is not None and language is None:
-            self._end(errors.FORBIDDEN, now_s)
+        self._heard |= {language}
+        tracks.change_language(language)
+        self._take_track_actions()
+
+    def _start(self, message: wire.Start, now_s: float) -> None:
+        language = self._language(message.language)
+        if isinstance(language, errors.Refusal):
+            self._end(language, now_s)
             return
         self._life.enter(Phase.STREAMING, now_s)
         self._heard = frozenset({language})
         self._format = AudioFormat(Encoding(message.encoding), message.sample_rate_hz)
         self._quota = Quota(self.grant.limits, self._format)
         track_settings = with_end_of_speech(self._settings.track, message.end_of_speech_ms)
-        self._track = Track(
+        self._tracks = Tracks(
             self._format,
+            message.channels,
             track_settings,
-            language=language,
-            context=message.context,
-            wants_partials=message.partials,
+            TrackStart(language, message.context, message.partials),
         )
         ready = wire.Ready(
             session_id=self.session_id,
@@ -313,7 +329,8 @@ class Session:
         self._reserve()
 
     def _is_too_fast(self, n_bytes: int, now_s: float) -> bool:
-        bytes_per_s = self._format.sample_bytes * self._format.sample_rate_hz
+        n_channels = self._tracks.n_channels if self._tracks else 1
+        bytes_per_s = self._format.sample_bytes * self._format.sample_rate_hz * n_channels
         is_too_fast = self._pace.receive(n_bytes, bytes_per_s, now_s)  # bytes for samples
         self._is_held_back = self._pace.resumes_s is not None
         return is_too_fast
@@ -330,14 +347,14 @@ class Session:
             self._actions.append(Reserve(wished_ms))
 
     def _take_track_actions(self) -> None:
-        if self._track is None or self.is_closed:
+        if self._tracks is None or self.is_closed:
             return
-        for action in self._track.actions():
+        for action in self._tracks.actions():
             if isinstance(action, Score | Transcribe | Reprioritise):
                 self._actions.append(action)
             else:
                 self._actions.append(Send(action))
-        if self._life.phase is Phase.DRAINING and self._track.is_settled:
+        if self._life.phase is Phase.DRAINING and self._tracks.is_settled:
             self._finish()
 
     def _end(self, refusal: errors.Refusal | None, now_s: float) -> None:
@@ -346,10 +363,10 @@ class Session:
             return
         self._life.enter(Phase.DRAINING, now_s)
         self._refusal = refusal
-        if self._track is None:
+        if self._tracks is None:
             self._finish()
             return
-        self._track.end()
+        self._tracks.end()
         self._take_track_actions()
 
     def _fail(self, now_s: float) -> None:

@@ -1,16 +1,19 @@
 """Grants in, tickets out, and each grant again for its ticket, once.
 
-A ticket is for who can set no header: a page, a telephone system. It is 128 random bits, good for a
-minute at most and for one use, and bound to the origin that asked for it. It ends
-with its token. Only its hash is kept, used ones until they would have ended or there are too many,
-so that a second use is known for what it is. How many there are has a bound, for one subject and
-for all; nobody can fill it with used ones. Knows no clock but the one handed in.
+A ticket is for who can set no header: a page, a telephone system. It is 128 random bits, or the 122
+of a UUID for wires that can carry nothing else, good for a minute at most and for one use, and
+bound to the origin that asked for it. It ends with its token. Only its hash is kept, used ones
+until they would have ended or there are too many, so that a second use is known for what it is. How
+many there are has a bound, for one subject and for all; nobody can fill it with used ones. Knows no
+clock but the one handed in.
 """
 
 import secrets
 from collections import Counter
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Annotated
+from uuid import UUID
 
 from annotated_types import Ge, Le
 
@@ -20,7 +23,15 @@ from server.grant import Grant
 from server.text_hash import hash_of
 
 _TICKET_BYTES = 16
-_TICKET_CHARS = 22
+_TICKET_CHARS = {22, 36}
+
+
+class TicketForm(Enum):
+    """How one is spelt."""
+
+    TEXT = "text"
+    UUID = "uuid"
+    """Version 4, in lower case with hyphens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,13 @@ class Tickets:
         """By hash, oldest first."""
         self._open_of: Counter[str] = Counter()
 
-    def issue(self, grant: Grant, origin: str | None, now_s: float) -> tuple[str, int]:
+    def issue(
+        self,
+        grant: Grant,
+        origin: str | None,
+        now_s: float,
+        form: TicketForm = TicketForm.TEXT,
+    ) -> tuple[str, int]:
         """A ticket, and its seconds. Raises RefusedError when there are too many."""
         self._forget(now_s)
         if len(self._kept) >= self._settings.most:
@@ -61,7 +78,7 @@ class Tickets:
             raise RefusedError(errors.OVERLOADED, "tickets_full")
         if self._open_of[grant.who] >= self._settings.most_of_subject:
             raise RefusedError(errors.TOO_MANY_STARTS, "too_many_tickets")
-        ticket = secrets.token_urlsafe(_TICKET_BYTES)
+        ticket = _new_ticket(form)
         lifetime_s = max(0, min(self._settings.lifetime_s, int(grant.expires_in_s)))
         self._kept[hash_of(ticket)] = _Kept(grant, origin, now_s, now_s + lifetime_s)
         self._open_of[grant.who] += 1
@@ -69,7 +86,7 @@ class Tickets:
 
     def redeem(self, ticket: str, origin: str | None, now_s: float) -> Grant:
         """What its token granted, as of now. Raises RefusedError, with the reason for the trail."""
-        kept = self._kept.get(hash_of(ticket)) if len(ticket) == _TICKET_CHARS else None
+        kept = self._kept.get(hash_of(ticket)) if len(ticket) in _TICKET_CHARS else None
         if kept is None:
             raise RefusedError(errors.UNAUTHENTICATED, "ticket_unknown")
         if kept.is_used:
@@ -99,3 +116,11 @@ class Tickets:
         self._open_of[kept.grant.who] -= 1
         if not self._open_of[kept.grant.who]:
             del self._open_of[kept.grant.who]
+
+
+def _new_ticket(form: TicketForm) -> str:
+    match form:
+        case TicketForm.TEXT:
+            return secrets.token_urlsafe(_TICKET_BYTES)
+        case TicketForm.UUID:
+            return str(UUID(bytes=secrets.token_bytes(_TICKET_BYTES), version=4))

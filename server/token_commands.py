@@ -25,7 +25,7 @@ from security.revocation_file import RevocationFile, append_revocation
 from security.revocations import Revocation, RevokedToken
 from security.signed import decode_part, read_signed
 from security.token_keys import key_id_of
-from security.tokens import Claims, TokenPolicy, mint_token
+from security.tokens import ADMIN_SCOPES, Claims, TokenPolicy, mint_token
 from server import provision
 from server.command_line import (
     ConfigFile,
@@ -57,13 +57,20 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
     lifetime_s: Annotated[int, typer.Option(min=1, help="How long it is good.")] = 900,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="transcribe (the default), admin, audit; may be repeated."),
+        typer.Option(help="transcribe (the default), calls, admin, audit; may be repeated."),
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model it allows, instead of any; may be repeated.")
     ] = None,
     language: Annotated[
         list[str] | None, typer.Option(help="A language, instead of any; may be repeated.")
+    ] = None,
+    call_owner: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose calls it reads, instead of its own; * is everybody's."),
+    ] = None,
+    call: Annotated[
+        list[str] | None, typer.Option(help="A call it reads, instead of any; may be repeated.")
     ] = None,
     audio_s: Annotated[
         int | None, typer.Option("--audio-s", min=0, help="Audio one session may send.")
@@ -118,6 +125,8 @@ def mint(  # noqa: PLR0913, PLR0917 (options: what the token says)
             limits=limits,
             models=set(model) if model else None,
             languages=set(language) if language else None,
+            call_owners=set(call_owner) if call_owner else None,
+            calls=set(call) if call else None,
         )
         who = (subject, settings.token_policy.issuer, token_id)
         record(settings, TokenMinted(*who, " ".join(sorted(scopes)), lifetime_s, account_name()))
@@ -187,8 +196,8 @@ def _check_wishes(settings: Settings, scopes: set[str], subject: str, lifetime_s
         raise StartError(text, EXIT_SETTINGS)
     if not scopes <= SCOPES:
         raise StartError(f"--scope: of {', '.join(sorted(SCOPES))}", EXIT_SETTINGS)
-    if TRANSCRIBE_SCOPE in scopes and len(scopes) > 1:
-        text = "--scope: transcribe, or admin and audit: tokens for administrators open no session"
+    if not (scopes <= ADMIN_SCOPES or scopes.isdisjoint(ADMIN_SCOPES)):
+        text = "--scope: transcribe and calls, or admin and audit, whose tokens open no session"
         raise StartError(text, EXIT_SETTINGS)
 
 

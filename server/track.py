@@ -10,7 +10,9 @@ come: whoever answers takes the newest.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
@@ -48,12 +50,24 @@ class TrackSettings:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class TrackStart:
+    """What was asked for when it began."""
+
+    language: str | None = None
+    context: str | None = None
+    wants_partials: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Wanted: a probability of speech for each window; answered with `receive_scores`, in order."""
+    """Wanted: a probability of speech for each window; answered with `receive_scores`, in order
+    within a channel.
+    """
 
     samples: Samples
     """(n_windows * WINDOW_SAMPLES,) float32."""
+    channel: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,15 +102,18 @@ class Track:
         self,
         audio_format: AudioFormat,
         settings: TrackSettings,
-        *,
-        language: str | None,
-        context: str | None = None,
-        wants_partials: bool,
+        start: TrackStart,
+        channel: int = 0,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        """`numbers`: of the segments, shared by the tracks of a session."""
         self._settings = settings
-        self._language = language
-        self._context = context
-        self._wants_partials = wants_partials
+        self._languages = [(0, start.language)]
+        """By the sample from which on each is spoken, the last first."""
+        self._context = start.context
+        self._wants_partials = start.wants_partials
+        self._channel = channel
+        self._numbers = numbers or count()
         self._decoder = Decoder(audio_format)
         self._resampler = Resampler(audio_format.sample_rate_hz)
         self._buffer = SampleBuffer()
@@ -154,6 +171,11 @@ class Track:
         self._score(pads=False)
         self._flush_if_scored()
 
+    def change_language(self, language: str | None) -> None:
+        """What is being said ends here; what follows is heard in this one."""
+        self.flush()
+        self._languages.insert(0, (self._buffer.end_sample, language))
+
     def end(self) -> None:
         """No more audio: everything said must come out, also from the last, unfinished window."""
         if self._is_ended:
@@ -209,7 +231,7 @@ class Track:
         span = Span(self._asked_sample, end_sample - n_rest)
         if span.length_samples:
             self._asked_sample = span.end_sample
-            self._actions.append(Score(self._buffer.read(span)))
+            self._actions.append(Score(self._buffer.read(span), self._channel))
 
     # --- scores to segments ---
 
@@ -223,16 +245,20 @@ class Track:
         for event in events:
             match event:
                 case SpeechStarted(start_sample, speech_sample):
-                    self._open = Segment(self._n_segments, start_sample, speech_sample)
-                    self._n_segments += 1
-                    started = SpeechStartedEvent(self._open.number, ms_from_samples(start_sample))
-                    self._actions.append(started)
+                    self._start_segment(start_sample, speech_sample)
                 case SpeechPaused(end_sample):
                     self._pause(end_sample)
                 case SpeechResumed():
                     self._resume()
                 case SpeechEnded(end_sample):
                     self._close_segment(end_sample)
+
+    def _start_segment(self, start_sample: int, speech_sample: int) -> None:
+        number = next(self._numbers)
+        self._open = Segment(number, start_sample, speech_sample, channel=self._channel)
+        self._n_segments += 1
+        start_ms = ms_from_samples(start_sample)
+        self._actions.append(SpeechStartedEvent(number, start_ms, self._channel))
 
     def _pause(self, end_sample: int) -> None:
         segment = self._require_open()
@@ -255,7 +281,8 @@ class Track:
         self.speech_samples += end_sample - segment.start_sample
         self._closed[segment.number] = segment
         self._open = None
-        self._actions.append(SpeechEndedEvent(segment.number, ms_from_samples(end_sample)))
+        end_ms = ms_from_samples(end_sample)
+        self._actions.append(SpeechEndedEvent(segment.number, end_ms, self._channel))
         self._release_finals()
 
     def _ask_for_partial(self) -> None:
@@ -280,8 +307,12 @@ class Track:
         samples = self._buffer.read(Span(segment.start_sample, end_sample))
         is_final = urgency is not Urgency.PARTIAL
         before = None if is_final else segment.heard_so_far
-        utterance = Utterance(samples, is_final, self._language, self._context, before)
+        language = self._language_at(segment.start_sample)
+        utterance = Utterance(samples, is_final, language, self._context, before)
         self._actions.append(Transcribe(segment.number, revision, utterance, urgency))
+
+    def _language_at(self, start_sample: int) -> str | None:
+        return next(language for since, language in self._languages if since <= start_sample)
 
     # --- hypotheses to events ---
 

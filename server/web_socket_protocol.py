@@ -8,6 +8,8 @@ but not to a flood of pings; a message has so many fragments and no more. A conn
 its peer has read the last byte, but not for ever, and what is no handshake is answered without
 repeating a word of it. A close in the middle of a fragmented message is a close like any other:
 control frames may come between fragments (RFC 6455, 5.4), and websockets calls it a fault.
+Whom we close in the middle of what it sends may finish sending: bytes that nobody took would reset
+the connection, and it would never read why (RFC 6455, 7.1.1).
 """
 
 import asyncio
@@ -33,6 +35,10 @@ _PING_EVERY_S = 0.1
 _PIECE_BYTES = 1024
 _ABNORMAL_CLOSE = 1006
 _MOST_UNREAD_BYTES = 1 << 17
+_MOST_UNHEARD_BYTES = 1 << 24
+"""Taken and dropped after our close, while the peer finishes sending."""
+_QUIET_S = 0.5
+"""After which it has finished, or has heard that it need not."""
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -76,6 +82,9 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         self._n_pings_left: float = MOST_PINGS
         self._pinged_at_s = self.loop.time()
         self._n_fragments = 0
+        self._n_unheard_bytes: int | None = None
+        """Dropped since our close; None: we listen."""
+        self._deaf_until_s = 0.0
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,8 +97,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
     @override
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
-        self._unseen += data
-        self._look()
+        if self._n_unheard_bytes is None:
+            self._unseen += data
+            self._look()
+            return
+        self._n_unheard_bytes += len(data)
+        if self._n_unheard_bytes > _MOST_UNHEARD_BYTES:
+            self.transport.abort()
+        else:
+            self._wait_for_quiet()
 
     @override
     def handle_connect(self, event: Request) -> None:
@@ -119,7 +135,19 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         if self.conn.close_sent is None:
             self.transport.abort()
             return
-        super().handle_parser_exception()
+        if self._n_unheard_bytes is not None:
+            return
+        close = self.conn.close_sent
+        self._unseen.clear()
+        self._n_unheard_bytes = 0
+        self.queue.put_nowait(
+            {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
+        )
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self._deaf_until_s = self.loop.time() + self.close_timeout
+        self._wait_for_quiet()
+        self.transport.resume_reading()
 
     @override
     def handle_text(self, event: Frame) -> None:
@@ -174,6 +202,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
     def _may_look(self) -> bool:
         is_answered = self.handshake_complete or not self.handshake_initiated
         return is_answered and not self.read_paused and not self.transport.is_closing()
+
+    def _wait_for_quiet(self) -> None:
+        """As web servers linger: the connection is ours to close, but nothing may lie unread."""
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        quiet_s = min(self._deaf_until_s, self.loop.time() + _QUIET_S)
+        self.close_timer = self.loop.call_at(quiet_s, self.transport.close)
 
     def _count_ping(self) -> None:
         now_s = self.loop.time()

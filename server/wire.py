@@ -39,7 +39,9 @@ MAX_TEXT_BYTES = 4096
 MAX_TOKEN_CHARS = 8192
 _MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64
 
-SampleRateHz = Literal[8_000, 16_000, 24_000, 44_100, 48_000]
+SampleRateHz = Literal[
+    8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000, 192_000
+]
 EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=3000)]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -57,7 +59,9 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """The first message: what the audio is and what the client wants to hear about it."""
 
     sample_rate_hz: SampleRateHz
-    encoding: Literal["pcm_s16le"] = "pcm_s16le"
+    encoding: Literal["pcm_s16le", "pcm_s16be", "mulaw", "alaw"] = "pcm_s16le"
+    channels: Literal[1, 2] = 1
+    """Two are interleaved, sample by sample, and heard apart: the parties of a call."""
     language: Language | None = None
     """ISO 639 code; None lets a multilingual model find out."""
     end_of_speech_ms: EndOfSpeechMs | None = None
@@ -76,6 +80,17 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
 
 class Flush(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="flush"):
     """Close the open segment now and send its final."""
+
+    channel: Annotated[int, msgspec.Meta(ge=0, le=1)] | None = None
+    """None: of every channel."""
+
+
+class ChangeLanguage(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="change_language"
+):
+    """As `flush`; what follows is spoken in this language."""
+
+    language: Language | None
 
 
 class KeepAlive(
@@ -117,7 +132,7 @@ class EventsReceived(
     events: Count
 
 
-SessionMessage = Start | Flush | KeepAlive | Stop
+SessionMessage = Start | Flush | ChangeLanguage | KeepAlive | Stop
 """What the session itself is told; a token is for the door, counts are for the connection."""
 ClientMessage = SessionMessage | Refresh | Resume | EventsReceived
 
@@ -180,6 +195,7 @@ class SpeechStarted(msgspec.Struct, frozen=True, tag_field="type", tag="speech_s
 
     segment: int
     start_ms: int
+    channel: int = 0
 
 
 class Partial(msgspec.Struct, frozen=True, tag_field="type", tag="partial"):
@@ -195,6 +211,7 @@ class Partial(msgspec.Struct, frozen=True, tag_field="type", tag="partial"):
     end_ms: int
     stable: str
     unstable: str
+    channel: int = 0
 
 
 class SpeechEnded(msgspec.Struct, frozen=True, tag_field="type", tag="speech_ended"):
@@ -202,6 +219,7 @@ class SpeechEnded(msgspec.Struct, frozen=True, tag_field="type", tag="speech_end
 
     segment: int
     end_ms: int
+    channel: int = 0
 
 
 class WordEvent(msgspec.Struct, frozen=True):
@@ -227,6 +245,7 @@ class Final(msgspec.Struct, frozen=True, tag_field="type", tag="final"):
     words: list[WordEvent]
     word_times: Literal["measured", "estimated"] = "measured"
     """Estimated: by the length of the words, where the engine cannot tell."""
+    channel: int = 0
 
 
 class Quota(msgspec.Struct, frozen=True, tag_field="type", tag="quota"):

@@ -141,7 +141,8 @@ class Shell:
     requests: list[Transcribe] = field(default_factory=list)
     outputs: list[Action] = field(default_factory=list)
     close_code: int | None = None
-    unscored: list[float] = field(default_factory=list)
+    unscored: list[tuple[float, int]] = field(default_factory=list)
+    """With their channels."""
     day_ms: int | None = None
     """What is left of the subject's day; None leaves wishes unanswered, in `wishes_ms`."""
     wishes_ms: list[int] = field(default_factory=list)
@@ -171,7 +172,8 @@ class Shell:
         """Until nothing is left to do; answers come between one window's score and the next."""
         self._drain()
         while self.unscored:
-            self.session.receive_scores([self.unscored.pop(0)])
+            probability, channel = self.unscored.pop(0)
+            self.session.receive_scores([probability], channel)
             self._drain()
         return self
 
@@ -184,8 +186,9 @@ class Shell:
 
     def _carry_out(self, action: Action) -> None:
         match action:
-            case Score(samples):
-                self.unscored += self.detector.score(samples)
+            case Score(samples, channel):
+                scores = self.detector.score(samples)
+                self.unscored += [(probability, channel) for probability in scores]
             case Transcribe(segment, revision, utterance):
                 if self.answers:
                     [heard] = self.recognizer.transcribe([utterance])

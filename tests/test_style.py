@@ -13,6 +13,7 @@ ONE_FILE = {"security/verify_trail.py"}  # copied and run alone by whoever does 
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
 WRITERS = {
     "bench/autobahn.py",  # a published test suite, and what it needs to run
+    "bench/calls_wer.py",  # a secret of its own, shared with its server
     "bench/fuzz.py",  # a fuzzer's first inputs
     "bench/month.py",  # a trail of made-up callers
     "bench/page_wer.py",  # recordings in a row, for a browser's microphone

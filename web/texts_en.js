@@ -190,6 +190,8 @@ export const texts = Object.freeze({
     audio_unreadable: "The file cannot be read as sound. Bring a WAV, FLAC, OGG or MP3 file.",
     bad_request: "Page and server do not understand each other. Reload the page.",
     request_late: "The network was too slow for the file. Try again.",
+    call_unknown: "The server hears no such call. Wait until it begins, then try again.",
+    slow_reader: "The network was too slow for the words of the call. Try again.",
     model_not_found: "The server has no such model. Choose another one in the settings.",
     bad_message: "Page and server do not understand each other. Reload the page.",
     message_too_big: "Page and server do not understand each other. Reload the page.",

@@ -159,6 +159,8 @@ export const texts = Object.freeze({
     audio_unreadable: "无法将此文件读作音频。请使用 WAV、FLAC、OGG 或 MP3 文件。",
     bad_request: "页面与服务器版本不一致。请刷新页面。",
     request_late: "网络太慢，文件未能及时送达。请重试。",
+    call_unknown: "服务器上没有这个通话。请等通话开始后再试。",
+    slow_reader: "网络太慢，跟不上通话的文字。请重试。",
     model_not_found: "服务器没有这个模型。请在设置中另选一个。",
     bad_message: "页面与服务器版本不一致。请刷新页面。",
     message_too_big: "页面与服务器版本不一致。请刷新页面。",

@@ -92,6 +92,7 @@ async def test_a_key_opens_nothing_for_anybody_else(live_server):
         await socket.send('{"type":"stop"}')
         await until(socket, "ended")
         await socket.send('{"type":"events_received","events":1}')
+        await socket.wait_closed()
     assert await refused(live_server, live_server.token(), key) == (410, "session_gone")
     assert live_server.last_row("handshake.refused").reason == "session_gone"
 

@@ -159,7 +159,7 @@ async def scene(
     connection = Connection(
         websocket,
         new_session(clock, grant, SessionSettings(**limits), resumption),
-        detector=detector or FakeDetector(),
+        new_detector=lambda: detector or FakeDetector(),
         transcriber=transcriber,
         desk=Desk(Trail(), renew or no_renewal, reserve),
         settings=ConnectionSettings(

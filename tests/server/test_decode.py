@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.audio import AudioFormat, Encoding
-from server.decode import Decoder
+from server.decode import Decoder, Deinterleaver
 
 FORMAT = AudioFormat(Encoding.PCM_S16LE, 16_000)
 
@@ -24,3 +24,33 @@ def test_a_sample_may_be_cut_anywhere(data, cuts):
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     parts = [decoder.decode(data[a:b]) for a, b in itertools.pairwise(edges)]
     assert np.concatenate(parts).tolist() == Decoder(FORMAT).decode(data).tolist()
+
+
+def test_mulaw_has_its_ends_and_its_two_zeros():
+    decoder = Decoder(AudioFormat(Encoding.MULAW, 8_000))
+    samples = decoder.decode(b"\x00\x80\x7f\xff") * 32768
+    assert samples.tolist() == [-32124, 32124, 0, 0]
+
+
+def test_alaw_has_its_ends_and_no_zero():
+    decoder = Decoder(AudioFormat(Encoding.ALAW, 8_000))
+    samples = decoder.decode(b"\xd5\x55\xaa\x2a") * 32768
+    assert samples.tolist() == [8, -8, 32256, -32256]
+
+
+def test_big_endian_samples_are_those_of_rtp():
+    decoder = Decoder(AudioFormat(Encoding.PCM_S16BE, 8_000))
+    assert (decoder.decode(b"\x01\x00\xff") * 32768).tolist() == [256]
+    assert (decoder.decode(b"\xfe") * 32768).tolist() == [-2]
+
+
+@given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=5), st.sampled_from(Encoding))
+def test_channels_may_be_cut_anywhere(data, cuts, encoding):
+    audio_format = AudioFormat(encoding, 8_000)
+    deinterleaver = Deinterleaver(audio_format, 2)
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    parts = [deinterleaver.split(data[a:b]) for a, b in itertools.pairwise(edges)]
+    joined = [b"".join(channel) for channel in zip(*parts, strict=True)]
+    assert joined == Deinterleaver(audio_format, 2).split(data)
+    step_bytes = 2 * audio_format.sample_bytes
+    assert {len(channel) for channel in joined} == {len(data) // step_bytes * step_bytes // 2}

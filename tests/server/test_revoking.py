@@ -55,6 +55,19 @@ async def test_what_a_command_revokes_ends_here_too(live, path, monkeypatch):
             looking.cancel()
 
 
+async def test_who_revokes_is_told_of_the_sessions_that_end_however_often_the_file_is_looked_at(
+    live, path, monkeypatch
+):
+    monkeypatch.setattr(revoking, "POLL_S", 0.0)
+    it = Revoking(path, live, 0.0)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        looking = tasks.create_task(it.run())
+        for name in map(str, range(50)):
+            with live.running(living(name, replace(GRANT, subject=name))):
+                assert await it.revoke(RevokedSubject("tests", name, 100, 200)) == 1
+        looking.cancel()
+
+
 async def test_a_list_that_cannot_be_read_is_told_and_what_is_known_counts(live, path):
     it = Revoking(path, live, 0.0)
     await it.revoke(RevokedToken("tests", "t-1", 100))

@@ -4,6 +4,7 @@ import itertools
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from security.door_events import RefreshRefused, SessionEnded, SessionRefreshed
@@ -678,3 +679,73 @@ def test_without_a_pace_nobody_is_held_back():
     shell = new_shell()
     seconds_of(shell, 120, pace=100)
     assert shell.close_code is None
+
+
+# --- several channels ---
+
+STEREO = START.replace("}", ',"channels":2}')
+
+
+def interleaved(left: bytes, right: bytes) -> bytes:
+    pairs = np.stack([np.frombuffer(left, "<i2"), np.frombuffer(right, "<i2")], axis=1)
+    return pairs.tobytes()
+
+
+def test_two_channels_are_heard_apart_and_numbered_together():
+    left = speech(1000) + silence(2000)
+    right = silence(1500) + speech(1000) + silence(500)
+    shell = new_shell(STEREO).audio(interleaved(left, right), frame_bytes=1281).text(STOP)
+    finals = shell.of(Final)
+    assert [(final.channel, final.segment) for final in finals] == [(0, 0), (1, 1)]
+    alone = new_shell().audio(left).text(STOP).of(Final)[0]
+    assert (finals[0].start_ms, finals[0].end_ms) == (alone.start_ms, alone.end_ms)
+    assert 900 < finals[1].start_ms < 1500
+
+
+def test_a_channel_may_come_by_itself():
+    shell = new_shell(STEREO)
+    for data, channel in ((silence(900), 0), (speech(900), 1), (silence(900), 1)):
+        shell.session.receive_audio(data, shell.clock(), channel)
+        shell.settle()
+    assert [final.channel for final in shell.text(STOP).of(Final)] == [1]
+
+
+def test_audio_time_is_counted_for_each_channel():
+    shell = new_shell(STEREO).audio(interleaved(silence(1000), silence(1000)))
+    assert shell.session.usage.audio_ms == 2000
+
+
+def test_one_channel_can_be_flushed_and_the_other_goes_on():
+    shell = new_shell(STEREO).audio(interleaved(speech(900), speech(900)))
+    shell.text('{"type":"flush","channel":1}')
+    assert [ended.channel for ended in shell.of(SpeechEnded)] == [1]
+
+
+def test_a_channel_that_is_not_there_cannot_be_flushed():
+    shell = new_shell().text('{"type":"flush","channel":1}')
+    assert shell.close_code == 4400
+
+
+def test_a_change_of_language_ends_what_is_being_said():
+    shell = (
+        new_shell(answers=False)
+        .audio(speech(900))
+        .text('{"type":"change_language","language":"en"}')
+    )
+    assert len(shell.of(SpeechEnded)) == 1
+    shell.audio(speech(900)).text(STOP)
+    languages = {each.segment: each.utterance.language for each in shell.requests}
+    assert languages == {0: None, 1: "en"}
+
+
+def test_a_language_that_the_model_lacks_ends_the_session_when_it_is_changed_to():
+    shell = new_shell().text('{"type":"change_language","language":"xx"}')
+    assert shell.of(ErrorEvent)[0].code == "language_unknown"
+
+
+@pytest.mark.parametrize(("encoding", "quiet"), [("mulaw", b"\xff"), ("alaw", b"\xd5")])
+def test_telephone_audio_costs_a_byte_a_sample(encoding, quiet):
+    start = f'{{"type":"start","sample_rate_hz":8000,"encoding":"{encoding}"}}'
+    shell = new_shell(start).audio(quiet * 8000)
+    assert shell.session.usage.audio_ms == 1000
+    assert shell.text(STOP).of(Final) == []

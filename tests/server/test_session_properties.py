@@ -220,5 +220,5 @@ def test_memory_stays_bounded_through_an_hour_of_silence_and_speech():
         shell.events.clear()
         shell.outputs.clear()
         shell.recognizer.heard.clear()
-    held = shell.session._track._buffer._held
+    held = shell.session._tracks._tracks[0]._buffer._held
     assert held.nbytes < 60 * 16_000 * 4

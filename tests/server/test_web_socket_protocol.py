@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from server.web_socket_protocol import MOST_FRAGMENTS, MOST_PINGS
-from tests.server.listening import UPGRADE, listening
+from tests.server.listening import UPGRADE, listening, trickle
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 
@@ -221,3 +221,32 @@ async def test_where_the_bytes_are_split_makes_no_difference(size):
             await peer.say(said[start : start + size])
         await here.until(lambda: len(here.site.messages) == 99)
         assert here.site.messages == [bytes([n]) * n * 37 for n in range(1, 100)]
+
+
+async def test_who_is_closed_in_the_middle_of_a_message_may_finish_it_and_reads_why():
+    """Bytes that nobody took would reset the connection, and the close might be lost."""
+    async with listening() as here:
+        peer = await open_socket(here)
+        await peer.say(frame(BINARY, b"", claimed=1 << 40))
+        heard = await peer.hear(struct.pack("!H", 1009))
+        for _ in range(100):
+            await peer.say(bytes(100_000))
+        assert closed_with(heard + await peer.rest()) == 1009
+        await here.until(lambda: here.listener.crowd.total == 0)
+
+
+async def test_who_does_not_finish_after_a_close_is_cut_off():
+    async with listening() as here:
+        peer = await open_socket(here)
+        await peer.say(frame(BINARY, b"", claimed=1 << 40))
+        with pytest.raises(ConnectionError):
+            await peer.say(bytes(30_000_000))
+        await here.until(lambda: here.listener.crowd.total == 0)
+
+
+async def test_who_sends_a_little_for_ever_after_a_close_is_closed():
+    async with listening(close_limit_s=0.2) as here:
+        peer = await open_socket(here)
+        await peer.say(frame(BINARY, b"", claimed=1 << 40))
+        await trickle(peer, bytes(2_000))
+        await here.until(lambda: here.listener.crowd.total == 0)

@@ -1,0 +1,313 @@
+"""Requests of those who follow a call in, its events as they come out: over a WebSocket, or as
+server-sent events for who can only read.
+
+    GET /v1/calls/{id}/events?after=7&owner=pbx    scope `calls`; see `call_wire`
+
+Transcripts never go back over a telephone system's own connection unless its protocol has a place
+for them: here is where they are read. Whose calls, and which, is for the token to say. Who reads is
+on record before the first word is told, and once when that is over. Nothing is kept for a reader
+beyond what the call keeps for all; one that does not read is closed and may come back. A right that
+ends, ends the reading, also of who reads nothing.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from security.call_events import CallUnwatched, CallWatched
+from server import call_wire, errors, wire
+from server.app import answer
+from server.calls import CallReader, Calls, LiveCall
+from server.dialects.values import is_id
+from server.errors import Refusal, RefusedError
+from server.grant import CALLS_SCOPE, Grant
+from server.lines import Lines, Place, Places
+from server.reception import Reception
+from server.recorder import Recorder, record_or_refuse
+from server.visitor import caller_of
+
+_PATH = "/v1/calls/{call_id:path}/events"
+_LAST_EVENT_ID = "last-event-id"
+_SEQ = re.compile(r"[0-9]{1,15}")
+_MOST_OWNER_CHARS = 255
+_CLOSE_LIMIT_S = 1.0
+_NOTE_LIMIT_S = 1.5
+_NORMAL_CLOSE = 1000
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_BEGINNING, _KEEP_ALIVE = b"retry: 2000\n\n", b":\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CallStages:
+    """What the routes of calls stand on."""
+
+    reception: Reception
+    calls: Calls
+    trail: Recorder
+    is_revoked: Callable[[Grant], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Why somebody reads no more."""
+
+    reason: str
+    """For the trail."""
+    refusal: Refusal | None = None
+
+
+_DONE, _GONE = _End("call_ended"), _End("client_gone")
+
+
+def _ended(refused: RefusedError) -> _End:
+    return _End(refused.reason, refused.refusal)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One who reads, from the door to the end."""
+
+    peer: HTTPConnection
+    grant: Grant
+    call_id: str
+    owner: str | None
+    """The subject whose call is meant; None: whoever's may be read."""
+    after_seq: int
+    place: Place
+    ends_s: float
+    """Monotonic: of the token."""
+    reader: CallReader | None = None
+    """As soon as it may be on record that it reads."""
+    end: _End = _GONE
+
+    def may_see(self, owner: str) -> bool:
+        """Whether the call of this owner, by the name that grants give, is meant and granted."""
+        is_meant = self.owner is None or owner == f"{self.grant.issuer} {self.owner}"
+        return is_meant and self.grant.reads_call(self.call_id, owner)
+
+
+class _Watching:
+    """Of one server."""
+
+    def __init__(self, stages: CallStages) -> None:
+        self._stages = stages
+        self._settings = settings = stages.calls.settings
+        self._places = Places(settings.most_readers, settings.most_readers_of_subject)
+        self._of_calls = Places(settings.most_readers, settings.most_readers_of_call)
+
+    async def socket(self, websocket: WebSocket) -> None:
+        """As long as both want, or may."""
+        try:
+            visit = await self._enter(websocket)
+        except RefusedError as refused:
+            await websocket.send_denial_response(answer(refused.refusal))
+            return
+        try:
+            is_known = call_wire.PROTOCOL in websocket.scope["subprotocols"]
+            await websocket.accept(subprotocol=call_wire.PROTOCOL if is_known else None)
+            visit.end = await _first_of(self._tell(websocket, visit), _until_heard(websocket))
+            await _close(websocket, visit.end)
+        finally:
+            await self._leave(visit)
+
+    async def stream(self, request: Request) -> Response:
+        """Server-sent events: comments while there are none, and an end that is told."""
+        visit: _Visit | None = None
+        is_begun = False
+        try:
+            visit = await self._enter(request)
+            reader = await self._find(visit)
+            if reader.is_done:  # an EventSource that is told so does not come again
+                visit.end = _DONE
+                return Response(status_code=204, headers=_HEADERS)
+            is_begun = True
+            on_end = partial(self._leave, visit)
+            lines = self._lines(visit, reader)
+            return Lines(lines, visit.place, "text/event-stream", _HEADERS, on_end)
+        except RefusedError as refused:
+            return answer(refused.refusal)
+        finally:
+            if visit is not None and not is_begun:
+                await self._leave(visit)
+
+    async def _enter(self, peer: HTTPConnection) -> _Visit:
+        """Who it is and what it wants; raises RefusedError, which is on record."""
+        reception = self._stages.reception
+        grant = await reception.admit(peer, CALLS_SCOPE)
+        ends_s = time.monotonic() + grant.expires_in_s
+
+        async def enter() -> _Visit:
+            call_id, owner, after_seq = _asked(peer)
+            is_granted = grant.calls is None or call_id in grant.calls
+            if owner is not None:
+                is_granted = grant.reads_call(call_id, f"{grant.issuer} {owner}")
+            if not is_granted:
+                raise RefusedError(errors.FORBIDDEN, "call_not_granted")
+            place = self._places.take(grant.who)
+            return _Visit(peer, grant, call_id, owner, after_seq, place, ends_s)
+
+        return await reception.attend(peer, enter, grant)
+
+    async def _find(self, visit: _Visit) -> CallReader:
+        """The call, once it has begun, to be read by one more, on record. Raises RefusedError."""
+        stages = self._stages
+
+        async def find() -> CallReader:
+            why_waiting = partial(self._why_ended, visit, is_waiting=True)
+            live = await stages.calls.until_begun(visit.call_id, visit.may_see, why_waiting)
+            visit.place = _both(visit.place, self._of_calls.take(f"{live.owner} {live.call_id}"))
+            why_reading = partial(self._why_ended, visit)
+            most = self._settings.outbox_events
+            visit.reader = reader = CallReader(live, visit.after_seq, most, why_reading)
+            await record_or_refuse(stages.trail, _watched(visit, live))
+            return reader
+
+        try:
+            return await stages.reception.attend(visit.peer, find, visit.grant)
+        except RefusedError as refused:
+            visit.end = _ended(refused)
+            raise
+
+    def _why_ended(self, visit: _Visit, *, is_waiting: bool = False) -> Refusal | None:
+        """Of a server that stops the last words are read: its calls end by that."""
+        if is_waiting and self._stages.calls.is_stopping:
+            return errors.SHUTTING_DOWN
+        if self._stages.is_revoked(visit.grant):
+            return errors.REVOKED
+        return errors.TOKEN_EXPIRED if time.monotonic() >= visit.ends_s else None
+
+    async def _lines(self, visit: _Visit, reader: CallReader) -> AsyncIterator[bytes]:
+        yield _BEGINNING
+        try:
+            while not reader.is_done:
+                kept = await reader.take(self._settings.keep_alive_s)
+                if kept is not None:
+                    yield f"id: {kept.seq}\ndata: {kept.text}\n\n".encode()
+                elif not reader.is_done:
+                    yield _KEEP_ALIVE
+            visit.end = _DONE
+        except RefusedError as refused:
+            visit.end = _ended(refused)
+            yield f"data: {_error(refused.refusal)}\n\n".encode()
+
+    async def _tell(self, websocket: WebSocket, visit: _Visit) -> _End:
+        try:
+            reader = await self._find(visit)
+        except RefusedError as refused:
+            return _ended(refused)
+        return await _first_of(self._write(websocket, reader), _until_ended(reader))
+
+    async def _write(self, websocket: WebSocket, reader: CallReader) -> _End:
+        try:
+            while not reader.is_done:
+                kept = await reader.take(self._settings.keep_alive_s)
+                if kept is not None:
+                    async with asyncio.timeout(self._settings.write_limit_s):
+                        await websocket.send_text(kept.text)
+        except RefusedError as refused:
+            return _ended(refused)
+        except TimeoutError:
+            return _End(errors.SLOW_READER.code, errors.SLOW_READER)
+        except (WebSocketDisconnect, RuntimeError):
+            return _GONE
+        return _DONE
+
+    async def _leave(self, visit: _Visit) -> None:
+        """On record, if it may be on record that it reads."""
+        visit.place.give_back()
+        if visit.reader is None:
+            return
+        event = CallUnwatched(
+            **visit.grant.holder,
+            peer_address=caller_of(visit.peer).address,
+            call_id=visit.call_id,
+            n_events=visit.reader.n_events,
+            reason=visit.end.reason,
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NOTE_LIMIT_S):
+                await self._stages.trail.note(event)
+
+
+def call_routes(stages: CallStages) -> list[BaseRoute]:
+    """The routes."""
+    watching = _Watching(stages)
+    return [
+        WebSocketRoute(_PATH, watching.socket),
+        Route(_PATH, watching.stream, methods=["GET"]),
+    ]
+
+
+def _asked(peer: HTTPConnection) -> tuple[str, str | None, int]:
+    """The call, whose, and after which of its events: a browser that comes back by itself says the
+    last one in a header, beside the address that it had first. Raises RefusedError.
+    """
+    call_id, owner = peer.path_params["call_id"], peer.query_params.get("owner")
+    after = peer.headers.get(_LAST_EVENT_ID) or peer.query_params.get("after", "0")
+    is_owner = owner is None or 0 < len(owner) <= _MOST_OWNER_CHARS
+    if not (is_id(call_id) and is_owner and _SEQ.fullmatch(after)):
+        raise RefusedError(errors.BAD_REQUEST)
+    return call_id, owner, int(after)
+
+
+def _watched(visit: _Visit, live: LiveCall) -> CallWatched:
+    caller, grant = caller_of(visit.peer), visit.grant
+    owner = live.owner.removeprefix(f"{grant.issuer} ")
+    return CallWatched(**grant.holder, **caller.shown, call_id=live.call_id, owner=owner)
+
+
+def _both(one: Place, other: Place) -> Place:
+    def free() -> None:
+        one.give_back()
+        other.give_back()
+
+    return Place(free)
+
+
+async def _first_of(*works: Coroutine[None, None, _End]) -> _End:
+    """What ends first, and of two at once the former; the others are ended."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(work) for work in works]
+        ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            task.cancel()
+    return next(task.result() for task in running if task in ended)
+
+
+async def _until_ended(reader: CallReader) -> _End:
+    refusal = await reader.until_ended()
+    return _End(refusal.code, refusal)
+
+
+async def _until_heard(websocket: WebSocket) -> _End:
+    """Until the peer goes, or says something: it has nothing to say."""
+    message = await websocket.receive()
+    if message["type"] == "websocket.receive":
+        return _End(errors.BAD_MESSAGE.code, errors.BAD_MESSAGE)
+    return _GONE
+
+
+async def _close(websocket: WebSocket, end: _End) -> None:
+    if end is _GONE:
+        return
+    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_LIMIT_S):
+            if end.refusal is not None:
+                await websocket.send_text(_error(end.refusal))
+    code = _NORMAL_CLOSE if end.refusal is None else end.refusal.close_code
+    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(_CLOSE_LIMIT_S):
+            await websocket.close(code)
+
+
+def _error(refusal: Refusal) -> str:
+    return call_wire.encode(wire.ErrorEvent(refusal.code, refusal.text, refusal.is_retryable))
