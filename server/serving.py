@@ -10,12 +10,11 @@ are `StartError`, one line that says what to do, with the exit code that the REA
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.routing import BaseRoute
@@ -57,8 +56,8 @@ from server.revoking import Revoking
 from server.scheduler import Scheduler
 from server.sign_in import SignIn, SignInParts
 from server.sqlite_fault import warn_of_sqlite
-from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
-from server.subjects import DAY_S, MemorySubjects, SubjectStore
+from server.start_error import EXIT_DATA, EXIT_KEYS, StartError
+from server.subject_store import SubjectPlace, open_subjects
 from server.tickets import Tickets
 from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
@@ -98,15 +97,6 @@ class _Model:
     card: ModelCard
 
 
-@dataclass(slots=True)
-class _Subjects:
-    """Where subjects are counted, and what keeps that up."""
-
-    store: SubjectStore
-    run: Callable[[], Coroutine[None, None, None]]
-    on_lost: Callable[[str], None] = lambda place_id: None
-
-
 @asynccontextmanager
 async def running_server(
     settings: Settings, opening: Opening | None = None
@@ -137,7 +127,7 @@ async def running_server(
             model = _Model(scheduler, engine.card)
             async with (
                 TrailReader(settings.trail) as reader,
-                _subjects(settings, reader) as subjects,
+                open_subjects(settings.subjects, reader, _wall_clock) as subjects,
                 _serving(settings, issuers, entrance, trail, reader, model, subjects) as running,
             ):
                 yield running
@@ -151,7 +141,7 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     trail: CountedTrail,
     reader: TrailReader,
     model: _Model,
-    subjects: _Subjects,
+    subjects: SubjectPlace,
 ) -> AsyncIterator[Running]:
     server, revoking, reception, sign_in = _listener(
         settings, issuers, entrance, trail, reader, model, subjects
@@ -207,7 +197,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     trail: CountedTrail,
     reader: TrailReader,
     model: _Model,
-    subjects: _Subjects,
+    subjects: SubjectPlace,
 ) -> tuple[Listener, Revoking, Reception, SignIn]:
     """The application, joined, and what serves it."""
     live = LiveSessions(settings.listen.most_sessions, subjects.store)
@@ -282,7 +272,7 @@ def _parts(
     live: LiveSessions,
     trail: CountedTrail,
     model: _Model,
-    subjects: _Subjects,
+    subjects: SubjectPlace,
 ) -> Parts:
     return Parts(
         door=door,
@@ -309,39 +299,6 @@ def _configured(settings: Settings) -> ServerConfigured:
 
 def _end_lost(live: LiveSessions, session_id: str) -> None:
     live.end(lambda each: each.session_id == session_id, errors.LEASE_LOST)
-
-
-@asynccontextmanager
-async def _subjects(settings: Settings, trail: TrailReader) -> AsyncIterator[_Subjects]:
-    """Raises StartError."""
-    if settings.subjects.redis_url is None:
-        spent_ms = await _spent_today_ms(trail)
-        yield _Subjects(MemorySubjects(time.monotonic, _wall_clock, spent_ms), _nothing)
-        return
-    if find_spec("redis") is None:
-        raise StartError("subjects.redis_url needs pip install '.[server,redis]'", EXIT_SETTINGS)
-    from server.redis_subjects import open_redis_subjects
-
-    subjects: list[_Subjects] = []
-    async with open_redis_subjects(
-        settings.subjects, lambda place_id: subjects[0].on_lost(place_id)
-    ) as store:
-        subjects.append(_Subjects(store, store.run))
-        yield subjects[0]
-
-
-async def _spent_today_ms(trail: TrailReader) -> dict[str, int]:
-    """By subject, from the trail: a restart gives nobody a new day. Raises StartError."""
-    midnight_s = int(_wall_clock() // DAY_S) * DAY_S
-    try:
-        spent_ms = await trail.audio_ms_since(midnight_s * 1_000_000_000)
-    except AuditError as error:
-        raise StartError(str(error), EXIT_DATA) from None
-    return {f"{issuer} {subject}": audio_ms for (issuer, subject), audio_ms in spent_ms.items()}
-
-
-async def _nothing() -> None:
-    """There is nothing to renew in memory."""
 
 
 def _wall_clock() -> float:
