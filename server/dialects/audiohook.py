@@ -4,26 +4,28 @@ One call, both its parties interleaved, 8 kHz. Each side counts its messages, an
 connection; so ours are numbered in the order in which this returns them, and are to be sent in that
 order. Audio that the client left out is told by no clock but by the `position` of its `resumed` and
 `discarded`: the vendor's own client and tests count their stream by that, and not by what the two
-say was left out. Finals go back, one to a message, timed by their words: a segment begins a while
-before its speech. Captions that may still change do not: the vendor's tests forbid them.
+say was left out. Finals go back, one to a message; captions that may still change do not: the
+vendor's tests forbid them. Nothing waits, or is merged, because of a rate: five texts a second, and
+25 at once, are more than two parties can say, with the silence that ends what each of them says.
 
 The client closes, always: after its `close` it waits for `closed`, after a `disconnect` of ours it
 sends `close` first. So no `Close` is ever told, and frames are to be received after `Ended` too.
+Its pings are answered until then, or it would not wait for the last words.
 Refused: messages out of turn, of another session or organization, of an unknown type; audio that
 was not asked for, while paused above all, and samples cut in two.
 """
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal
-from uuid import UUID, uuid5
+from typing import Literal, assert_never
 
-from typing_extensions import assert_never
+import msgspec
 
 from server import errors, wire
 from server.audio import AudioFormat, Encoding, ms_from_samples
 from server.dialects import audiohook_messages as messages
 from server.dialects.audiohook_messages import NIL_ID, RATE_HZ, Envelope, Media, Parameters
+from server.dialects.audiohook_transcripts import event_of
 from server.dialects.language_tags import language_tags
 from server.dialects.values import (
     Admitted,
@@ -40,19 +42,23 @@ from server.dialects.values import (
     Stopped,
     Told,
     Upgrade,
+    is_id,
     language_of,
 )
 from server.errors import RefusedError
 
 _PASSED_OVER = frozenset({"error", "dtmf", "playback_started", "playback_completed"})
 """An error is followed by `close`; the others are of other products on the same protocol."""
-_STEREO = 2
+_STRANGERS = frozenset({401, 403})
+"""HTTP statuses of refusals of who it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioHookSettings:
     """What the protocol leaves open."""
 
+    tracks: tuple[str, ...] | None = None
+    """The parties that are heard, `external` or `internal`; None: all that are offered."""
     l16: Literal[Encoding.PCM_S16LE, Encoding.PCM_S16BE] = Encoding.PCM_S16LE
     """How `L16` is meant; the vendor's own server takes it as its machine has it."""
 
@@ -74,6 +80,8 @@ class _State(Enum):
 
 _HEARING = frozenset({_State.UNOPENED, _State.OPENING, _State.ACTIVE, _State.PAUSED})
 _STREAMING = frozenset({_State.ACTIVE, _State.PAUSED})
+_TELLING = _STREAMING | {_State.CLOSING, _State.FAULTY}
+"""A fault ends what is heard, not what was said before it."""
 
 
 class AudioHook:
@@ -130,7 +138,9 @@ class AudioHook:
         message = messages.decode_envelope(frame)
         if self._state not in _HEARING:
             return self._hear_last(message)
-        position_samples = self._place(message)
+        return self._hear_next(message, self._place(message))
+
+    def _hear_next(self, message: Envelope, position_samples: int) -> list[Heard]:
         match message.type:
             case "open":
                 return [self._open(message)]
@@ -150,7 +160,11 @@ class AudioHook:
 
     def _hear_last(self, message: Envelope) -> list[Heard]:
         """The client's side of the farewell; its other messages crossed ours on the way."""
+        if self._state is _State.CLOSED:
+            return []
         self._client_seq = message.seq
+        if message.type == "ping":
+            return [Reply(self._frame("pong", messages.Nothing()))]
         if message.type == "close" and self._state is _State.FAULTY:
             self._state = _State.CLOSING
         elif message.type == "close" and self._state is _State.DISCONNECTING:
@@ -178,7 +192,7 @@ class AudioHook:
         if self._organization_id not in (None, opened.organization_id):
             raise RefusedError(errors.UNAUTHENTICATED, "audiohook_organization_differs")
         self._opened = opened
-        self._media = _chosen(opened.media)
+        self._media = _chosen(opened.media, self._settings.tracks)
         if self._media is None and not self._is_probe():
             raise RefusedError(errors.BAD_REQUEST, "audiohook_media_unknown")
         self._state = _State.OPENING
@@ -189,8 +203,8 @@ class AudioHook:
             language=language_of(opened.language),
             token=opened.custom_config.token,
             ticket=opened.custom_config.ticket,
-            caller=opened.participant.ani or None,
-            callee=opened.participant.dnis or None,
+            caller=_number(opened.participant.ani),
+            callee=_number(opened.participant.dnis),
             is_probe=self._is_probe(),
         )
 
@@ -217,19 +231,18 @@ class AudioHook:
         if self._state is not _State.OPENING or self._opened is None:
             return []
         self._state = _State.ACTIVE
-        opened = messages.Opened([self._media] if self._media else [])
-        if self._opened.supported_languages:
-            opened.supported_languages = _tags(told.languages, self._opened.language)
+        asks = self._opened.supported_languages
+        opened = messages.Opened(
+            media=[self._media] if self._media else [],
+            supported_languages=language_tags(told.languages) if asks else msgspec.UNSET,
+        )
         return [self._frame("opened", opened)]
 
     def _say(self, told: Said) -> list[Frame]:
-        final = told.event
-        is_wanted = self._state in _STREAMING or self._state is _State.CLOSING
-        if not (is_wanted and isinstance(final, wire.Final) and final.words):
+        if self._state not in _TELLING or not isinstance(told.event, wire.Final):
             return []
-        name = uuid5(UUID(self._session_id), f"{told.channel}.{final.segment}")
-        entity = messages.Entity(_transcript(str(name), told.channel, final))
-        return [self._frame("event", messages.Event([entity]))]
+        event = event_of(self._session_id or NIL_ID, told.channel, told.event)
+        return [self._frame("event", event)] if event else []
 
     def _end(self, told: Ended) -> list[Frame]:
         if self._state is _State.CLOSING:
@@ -262,3 +275,20 @@ class AudioHook:
     def _is_probe(self) -> bool:
         opened = self._opened
         return opened is not None and opened.conversation_id == opened.participant.id == NIL_ID
+
+
+def _chosen(offered: list[Media], heard: tuple[str, ...] | None) -> Media | None:
+    """Both parties rather than one, then PCMU rather than L16, which is twice as long; of equals
+    the first, as the vendor's own server does.
+    """
+    fit = [
+        media
+        for media in offered
+        if media.is_readable and (heard is None or set(heard).issuperset(media.channels))
+    ]
+    return max(fit, key=lambda media: (len(media.channels), media.format == "PCMU"), default=None)
+
+
+def _number(text: str) -> str | None:
+    """What is too long to be one, or cannot be printed, is left out."""
+    return text if is_id(text) else None

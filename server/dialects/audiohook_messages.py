@@ -21,6 +21,8 @@ RATE_HZ = 8000
 """The protocol's only one."""
 NIL_ID = "00000000-0000-0000-0000-000000000000"
 MOST_TEXT_CHARS = 65_535
+_FORMATS = frozenset({"PCMU", "L16"})
+_PARTIES = frozenset({"external", "internal"})
 _MOST_POSITION_S = 1_000_000
 """Eleven days."""
 _POSITION = re.compile(r"PT([0-9]*\.[0-9]+|[0-9]+)S")
@@ -64,6 +66,16 @@ class Media(msgspec.Struct, frozen=True):
     format: _Name
     channels: Annotated[list[_Name], msgspec.Meta(max_length=16)]
     rate_hz: int = msgspec.field(name="rate")
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it is of a kind that this version of the protocol has."""
+        n_channels = len(self.channels)
+        return (
+            (self.type, self.rate_hz) == ("audio", RATE_HZ)
+            and self.format in _FORMATS
+            and 0 < n_channels == len(_PARTIES.intersection(self.channels))
+        )
 
 
 class _Participant(msgspec.Struct, frozen=True):
