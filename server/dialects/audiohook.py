@@ -6,7 +6,7 @@ order. Audio that the client left out is told by no clock but by the `position` 
 `discarded`: the vendor's own client and tests count their stream by that, and not by what the two
 say was left out. Finals go back, one to a message; captions that may still change do not: the
 vendor's tests forbid them. Nothing waits, or is merged, because of a rate: five texts a second, and
-25 at once, are more than two parties can say, with the silence that ends what each of them says.
+25 at once, are more than two parties say, with the silence that ends what each of them says.
 
 The client closes, always: after its `close` it waits for `closed`, after a `disconnect` of ours it
 sends `close` first. So no `Close` is ever told, and frames are to be received after `Ended` too.
@@ -17,7 +17,6 @@ was not asked for, while paused above all, and samples cut in two.
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, assert_never
 
 import msgspec
 
@@ -59,8 +58,8 @@ class AudioHookSettings:
 
     tracks: tuple[str, ...] | None = None
     """The parties that are heard, `external` or `internal`; None: all that are offered."""
-    l16: Literal[Encoding.PCM_S16LE, Encoding.PCM_S16BE] = Encoding.PCM_S16LE
-    """How `L16` is meant; the vendor's own server takes it as its machine has it."""
+    is_l16_big_endian: bool = False
+    """The vendor's own server takes it as its machine has it."""
 
 
 class _State(Enum):
@@ -119,8 +118,6 @@ class AudioHook:
                 return self._say(told)
             case Ended():
                 return self._end(told)
-            case _:
-                assert_never(told)
 
     def _receive_audio(self, payload: bytes) -> list[Heard]:
         if self._state not in _HEARING or not payload:
@@ -269,8 +266,10 @@ class AudioHook:
         )
 
     def _audio_format(self, media: Media | None) -> AudioFormat:
-        is_linear = media is not None and media.format == "L16"
-        return AudioFormat(self._settings.l16 if is_linear else Encoding.MULAW, RATE_HZ)
+        if media is None or media.format != "L16":
+            return AudioFormat(Encoding.MULAW, RATE_HZ)
+        is_big_endian = self._settings.is_l16_big_endian
+        return AudioFormat(Encoding.PCM_S16BE if is_big_endian else Encoding.PCM_S16LE, RATE_HZ)
 
     def _is_probe(self) -> bool:
         opened = self._opened

@@ -123,11 +123,13 @@ def test_an_offer_of_nothing_that_can_be_heard_is_refused(offered):
     assert fault == Fault(errors.BAD_REQUEST, "audiohook_media_unknown")
 
 
-@pytest.mark.parametrize("l16", [Encoding.PCM_S16LE, Encoding.PCM_S16BE])
-def test_l16_is_read_in_the_byte_order_of_the_settings(l16):
-    client = Client(AudioHookSettings(l16=l16))
+@pytest.mark.parametrize(
+    ("is_big_endian", "encoding"), [(False, Encoding.PCM_S16LE), (True, Encoding.PCM_S16BE)]
+)
+def test_l16_is_read_in_the_byte_order_of_the_settings(is_big_endian, encoding):
+    client = Client(AudioHookSettings(is_l16_big_endian=is_big_endian))
     opening = opening_of(client, [media("external", format="L16")])
-    assert opening.audio_format == AudioFormat(l16, RATE_HZ)
+    assert opening.audio_format == AudioFormat(encoding, RATE_HZ)
     client.hear(ADMITTED)
     assert client.send_audio(bytes(320), 1, 2) == [Audio(bytes(320), at_ms=0)]
     assert client.send_audio(bytes(320), 1, 2) == [Audio(bytes(320), at_ms=20)]

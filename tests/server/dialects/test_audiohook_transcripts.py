@@ -71,6 +71,11 @@ def test_it_begins_with_its_first_word_and_not_with_its_segment():
     assert (told["offset"], told["duration"]) == ("PT6.700S", "PT2.600S")
 
 
+def test_it_lasts_until_the_last_of_its_words_has_ended():
+    words = WordEvent("long", 1000, 3000, 0.5), WordEvent("short", 1200, 1400, 0.5)
+    assert shown(event_of(SESSION, 0, final(*words)))["duration"] == "PT2.000S"
+
+
 def test_words_that_begin_at_once_are_told_a_millisecond_apart():
     words = [WordEvent(text, 1000, 1000, 0.5) for text in "abc"]
     told = shown(event_of(SESSION, 0, final(*words)))
