@@ -89,6 +89,21 @@ class Bridge:
         return self._phase is _Phase.OVER
 
     @property
+    def refusal(self) -> errors.Refusal | None:
+        """Why it ended, or will; None: as the peer wished."""
+        return self._refusal
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether `Admit` has no answer yet."""
+        return self._phase is _Phase.ASKING
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a session is to hear what comes."""
+        return self._phase is _Phase.OPEN
+
+    @property
     def losses(self) -> Losses:
         """So far."""
         return self._timelines.losses if self._timelines else Losses(0, 0, 0, 0, 0)
@@ -143,8 +158,8 @@ class Bridge:
 
     # --- from the door and the session ---
 
-    def receive_admitted(self, now_s: float) -> None:
-        """It is somebody, and there is a session."""
+    def receive_admitted(self, now_s: float, language: str | None = None) -> None:
+        """It is somebody, and there is a session, in this language where the wire names none."""
         if self._phase is not _Phase.ASKING or self._opening is None:
             return
         opening = self._opening
@@ -156,7 +171,7 @@ class Bridge:
             "encoding": audio_format.encoding.value,
             "sample_rate_hz": audio_format.sample_rate_hz,
             "channels": n_tracks,
-            "language": opening.language,
+            "language": opening.language or language,
             "end_of_speech_ms": self._end_of_speech_ms,
         }
         self._tell_session(msgspec.json.encode(start).decode(), now_s)

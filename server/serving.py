@@ -35,6 +35,7 @@ from server.admin import Office, admin_routes
 from server.aftermath import tell_of_killed
 from server.app import build_app
 from server.blocks import Blocks
+from server.calls import Calls
 from server.config import Settings
 from server.configured import configured
 from server.crowd import Crowd
@@ -58,6 +59,7 @@ from server.sign_in import SignIn, SignInParts
 from server.sqlite_fault import warn_of_sqlite
 from server.start_error import EXIT_DATA, EXIT_KEYS, StartError
 from server.subject_store import SubjectPlace, open_subjects
+from server.telephony import telephone_routes
 from server.tickets import Tickets
 from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
@@ -95,6 +97,17 @@ class _Model:
 
     scheduler: Scheduler
     card: ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """What serves, and what has to run beside it."""
+
+    server: Listener
+    revoking: Revoking
+    reception: Reception
+    sign_in: SignIn
+    calls: Calls
 
 
 @asynccontextmanager
@@ -143,11 +156,11 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     model: _Model,
     subjects: SubjectPlace,
 ) -> AsyncIterator[Running]:
-    server, revoking, reception, sign_in = _listener(
-        settings, issuers, entrance, trail, reader, model, subjects
-    )
+    joined = _listener(settings, issuers, entrance, trail, reader, model, subjects)
+    server, reception = joined.server, joined.reception
     works = (
-        *(model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run),
+        *(model.scheduler.run, issuers.run, joined.revoking.run, subjects.run, reception.run),
+        joined.calls.run,
         Watching(trail, reader, reception.blocks, settings.suspicion, _wall_clock).run,
         partial(watch_loop_lag, trail.figures),
     )
@@ -166,7 +179,7 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
                     await asyncio.wait([serving])
 
                 try:
-                    address = sign_in.start_address()
+                    address = joined.sign_in.start_address()
                     yield Running(entrance.url, address, trail.store, until_stopped)
                 finally:
                     server.should_exit = True
@@ -198,7 +211,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     reader: TrailReader,
     model: _Model,
     subjects: SubjectPlace,
-) -> tuple[Listener, Revoking, Reception, SignIn]:
+) -> _Joined:
     """The application, joined, and what serves it."""
     live = LiveSessions(settings.listen.most_sessions, subjects.store)
     subjects.on_lost = partial(_end_lost, live)
@@ -216,10 +229,12 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         *sign_in.routes(),
         *rest_routes(reception, model.card, settings.rest),
     ]
+    calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
+    routes += telephone_routes(settings, reception, door, calls, trail)
     app = build_app(reception, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
-    return server, revoking, reception, sign_in
+    return _Joined(server, revoking, reception, sign_in, calls)
 
 
 def _monitor_routes(
