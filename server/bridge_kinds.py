@@ -1,8 +1,11 @@
 """The settings of a bridge in; what is different about it, once its secrets are read, out."""
 
+import binascii
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from security.errors import KeyFileError
 from security.keys import read_checked
@@ -10,6 +13,8 @@ from security.secret import SecretBytes
 from server import errors
 from server.bridge_credentials import credential_of
 from server.bridge_settings import BridgeSettings, DialectName
+from server.dialects.audiohook import AudioHook, AudioHookSettings
+from server.dialects.http_signature import SignatureSettings, SignatureVerifier
 from server.dialects.media_streams import MediaStreams, MediaStreamsSettings
 from server.dialects.values import Dialect, Upgrade
 from server.dialects.vendor_signatures import check_twilio_signature
@@ -47,11 +52,13 @@ class BridgeKind:
         return next((name for name in upgrade.subprotocols if name in self.subprotocols), None)
 
 
-def open_kind(settings: BridgeSettings) -> BridgeKind:
+def open_kind(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:
     """Raises KeyFileError."""
     match settings.dialect:
         case DialectName.MEDIA_STREAMS:
             return _media_streams(settings)
+        case DialectName.AUDIOHOOK:
+            return _audiohook(settings, wall_clock)
 
 
 def _media_streams(settings: BridgeSettings) -> BridgeKind:
@@ -66,6 +73,36 @@ def _media_streams(settings: BridgeSettings) -> BridgeKind:
     return BridgeKind(
         settings, lambda upgrade: MediaStreams(options), check, may_be_late=check is not None
     )
+
+
+def _audiohook(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:
+    if settings.secret_file is None:
+        raise KeyFileError("secret_file: needed by audiohook")
+    options = AudioHookSettings(settings.tracks, settings.l16_big_endian)
+    verifier = SignatureVerifier(_client_secrets_of(settings.secret_file), SignatureSettings())
+    authority = urlsplit(settings.address or "").netloc.lower().removesuffix(":443")
+
+    def check(upgrade: Upgrade) -> None:
+        verifier.check(upgrade, authority, wall_clock())
+
+    return BridgeKind(
+        settings, lambda upgrade: AudioHook(upgrade, options), check, may_be_late=True
+    )
+
+
+def _client_secrets_of(path: Path) -> dict[str, list[SecretBytes]]:
+    """By API key, of lines of both. Raises KeyFileError."""
+    held: dict[str, list[SecretBytes]] = {}
+    for line in read_checked(path, is_secret=True, most_bytes=_MOST_SECRET_BYTES).splitlines():
+        try:
+            key, secret = line.split()
+            decoded = bytearray(b64decode(secret, validate=True))
+            held.setdefault(key.decode("ascii"), []).append(SecretBytes(decoded))
+        except (ValueError, binascii.Error):
+            raise KeyFileError(f"{path}: a line is not an API key and a secret") from None
+    if not held:
+        raise KeyFileError(f"{path}: holds no secret")
+    return held
 
 
 def _secrets_of(path: Path) -> list[SecretBytes]:

@@ -10,10 +10,11 @@ nothing here: telephone systems send whatever their libraries do, and show no co
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -27,6 +28,7 @@ from server.bridging import Bridging, CallOffice, Enter
 from server.dialects.values import Opening, Upgrade, is_id
 from server.door import Ticket, Token
 from server.errors import RefusedError
+from server.grant import Grant
 from server.lines import Place, Places
 from server.reception import Entry, Reception
 from server.visitor import caller_of
@@ -45,6 +47,8 @@ class BridgeStages:
     reception: Reception
     office: CallOffice
     limits: BridgeLimits
+    grants: Mapping[str, Grant]
+    """Of bridges whose vendor's signature is enough, by name."""
 
 
 class _Bridges:
@@ -82,12 +86,12 @@ class _Bridges:
         self, kind: BridgeKind, upgrade: Upgrade, websocket: WebSocket, place: Place
     ) -> None:
         """Who it is must come in the opening."""
-        reception = self._stages.reception
+        reception, own = self._stages.reception, self._stages.grants.get(kind.settings.name)
 
         @asynccontextmanager
         async def enter(opening: Opening) -> AsyncIterator[Entry]:
-            async def look() -> Token | Ticket:
-                return _shown_in(opening)
+            async def look() -> Token | Ticket | Grant:
+                return _shown_in(opening) or own or _nothing_shown()
 
             shown = await reception.attend(websocket, look, checks_origin=False)
             async with reception.enter_call(websocket, shown) as entry:
@@ -174,12 +178,14 @@ def _upgrade_of(websocket: WebSocket) -> Upgrade:
     )
 
 
-def _shown_in(opening: Opening) -> Token | Ticket:
+def _shown_in(opening: Opening) -> Token | Ticket | None:
     """Raises RefusedError."""
     if opening.token and opening.ticket:
         raise RefusedError(errors.UNAUTHENTICATED, "credentials_ambiguous")
     if opening.token:
         return Token(opening.token)
-    if opening.ticket:
-        return Ticket(opening.ticket)
+    return Ticket(opening.ticket) if opening.ticket else None
+
+
+def _nothing_shown() -> NoReturn:
     raise RefusedError(errors.UNAUTHENTICATED, "token_missing")

@@ -25,6 +25,8 @@ class DialectName(StrEnum):
 
     MEDIA_STREAMS = "media_streams"
     """Twilio, Telnyx, SignalWire, Exotel."""
+    AUDIOHOOK = "audiohook"
+    """Genesys Cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class BridgeSettings:
     dialect: DialectName
     secret_file: Path | None = None
     """What the vendor signs with. For `media_streams`: the account's auth tokens, one in a line;
-    where there are any, only upgrades that Twilio has signed come in."""
+    where there are any, only upgrades that Twilio has signed come in. For `audiohook`, which
+    always needs one: an API key and its client secret in base 64, in one line; several lines for a
+    key while one secret replaces another."""
     address: str | None = None
     """As the vendor was given it, `wss://…`: what it signs. Needed with a secret."""
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -48,6 +52,9 @@ class BridgeSettings:
     token_in_address: bool = False
     """Whether a token may come as `?token=`: addresses are logged by whoever stands between. A
     ticket may always."""
+    subject: str | None = None
+    """Whose calls they are, where the vendor signs and shows no token. What Twilio signs is good for
+    ever, so only `audiohook` may have one."""
     end_of_speech_ms: int | None = None
     """Silence that ends a segment; None: as the model's other sessions have it."""
 
@@ -58,6 +65,10 @@ class BridgeSettings:
             faults.append("name: lower-case letters, digits, - and _")
         if self.secret_file is not None and not _is_wss(self.address):
             faults.append("address: what the vendor was given, wss://HOST/PATH, with secret_file")
+        if self.dialect is DialectName.AUDIOHOOK and self.secret_file is None:
+            faults.append("secret_file: needed by audiohook")
+        if self.subject is not None and self.dialect is not DialectName.AUDIOHOOK:
+            faults.append("subject: only with audiohook")
         most, least = _MOST_SPEECH_END_MS, _LEAST_SPEECH_END_MS
         if self.end_of_speech_ms is not None and not least <= self.end_of_speech_ms <= most:
             faults.append(f"end_of_speech_ms: from {least} to {most}")

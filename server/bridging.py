@@ -168,6 +168,10 @@ class Bridging:
         await self._is_asked.wait()
         if self._opening is None:
             return
+        if self._opening.is_probe:  # nobody calls; that it may look was checked at the upgrade
+            self._bridge.receive_probed(self._languages, time.monotonic())
+            self._carry_out()
+            return
         try:
             async with self._enter(self._opening) as entry:
                 await self._attend(self._opening, entry)

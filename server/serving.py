@@ -230,7 +230,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         *rest_routes(reception, model.card, settings.rest),
     ]
     calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
-    routes += telephone_routes(settings, reception, door, calls, trail)
+    routes += telephone_routes(settings, reception, door, calls, trail, _wall_clock)
     app = build_app(reception, WEB_FOLDER, routes)
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
