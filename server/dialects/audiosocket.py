@@ -84,6 +84,21 @@ class AudioSocket:
             return []
         if isinstance(frame, str):
             return self._fail("text_frame")
+        return self._receive_bytes(frame)
+
+    def tell(self, told: Told) -> list[Frame]:
+        """Nothing but the end: this wire carries no text."""
+        match told:
+            case Admitted() if self._state is _State.OPENED:
+                self._state = _State.ADMITTED
+            case Ended(refusal):
+                self._state = _State.OVER
+                return [_END, Close(refusal.close_code if refusal else 1000)]
+            case _:
+                pass
+        return []
+
+    def _receive_bytes(self, frame: bytes) -> list[Heard]:
         heard: list[Heard] = []
         sound: list[bytes] = []
         start = 0
@@ -101,18 +116,6 @@ class AudioSocket:
                 self._receive_uuid(piece)
         # Audio of a call that is admitted comes before its end, and after nothing else.
         return [Audio(b"".join(sound), 0), *heard] if sound else heard
-
-    def tell(self, told: Told) -> list[Frame]:
-        """Nothing but the end: this wire carries no text."""
-        match told:
-            case Admitted() if self._state is _State.OPENED:
-                self._state = _State.ADMITTED
-            case Ended(refusal):
-                self._state = _State.OVER
-                return [_END, Close(refusal.close_code if refusal else 1000)]
-            case _:
-                pass
-        return []
 
     def _receive_header(self, piece: bytes) -> list[Heard]:
         self._held += piece
