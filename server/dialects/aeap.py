@@ -3,7 +3,9 @@ opening, its audio and its language, and the answers that Asterisk waits for, ou
 each as the results of a turn, which the dialplan reads as `SPEECH_TEXT(0)`.
 
 Asterisk waits a second for the answer to each of its requests; that to `setup` is sent once the
-bridge has admitted the call, so that no call is spoken into nothing. A final without words is not
+bridge has admitted the call, so that no call is spoken into nothing. A call that is refused is
+closed without an answer: Asterisk 22 crashes, with all of its calls, when a connection closes whose
+`setup` was answered with an error. A final without words is not
 told, for results end the caller's turn, and noise must not. Asterisk calls linear samples `slin` at
 every rate: where they are not 8 kHz, `@sample_rate_hz` in its aeap.conf says so. `@token` or
 `@ticket` there say who calls, where the address does not, and `@language` what is spoken.
@@ -134,9 +136,9 @@ class Aeap:
 
     def __init__(self) -> None:
         self._state = _State.CONNECTED
-        self._setup_id: str | None = None
-        """While it is not answered."""
-        self._codec: _Codec | None = None
+        self._setup_id = ""
+        self._codecs: list[_Codec] = []
+        """The one that is taken."""
         self._n_sets = 0
         self._so_far = ""
         """What is being said: a dialplan may ask for it when its time is over."""
@@ -158,7 +160,7 @@ class Aeap:
         match told:
             case Admitted() if self._state is _State.OPENED:
                 self._state = _State.ADMITTED
-                return self._answer_setup()
+                return [_text(_Response("setup", self._setup_id, self._codecs))]
             case Said(event=wire.Partial(stable=stable, unstable=unstable)):
                 self._so_far = stable + unstable
             case Said(event=wire.Final(text=text, confidence=confidence)):
@@ -166,8 +168,7 @@ class Aeap:
                 return self._set_results(text, confidence)
             case Ended(refusal):
                 self._state = _State.OVER
-                answer = self._answer_setup(refusal.text) if refusal else []
-                return [*answer, Close(refusal.close_code if refusal else 1000)]
+                return [Close(refusal.close_code if refusal else 1000)]
             case _:
                 pass
         return []
@@ -186,21 +187,21 @@ class Aeap:
         return self._open(frame)
 
     def _open(self, frame: _Frame) -> list[Heard]:
-        self._setup_id = frame.id
         try:
             codecs = _codecs_decoder.decode(frame.codecs)
             parameters = _parameters_decoder.decode(frame.params)
         except _UNREADABLE:
             return self._fail("setup_malformed")
-        self._codec = next((codec for codec in codecs if codec.name in _ENCODINGS), None)
-        if self._codec is None:
+        codec = next((codec for codec in codecs if codec.name in _ENCODINGS), None)
+        if codec is None:
             return self._fail("codec_unsupported", errors.AUDIO_UNREADABLE)
-        encoding = _ENCODINGS[self._codec.name]
+        encoding = _ENCODINGS[codec.name]
         is_linear = encoding is Encoding.PCM_S16LE
         rate_hz = parameters.sample_rate_hz if is_linear else _NARROW_BAND_HZ
         if rate_hz not in ACCEPTED_RATES_HZ:
             return self._fail("rate_unsupported", errors.AUDIO_UNREADABLE)
         self._state = _State.OPENED
+        self._setup_id, self._codecs = frame.id, [codec]
         return [
             Opening(
                 tracks=(TRACK,),
@@ -228,14 +229,6 @@ class Aeap:
                     return [_reply(_Response(request, frame.id, error_msg="Not known here."))]
         except _UNREADABLE:
             return [_reply(_Response(request, frame.id, error_msg="Malformed parameters."))]
-
-    def _answer_setup(self, error: str = "") -> list[Frame]:
-        """Once; `error` where the call is not to be heard."""
-        setup_id, self._setup_id = self._setup_id, None
-        if setup_id is None:
-            return []
-        codecs = [self._codec] if self._codec and not error else []
-        return [_text(_Response("setup", setup_id, codecs, error_msg=error))]
 
     def _set_results(self, text: str, confidence: float) -> list[Frame]:
         if not text:
