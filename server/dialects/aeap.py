@@ -4,11 +4,11 @@ each as the results of a turn, which the dialplan reads as `SPEECH_TEXT(0)`.
 
 Asterisk waits a second for the answer to each of its requests; that to `setup` is sent once the
 bridge has admitted the call, so that no call is spoken into nothing. A call that is refused is
-closed without an answer: Asterisk 22 crashes, with all of its calls, when a connection closes whose
-`setup` was answered with an error. A final without words is not
-told, for results end the caller's turn, and noise must not. Asterisk calls linear samples `slin` at
-every rate: where they are not 8 kHz, `@sample_rate_hz` in its aeap.conf says so. `@token` or
-`@ticket` there say who calls, where the address does not, and `@language` what is spoken.
+closed without an answer: Asterisk 22.10 was seen to crash, with all of its calls, at the close of a
+connection whose `setup` had been answered with an error. A final without words is not told, for
+results end the caller's turn, and noise must not. Asterisk calls linear samples `slin` at every
+rate: where they are not 8 kHz, `@sample_rate_hz` in its aeap.conf says so. `@token` or `@ticket`
+there say who calls, where the address does not, and `@language` what is spoken.
 
 Refused: requests before `setup` and while it is not answered, a second one, audio before it, codecs
 that are not G.711 or linear samples, whatever cannot be read. What Asterisk sets besides the
