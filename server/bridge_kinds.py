@@ -67,7 +67,11 @@ def open_kind(settings: BridgeSettings, wall_clock: Callable[[], float]) -> Brid
         case DialectName.AEAP:
             limits = BridgeLimits(opening_limit_s=_AEAP_LIMIT_S)
             return BridgeKind(
-                settings, lambda upgrade: Aeap(), subprotocols=(SUBPROTOCOL,), limits=limits
+                settings,
+                lambda upgrade: Aeap(),
+                may_be_late=True,  # it can set no header
+                limits=limits,
+                subprotocols=(SUBPROTOCOL,),
             )
         case DialectName.AUDIOSOCKET:
             raise ValueError("no bridge")
