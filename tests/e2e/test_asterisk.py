@@ -26,7 +26,7 @@ from tests.e2e.conftest import copy_data, serving
 from tests.e2e.test_stream import words_of
 
 pytestmark = [pytest.mark.asterisk, needs_asterisk]
-PROMPT = "check-number-dial-again"
+PROMPT = "cannot-complete-as-dialed"
 LIMIT_S = 60.0
 
 
@@ -143,4 +143,4 @@ async def test_an_audiosocket_ticket_is_good_once(pbx_server):
     await dial()
     assert pbx_server.last_row("call.ended").detail["call_id"] == "pbx-once"
     await dial()
-    assert pbx_server.last_row("handshake.refused").reason == "ticket_used"
+    assert pbx_server.last_row("handshake.refused").reason == "ticket_replayed"
