@@ -115,8 +115,10 @@ class Bridge:
         """When `tick` is next needed."""
         limits, inf = self._limits, float("inf")
         match self._phase:
+            case _Phase.OPENING | _Phase.ASKING if self._is_known:
+                return self._since_s + limits.idle_limit_s
             case _Phase.OPENING | _Phase.ASKING:
-                return self._since_s + limits.opening_limit_s if not self._is_known else inf
+                return self._since_s + limits.opening_limit_s
             case _Phase.PARTING | _Phase.PROBED:
                 return self._since_s + limits.farewell_s
             case _Phase.OPEN:
@@ -148,7 +150,8 @@ class Bridge:
                 self._give_up(errors.UNAUTHENTICATED, now_s)
                 return
         for heard in self._dialect.receive(frame):
-            self._hear(heard, now_s)
+            if not self.is_over:
+                self._hear(heard, now_s)
 
     def receive_gone(self, now_s: float) -> None:
         """The peer has closed, or the connection has."""
@@ -186,12 +189,15 @@ class Bridge:
 
     def receive_refused(self, refusal: errors.Refusal, now_s: float) -> None:
         """It is nobody we know, or there is no room."""
-        self._give_up(refusal, now_s)
+        if self._phase not in {_Phase.PARTING, _Phase.OVER}:
+            self._give_up(refusal, now_s)
 
     def receive_event(
         self, event: wire.ServerEvent, languages: frozenset[str], now_s: float
     ) -> None:
         """Take what the session says; `languages` are those that it can be asked for."""
+        if self._phase not in {_Phase.OPEN, _Phase.DRAINING}:
+            return
         match event:
             case wire.Ready(language=language):
                 self._languages = languages
@@ -202,17 +208,16 @@ class Bridge:
                 self._actions.append(ToCall(said))
                 self._tell_peer(said)
             case wire.ErrorEvent(code):
-                self._refusal = _REFUSALS.get(code, errors.INTERNAL)
+                self._refuse(_REFUSALS.get(code, errors.INTERNAL))
             case _:
                 pass
 
     def receive_session_end(self, now_s: float) -> None:
         """The session has closed."""
-        if self.is_over:
-            return
-        if self._phase is not _Phase.DRAINING and self._refusal is None:
-            self._refusal = errors.INTERNAL
-        self._part(now_s)
+        if self._phase is _Phase.OPEN:
+            self._refuse(errors.INTERNAL)
+        if self._phase in {_Phase.OPEN, _Phase.DRAINING}:
+            self._part(now_s)
 
     def tick(self, now_s: float) -> None:
         """Let time pass."""
@@ -227,7 +232,7 @@ class Bridge:
                 self._actions.append(ToPeer(Close()))
                 self._enter(_Phase.OVER, now_s)
             case _Phase.OPEN if now_s >= self._frame_s + self._limits.idle_limit_s:
-                self._refusal = errors.IDLE
+                self._refuse(errors.IDLE)
                 self._stop(now_s)
             case _Phase.OPEN:
                 self._hand_on(self._timelines.tick(now_s) if self._timelines else [], now_s)
@@ -276,11 +281,11 @@ class Bridge:
     def _place(self, audio: Audio, now_s: float) -> None:
         if self._timelines is None:
             return
-        if self.is_behind:
-            self._timelines.drop(audio)
-            return
         try:
-            self._hand_on([self._timelines.receive(audio, now_s)], now_s)
+            if self.is_behind:
+                self._timelines.drop(audio)
+            else:
+                self._hand_on([self._timelines.receive(audio, now_s)], now_s)
         except MixedError:
             self._fail(errors.BAD_MESSAGE, now_s)
 
@@ -317,7 +322,7 @@ class Bridge:
     def _fail(self, refusal: errors.Refusal, now_s: float) -> None:
         """The peer broke its protocol: what was said until then is still heard."""
         if self._phase is _Phase.OPEN:
-            self._refusal = refusal
+            self._refuse(refusal)
             self._stop(now_s)
         elif self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED}:
             self._give_up(refusal, now_s)
@@ -332,8 +337,12 @@ class Bridge:
         self._enter(_Phase.DRAINING, now_s)
 
     def _give_up(self, refusal: errors.Refusal, now_s: float) -> None:
-        self._refusal = refusal
+        self._refuse(refusal)
         self._part(now_s)
+
+    def _refuse(self, refusal: errors.Refusal) -> None:
+        """The first reason stays the reason."""
+        self._refusal = self._refusal or refusal
 
     def _part(self, now_s: float) -> None:
         is_closed = self._tell_peer(Ended(self._refusal))

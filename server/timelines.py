@@ -5,7 +5,7 @@ Tracks that come apart have a place in time each, those that are interleaved one
 is, the first audio says; both on one wire is refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -54,6 +54,10 @@ class Timelines:
         self._placings: list[Placing] = []
         self._is_apart = False
         self._dropped_bytes = 0
+        self._step_bytes = audio_format.sample_bytes
+        """Of what a placing takes at one time: a sample, or one of each channel."""
+        self._severed_bytes: list[int] = []
+        """Of each placing, what is still to come of a sample whose beginning was dropped."""
 
     @property
     def next_deadline_s(self) -> float:
@@ -75,20 +79,17 @@ class Timelines:
 
     def receive(self, audio: Audio, now_s: float) -> OfChannel:
         """Take audio that came at `now_s`. Raises MixedError."""
-        if not self._placings:
-            self._is_apart = audio.channel is not None or self._n_tracks == 1
-            n_placings, n_channels = (self._n_tracks, 1) if self._is_apart else (1, self._n_tracks)
-            self._placings = [
-                Placing(self._format, n_channels, self._settings) for _ in range(n_placings)
-            ]
-        if self._n_tracks > 1 and self._is_apart is (audio.channel is None):
-            raise MixedError
-        index = audio.channel or 0
+        index = self._index_of(audio)
+        if self._severed_bytes[index]:
+            audio = self._without_severed(audio, index)
         return OfChannel(self._placings[index].receive(audio, now_s), self._channel_of(index))
 
     def drop(self, audio: Audio) -> None:
-        """Count audio that nobody can hear now; what follows finds a gap."""
-        self._dropped_bytes += len(audio.payload)
+        """Count audio that nobody can hear now; what follows finds a gap. Raises MixedError."""
+        index = self._index_of(audio)
+        n_bytes = len(audio.payload)
+        self._dropped_bytes += n_bytes
+        self._severed_bytes[index] = (self._severed_bytes[index] - n_bytes) % self._step_bytes
 
     def tick(self, now_s: float) -> list[OfChannel]:
         """Let time pass."""
@@ -120,6 +121,24 @@ class Timelines:
                 return msgspec.structs.replace(
                     _moved(event, placing), words=[_moved(word, placing) for word in words]
                 )
+
+    def _index_of(self, audio: Audio) -> int:
+        if not self._placings:
+            self._is_apart = audio.channel is not None or self._n_tracks == 1
+            n_placings, n_channels = (self._n_tracks, 1) if self._is_apart else (1, self._n_tracks)
+            self._placings = [
+                Placing(self._format, n_channels, self._settings) for _ in range(n_placings)
+            ]
+            self._severed_bytes = [0] * n_placings
+            self._step_bytes *= n_channels
+        if self._n_tracks > 1 and self._is_apart is (audio.channel is None):
+            raise MixedError
+        return audio.channel or 0
+
+    def _without_severed(self, audio: Audio, index: int) -> Audio:
+        n_bytes = min(self._severed_bytes[index], len(audio.payload))
+        self._severed_bytes[index] -= n_bytes
+        return replace(audio, payload=audio.payload[n_bytes:])
 
     def _channel_of(self, index: int) -> int | None:
         return index if self._is_apart else None
