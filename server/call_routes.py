@@ -65,7 +65,7 @@ class _End:
     refusal: Refusal | None = None
 
 
-_DONE, _GONE = _End("call_ended"), _End("client_gone")
+_FOUND, _DONE, _GONE = _End("found"), _End("call_ended"), _End("client_gone")
 
 
 def _ended(refused: RefusedError) -> _End:
@@ -121,22 +121,26 @@ class _Watching:
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events: comments while there are none, and an end that is told."""
-        visit: _Visit | None = None
-        is_begun = False
         try:
             visit = await self._enter(request)
-            reader = await self._find(visit)
-            if reader.is_done:  # an EventSource that is told so does not come again
-                visit.end = _DONE
+        except RefusedError as refused:
+            return answer(refused.refusal)
+        is_begun = False
+        try:
+            found = await _first_of(self._find(visit), _until_gone(request))
+            if found.refusal is not None:
+                return answer(found.refusal)
+            reader = visit.reader
+            if reader is None or found is _GONE or reader.is_done:
+                visit.end = _GONE if found is _GONE else _DONE
+                # an EventSource that is told so does not come again
                 return Response(status_code=204, headers=_HEADERS)
             is_begun = True
             on_end = partial(self._leave, visit)
             lines = self._lines(visit, reader)
             return Lines(lines, visit.place, "text/event-stream", _HEADERS, on_end)
-        except RefusedError as refused:
-            return answer(refused.refusal)
         finally:
-            if visit is not None and not is_begun:
+            if not is_begun:
                 await self._leave(visit)
 
     async def _enter(self, peer: HTTPConnection) -> _Visit:
@@ -157,25 +161,25 @@ class _Watching:
 
         return await reception.attend(peer, enter, grant)
 
-    async def _find(self, visit: _Visit) -> CallReader:
-        """The call, once it has begun, to be read by one more, on record. Raises RefusedError."""
+    async def _find(self, visit: _Visit) -> _End:
+        """Wait for the call, to be read by one more, on record by then; or why it is not."""
         stages = self._stages
 
-        async def find() -> CallReader:
+        async def find() -> None:
             why_waiting = partial(self._why_ended, visit, is_waiting=True)
             live = await stages.calls.until_begun(visit.call_id, visit.may_see, why_waiting)
-            visit.place = _both(visit.place, self._of_calls.take(f"{live.owner} {live.call_id}"))
+            visit.place = _both(visit.place, self._of_calls.take(f"{live.owner}\n{live.call_id}"))
             why_reading = partial(self._why_ended, visit)
             most = self._settings.outbox_events
-            visit.reader = reader = CallReader(live, visit.after_seq, most, why_reading)
+            visit.reader = CallReader(live, visit.after_seq, most, why_reading)
             await record_or_refuse(stages.trail, _watched(visit, live))
-            return reader
 
         try:
-            return await stages.reception.attend(visit.peer, find, visit.grant)
+            await stages.reception.attend(visit.peer, find, visit.grant)
         except RefusedError as refused:
             visit.end = _ended(refused)
-            raise
+            return visit.end
+        return _FOUND
 
     def _why_ended(self, visit: _Visit, *, is_waiting: bool = False) -> Refusal | None:
         """Of a server that stops the last words are read: its calls end by that."""
@@ -200,10 +204,9 @@ class _Watching:
             yield f"data: {_error(refused.refusal)}\n\n".encode()
 
     async def _tell(self, websocket: WebSocket, visit: _Visit) -> _End:
-        try:
-            reader = await self._find(visit)
-        except RefusedError as refused:
-            return _ended(refused)
+        found, reader = await self._find(visit), visit.reader
+        if reader is None or found.refusal is not None:
+            return found
         return await _first_of(self._write(websocket, reader), _until_ended(reader))
 
     async def _write(self, websocket: WebSocket, reader: CallReader) -> _End:
@@ -286,6 +289,13 @@ async def _first_of(*works: Coroutine[None, None, _End]) -> _End:
 async def _until_ended(reader: CallReader) -> _End:
     refusal = await reader.until_ended()
     return _End(refusal.code, refusal)
+
+
+async def _until_gone(request: Request) -> _End:
+    """Who waits for a call to begin and goes away keeps no place."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    return _GONE
 
 
 async def _until_heard(websocket: WebSocket) -> _End:
