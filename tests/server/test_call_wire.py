@@ -1,6 +1,7 @@
 """Events of a call as text: fields by name, one line each, roles as words."""
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from server import call_wire, wire
 from server.call_values import Role
 
+CALLS_PAGE = Path(__file__).parents[2] / "docs/calls.md"
 ABOUT = (7, 1500, 1, Role.AGENT, 0)
 WORD = wire.WordEvent("hi", 1000, 1200, 0.9)
 FIELDS = {"seq": 7, "at_ms": 1500, "track": 1, "role": "agent"}
@@ -96,3 +98,12 @@ def test_a_refusal_is_told_as_in_the_native_protocol():
         "message": "No.",
         "is_retryable": False,
     }
+
+
+def test_the_documents_have_an_example_of_every_event():
+    kind = call_wire.CallEvent | wire.ErrorEvent
+    block = CALLS_PAGE.read_text().partition("## What is told")[2].split("```")[1]
+    lines = [line for line in block.splitlines() if line.startswith("{")]
+    events = [msgspec.json.decode(line, type=kind, strict=True) for line in lines]
+    assert [call_wire.encode(event) for event in events] == lines
+    assert {type(event) for event in events} == set(kind.__args__)
