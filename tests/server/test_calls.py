@@ -220,3 +220,21 @@ async def test_who_reads_a_call_that_was_dropped_reads_it_to_its_end(place):
     place.wait(30.0)
     assert place.find() is None
     assert kinds(await taken(reader))[-1] == "call_ended"
+
+
+async def test_who_catches_up_leaves_others_their_turn(place):
+    seat = place.join()
+    for segment in range(100):
+        seat.say(0, final(segment), 0.0)
+    turns = []
+
+    async def other():
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(other())
+        assert len(await taken(place.reader())) == 102
+        working.cancel()
+    assert len(turns) >= 3
