@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from security import pseudonyms
 from security.errors import KeyFileError
+from security.keys import create_key_file, open_key_file
 from security.pseudonyms import NAME_DIGITS, Pseudonyms, open_pseudonyms
 from security.secret import SecretBytes
 
@@ -85,6 +87,17 @@ def test_the_key_is_made_once_and_kept_from_others(tmp_path):
     assert open_pseudonyms(path).of(NUMBER) == name
     path.unlink()
     assert open_pseudonyms(path).of(NUMBER) != name
+
+
+def test_of_two_that_make_the_key_at_once_both_have_the_first_ones(tmp_path, monkeypatch):
+    path = tmp_path / "numbers.key"
+
+    def meanwhile(asked):
+        create_key_file(path)
+        create_key_file(asked)
+
+    monkeypatch.setattr(pseudonyms, "create_key_file", meanwhile)
+    assert open_pseudonyms(path).of(NUMBER) == Pseudonyms(open_key_file(path)).of(NUMBER)
 
 
 def test_a_key_file_that_is_none_is_told(tmp_path):

@@ -30,6 +30,7 @@ async def test_a_call_is_told_over_a_websocket_to_its_end(board):
     seat = board.join(tracks=[CUSTOMER, AGENT])
     async with board.open() as telephone, telephone.follow() as websocket:
         assert websocket.subprotocol == call_wire.PROTOCOL
+        await asyncio.sleep(0.15)  # longer than a sign of life would take
         seat.say(1, final(0, text="hello"), time.monotonic())
         board.end(seat)
         told = await frames(websocket)
@@ -237,7 +238,9 @@ async def test_who_follows_has_nothing_to_say(board):
     assert (told[-1]["code"], websocket.close_code) == ("bad_message", 4400)
 
 
-async def test_who_reads_nothing_is_closed_and_may_come_back_for_the_rest(board):
+@pytest.mark.parametrize("changes", [{}, {"outbox_events": 8192, "write_limit_s": 0.1}])
+async def test_who_reads_nothing_is_closed_and_may_come_back_for_the_rest(tmp_path, changes):
+    board = Switchboard(tmp_path, **changes)
     seat = board.join()
     handshake = (
         "GET /v1/calls/c-1/events HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
@@ -272,6 +275,24 @@ async def test_who_leaves_is_noticed_and_gives_its_place_back(tmp_path):
         assert [left.reason for left in await board.until_left(2)] == ["client_gone"] * 2
         board.end(seat)
         assert (await telephone.asked())[0] == 200
+
+
+async def test_a_wire_that_breaks_while_it_is_written_to_is_a_reader_that_left(board):
+    board.join()
+    heard = iter([{"type": "websocket.connect"}])
+
+    async def receive():
+        return next(heard, None) or await asyncio.Event().wait()
+
+    async def send(message):
+        if message["type"] == "websocket.send":
+            raise OSError
+
+    headers = [(name.encode(), value.encode()) for name, value in bearer(**READER).items()]
+    scope = {"type": "websocket", "path": "/v1/calls/c-1/events", "query_string": b""}
+    await board.app({**scope, "headers": headers, "subprotocols": []}, receive, send)
+    [left] = board.records_of(CallUnwatched)
+    assert (left.reason, left.peer_address) == ("client_gone", "")
 
 
 async def test_who_leaves_while_it_waits_keeps_no_place(tmp_path):
