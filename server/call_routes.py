@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server import call_wire, errors, wire
 from server.app import answer
+from server.call import Kept
 from server.call_visit import DONE, FOUND, GONE, End, Visit, asked_of, ended_by
 from server.calls import CallReader, Calls
 from server.errors import Refusal, RefusedError
@@ -149,10 +150,7 @@ class _Watching:
         try:
             while not reader.is_done:
                 kept = await reader.take(self._settings.keep_alive_s)
-                if kept is not None:
-                    yield f"id: {kept.seq}\ndata: {kept.text}\n\n".encode()
-                elif not reader.is_done:
-                    yield _KEEP_ALIVE
+                yield _KEEP_ALIVE if kept is None else _event(kept)
             visit.end = DONE
         except RefusedError as refused:
             visit.end = ended_by(refused)
@@ -167,8 +165,7 @@ class _Watching:
     async def _write(self, websocket: WebSocket, reader: CallReader) -> End:
         try:
             while not reader.is_done:
-                kept = await reader.take(self._settings.keep_alive_s)
-                if kept is not None:
+                if kept := await reader.take(self._settings.keep_alive_s):
                     async with asyncio.timeout(self._settings.write_limit_s):
                         await websocket.send_text(kept.text)
         except RefusedError as refused:
@@ -248,6 +245,10 @@ async def _close(websocket: WebSocket, end: End) -> None:
     with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
         async with asyncio.timeout(_CLOSE_LIMIT_S):
             await websocket.close(code)
+
+
+def _event(kept: Kept) -> bytes:
+    return f"id: {kept.seq}\ndata: {kept.text}\n\n".encode()
 
 
 def _error(refusal: Refusal) -> str:

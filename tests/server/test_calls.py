@@ -84,6 +84,16 @@ def test_a_call_that_is_over_is_kept_for_a_while_and_then_dropped(place):
     assert place.calls.total == 0
 
 
+def test_a_call_that_is_dropped_leaves_that_of_another_owner(place):
+    place.join().leave("stopped", 0.0)
+    place.join(OTHER)
+    place.wait(5.0)
+    place.wait(30.0)
+    assert place.find() is None
+    assert place.find(OTHER) is not None
+    assert place.calls.total == 1
+
+
 def test_the_same_id_begins_anew_with_numbers_that_go_on(place):
     place.join().leave("stopped", 0.0)
     place.wait(5.0)
