@@ -75,7 +75,9 @@ class Caller(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MediaStreams:
-    """Twilio's Media Streams: JSON, base64, a party a message, the token in `start`."""
+    """Media Streams as Twilio and Telnyx speak them: JSON, base64, a party a message; the token in
+    Telnyx's header.
+    """
 
     n_parties: int = 1
     name: str = "twilio"
@@ -88,7 +90,7 @@ class MediaStreams:
 
     def headers(self, call: Call, url: str, wall_s: float) -> dict[str, str]:
         """See `Caller`."""
-        return {}
+        return {"x-telnyx-streaming-auth-token": call.token}
 
     def opening(self, call: Call) -> list[str]:
         """See `Caller`."""
@@ -97,7 +99,7 @@ class MediaStreams:
             "callSid": call.id,
             "tracks": self._tracks,
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": RATE_HZ, "channels": 1},
-            "customParameters": {"token": call.token, "language": "en-US"},
+            "customParameters": {"language": "en-US"},
         }
         return [
             json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}),

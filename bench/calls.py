@@ -170,8 +170,12 @@ async def measure_server(address: str, pid: int, calls: Sequence[Call], length_s
         await asyncio.sleep(index / len(calls) * START_SPREAD_S)
         began_s = time.monotonic()
         url = f"{address}/v1/bridges/twilio"
-        async with connect_socket(url, compression=None, ping_interval=None) as socket:
-            await speak(socket, MediaStreams(N_TRACKS), call)
+        caller = MediaStreams(N_TRACKS)
+        headers = caller.headers(call, url, 0.0)
+        async with connect_socket(
+            url, additional_headers=headers, compression=None, ping_interval=None
+        ) as socket:
+            await speak(socket, caller, call)
         late_s.append(time.monotonic() - began_s - length_s)
 
     async with asyncio.TaskGroup() as tasks:

@@ -43,6 +43,8 @@ class _Phase(Enum):
     OPENING = auto()
     """Nothing of the call is known, or whose it is."""
     ASKING = auto()
+    PROBED = auto()
+    """Nobody calls: it has been told that we are here, and closes."""
     OPEN = auto()
     DRAINING = auto()
     """No more audio; the last words come."""
@@ -89,6 +91,21 @@ class Bridge:
         return self._phase is _Phase.OVER
 
     @property
+    def refusal(self) -> errors.Refusal | None:
+        """Why it ended, or will; None: as the peer wished."""
+        return self._refusal
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether `Admit` has no answer yet."""
+        return self._phase is _Phase.ASKING
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a session is to hear what comes."""
+        return self._phase is _Phase.OPEN
+
+    @property
     def losses(self) -> Losses:
         """So far."""
         return self._timelines.losses if self._timelines else Losses(0, 0, 0, 0, 0)
@@ -100,7 +117,7 @@ class Bridge:
         match self._phase:
             case _Phase.OPENING | _Phase.ASKING:
                 return self._since_s + limits.opening_limit_s if not self._is_known else inf
-            case _Phase.PARTING:
+            case _Phase.PARTING | _Phase.PROBED:
                 return self._since_s + limits.farewell_s
             case _Phase.OPEN:
                 return min(
@@ -123,7 +140,7 @@ class Bridge:
         if self.is_over:
             return
         self._frame_s = now_s
-        if self._phase in {_Phase.OPENING, _Phase.ASKING} and not self._is_known:
+        if self._phase is _Phase.OPENING and not self._is_known:
             self._n_frames += 1
             self._n_bytes += len(frame)
             limits = self._limits
@@ -136,15 +153,15 @@ class Bridge:
     def receive_gone(self, now_s: float) -> None:
         """The peer has closed, or the connection has."""
         self._is_peer_there = False
-        if self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PARTING}:
+        if self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED, _Phase.PARTING}:
             self._enter(_Phase.OVER, now_s)
         elif self._phase is _Phase.OPEN:
             self._stop(now_s)
 
     # --- from the door and the session ---
 
-    def receive_admitted(self, now_s: float) -> None:
-        """It is somebody, and there is a session."""
+    def receive_admitted(self, now_s: float, language: str | None = None) -> None:
+        """It is somebody, and there is a session, in this language where the wire names none."""
         if self._phase is not _Phase.ASKING or self._opening is None:
             return
         opening = self._opening
@@ -156,10 +173,16 @@ class Bridge:
             "encoding": audio_format.encoding.value,
             "sample_rate_hz": audio_format.sample_rate_hz,
             "channels": n_tracks,
-            "language": opening.language,
+            "language": opening.language or language,
             "end_of_speech_ms": self._end_of_speech_ms,
         }
         self._tell_session(msgspec.json.encode(start).decode(), now_s)
+
+    def receive_probed(self, languages: frozenset[str], now_s: float) -> None:
+        """It is somebody, who only looks whether we are here: there is no session."""
+        if self._phase is _Phase.ASKING:
+            self._enter(_Phase.PROBED, now_s)
+            self._tell_peer(Admitted(languages, None))
 
     def receive_refused(self, refusal: errors.Refusal, now_s: float) -> None:
         """It is nobody we know, or there is no room."""
@@ -198,6 +221,8 @@ class Bridge:
         match self._phase:
             case _Phase.OPENING | _Phase.ASKING:
                 self._give_up(errors.START_LATE, now_s)
+            case _Phase.PROBED:
+                self._part(now_s)
             case _Phase.PARTING:
                 self._actions.append(ToPeer(Close()))
                 self._enter(_Phase.OVER, now_s)
@@ -232,7 +257,7 @@ class Bridge:
     def _open(self, opening: Opening, now_s: float) -> None:
         if self._phase is not _Phase.OPENING:
             return
-        if not 0 < len(opening.tracks) <= _MOST_TRACKS:
+        if not opening.is_probe and not 0 < len(opening.tracks) <= _MOST_TRACKS:
             self._fail(errors.AUDIO_UNREADABLE, now_s)
             return
         self._opening = opening
@@ -294,11 +319,11 @@ class Bridge:
         if self._phase is _Phase.OPEN:
             self._refusal = refusal
             self._stop(now_s)
-        elif self._phase in {_Phase.OPENING, _Phase.ASKING}:
+        elif self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED}:
             self._give_up(refusal, now_s)
 
     def _stop(self, now_s: float) -> None:
-        if self._phase in {_Phase.OPENING, _Phase.ASKING}:
+        if self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED}:
             self._part(now_s)
         if self._phase is not _Phase.OPEN:
             return

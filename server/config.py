@@ -27,6 +27,13 @@ from security.suspicion import SuspicionSettings
 from security.tokens import TokenPolicy
 from security.trail_places import TrailPlaces
 from security.trail_settings import TrailSettings, trail_faults
+from server.bridge_settings import (
+    AudioSocketSettings,
+    BridgeSettings,
+    audiosocket_faults,
+    bridge_faults,
+)
+from server.call import CallsSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
@@ -88,6 +95,10 @@ class Settings(BaseSettings):
     subjects: SubjectSettings = SubjectSettings()
     refusals: RefusalSettings = RefusalSettings()
     rest: RestSettings = RestSettings()
+    bridges: tuple[BridgeSettings, ...] = ()
+    """Of telephone systems: in the file a table each, in the environment JSON."""
+    audiosocket: AudioSocketSettings = AudioSocketSettings()
+    calls: CallsSettings = CallsSettings()
     audit: Annotated[TrailSettings, lists_in("checkpoint_copies")] = TrailSettings()
     suspicion: SuspicionSettings = SuspicionSettings()
     session: SessionSettings = SessionSettings()
@@ -108,6 +119,8 @@ class Settings(BaseSettings):
         faults += [f"sign_in.{fault}" for fault in sign_in_faults(self.sign_in, most_s)]
         faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
         faults += [f"audit.{fault}" for fault in trail_faults(self.audit)]
+        faults += bridge_faults(self.bridges)
+        faults += [f"audiosocket.{fault}" for fault in audiosocket_faults(self.audiosocket)]
         faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
         faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]
@@ -165,6 +178,11 @@ class Settings(BaseSettings):
     def revocations_file(self) -> Path:
         """Tokens, subjects and keys that count no more."""
         return self.data_folder / "revocations.ndjson"
+
+    @property
+    def pseudonyms_key_file(self) -> Path:
+        """Makes names of telephone numbers."""
+        return self.keys_folder / "pseudonyms.key"
 
     @property
     def models_folder(self) -> Path:

@@ -68,9 +68,16 @@ class Door:
         RefusedError, with the exact reason for the trail.
         """
         self.check_origin(knock)
-        match read_credential(knock):
+        shown = read_credential(knock)
+        return await self.accept(shown, knock.origin, wall_s=wall_s, now_s=now_s)
+
+    async def accept(
+        self, shown: Token | Ticket, origin: str | None, *, wall_s: float, now_s: float
+    ) -> Grant:
+        """As `identify`, of whoever's credential was found elsewhere."""
+        match shown:
             case Ticket(text):
-                return self.tickets.redeem(text, knock.origin, now_s)
+                return self.tickets.redeem(text, origin, now_s)
             case Token(text):
                 return await self._granted(text, wall_s)
 

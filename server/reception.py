@@ -6,10 +6,9 @@ or counted. A session is on record before its peer is let in; it runs in its pla
 socket it is given, and gives its place back on every path.
 """
 
-import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,8 +18,6 @@ from starlette.requests import HTTPConnection
 
 from security.door_events import (
     AuthenticationSucceeded,
-    HandshakeRefused,
-    HandshakeRefusedOften,
     SessionResumed,
     TicketIssued,
 )
@@ -30,7 +27,7 @@ from server import errors, wire
 from server.blocks import Blocks
 from server.connection import Connection, Desk, Transcriber
 from server.crowd import customer_of
-from server.door import Door, Ticket, read_credential, read_resume_key
+from server.door import Door, Ticket, Token, read_credential, read_resume_key
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.figures import Figures, SessionWatch
@@ -39,7 +36,8 @@ from server.line import ConnectionSettings, Socket
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
 from server.recorder import Recorder, record_or_refuse
-from server.refusals import RefusalSettings, Tally
+from server.refusal_record import RefusalRecord
+from server.refusals import RefusalSettings
 from server.session import Session
 from server.session_values import Caller, SessionSettings, start_of
 from server.stay import Stay
@@ -47,8 +45,6 @@ from server.subjects import SubjectStore
 from server.vad import SpeechDetector
 from server.visitor import caller_of, knock_of
 
-_LOOK_S = 1.0
-_HASTE_LIMIT_S = 0.05
 _KEY_BYTES = 16
 _Result = TypeVar("_Result")
 Run = Callable[[Socket], Awaitable[None]]
@@ -84,6 +80,16 @@ class _Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A place, and who has it."""
+
+    grant: Grant
+    caller: Caller
+    session_id: str
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class _Guest:
     """Somebody who has a place."""
 
@@ -101,7 +107,9 @@ class Reception:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._tally = Tally(parts.refusal_settings)
+        self._refusals = RefusalRecord(
+            parts.refusal_settings, parts.trail, parts.figures, parts.wall_clock
+        )
         self._familiar = Familiar()
 
     @property
@@ -118,13 +126,11 @@ class Reception:
         """Write what was counted when its minute is over, until it is cancelled; then what is left
         is for `flush`.
         """
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            await self._write(self._tally.due(time.monotonic()))
+        await self._refusals.run()
 
     async def flush(self) -> None:
         """Write what was counted and has no row yet: the server ends."""
-        await self._write(self._tally.flush())
+        await self._refusals.flush()
 
     async def admit(self, peer: HTTPConnection, scope: str = TRANSCRIBE_SCOPE) -> Grant:
         """Who it is. Raises RefusedError, which is on record by then."""
@@ -137,6 +143,8 @@ class Reception:
         peer: HTTPConnection,
         work: Callable[[], Awaitable[_Result]],
         grant: Grant | None = None,
+        *,
+        checks_origin: bool = True,
     ) -> _Result:
         """Work for somebody from an address and an origin that may come, who shows no token, or has
         shown one for `grant`. Raises RefusedError, which is on record by then.
@@ -147,7 +155,8 @@ class Reception:
             address = caller_of(peer).address
             if self._parts.blocks.is_blocked(address, self._parts.wall_clock()):
                 raise RefusedError(errors.ADDRESS_BLOCKED)
-            self._parts.door.check_origin(knock_of(peer))
+            if checks_origin:
+                self._parts.door.check_origin(knock_of(peer))
             return await work()
 
         return await self._on_record(peer, attend)
@@ -206,10 +215,33 @@ class Reception:
         if key is not None:
             yield await self._on_record(peer, partial(self._let_back, key))
             return
+        async with self._entered(peer, self._admit) as entry:
+            yield entry.run
+
+    @asynccontextmanager
+    async def enter_call(
+        self, peer: HTTPConnection, shown: Token | Ticket | Grant
+    ) -> AsyncIterator[Entry]:
+        """As `enter`, with a credential that was found elsewhere than in the headers, or that who
+        runs this has given; such a peer is no page, whatever its `Origin`. Raises RefusedError.
+        """
+
+        async def admit(visit: _Visit) -> Grant:
+            if self._parts.blocks.is_blocked(caller_of(peer).address, self._parts.wall_clock()):
+                raise RefusedError(errors.ADDRESS_BLOCKED)
+            return await self._accept(visit, shown)
+
+        async with self._entered(peer, admit) as entry:
+            yield entry
+
+    @asynccontextmanager
+    async def _entered(
+        self, peer: HTTPConnection, admit: Callable[[_Visit], Awaitable[Grant]]
+    ) -> AsyncIterator[Entry]:
         async with AsyncExitStack() as leaving:
 
             async def enter(visit: _Visit) -> _Guest:
-                grant = await self._admit(visit)
+                grant = await admit(visit)
                 admitted_s = time.monotonic()  # a place may take a while
                 self._check_room(grant)
                 session_id, caller = secrets.token_hex(12), caller_of(peer)
@@ -223,11 +255,12 @@ class Reception:
                 return _Guest(grant, caller, stay, admitted_s, is_live)
 
             guest = await self._on_record(peer, enter)
-            peer.scope.setdefault("state", {})["session_id"] = guest.stay.started.session_id
+            session_id = guest.stay.started.session_id
+            peer.scope.setdefault("state", {})["session_id"] = session_id
             if peer.scope["type"] == "http":  # what is uploaded whole has no pace
                 limits = replace(guest.grant.limits, pace_percent=None)
                 guest = replace(guest, grant=replace(guest.grant, limits=limits))
-            yield partial(self._run, guest)
+            yield Entry(guest.grant, guest.caller, session_id, partial(self._run, guest))
 
     async def _let_back(self, key: str, visit: _Visit) -> Run:
         grant = await self._admit(visit)
@@ -256,7 +289,7 @@ class Reception:
         try:
             return await work(visit)
         except RefusedError as refused:
-            await self._record_refusal(refused, caller_of(peer), visit.grant)
+            await self._refusals.record(refused, caller_of(peer), visit.grant)
             raise
 
     async def _admit(self, visit: _Visit, scope: str = TRANSCRIBE_SCOPE) -> Grant:
@@ -274,6 +307,16 @@ class Reception:
         grant = await self._parts.door.identify(knock, wall_s=wall_s, now_s=now_s)
         visit.grant = self._as_of_now(grant, wall_s)
         self._parts.door.check(visit.grant, scope)
+        return visit.grant
+
+    async def _accept(self, visit: _Visit, shown: Token | Ticket | Grant) -> Grant:
+        wall_s, door = self._parts.wall_clock(), self._parts.door
+        if isinstance(shown, Grant):
+            visit.grant = shown
+        else:
+            granted = await door.accept(shown, None, wall_s=wall_s, now_s=time.monotonic())
+            visit.grant = self._as_of_now(granted, wall_s)
+        door.check(visit.grant, TRANSCRIBE_SCOPE)
         return visit.grant
 
     async def _greet(self, peer: HTTPConnection, grant: Grant) -> None:
@@ -336,30 +379,3 @@ class Reception:
     async def _reserve(self, grant: Grant, audio_ms: int) -> int:
         most_ms = limits_of(grant).audio_ms_per_day or 0
         return await self._parts.subjects.reserve_audio(grant.who, audio_ms, most_ms)
-
-    async def _record_refusal(
-        self, refused: RefusedError, caller: Caller, grant: Grant | None
-    ) -> None:
-        self._parts.figures.receive_refusal(refused.refusal)
-        wall_ns = int(self._parts.wall_clock() * 1e9)
-        event = HandshakeRefused(
-            **caller.shown,
-            http_status=refused.refusal.http_status,
-            reason=refused.reason,
-            subject=grant.subject if grant else None,
-            issuer=grant.issuer if grant else None,
-            token_id=grant.token_id if grant else None,
-        )
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience_s(refused)):
-                await self._write(self._tally.receive(event, time.monotonic(), wall_ns))
-
-    @staticmethod
-    def _patience_s(refused: RefusedError) -> float | None:
-        """Who was kept waiting for the trail once is not kept waiting for it again."""
-        return _HASTE_LIMIT_S if refused.refusal is errors.TRAIL_UNAVAILABLE else None
-
-    async def _write(self, events: Sequence[HandshakeRefused | HandshakeRefusedOften]) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for event in events:
-                tasks.create_task(self._parts.trail.note(event))

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.routing import BaseRoute
@@ -57,8 +56,9 @@ from server.revoking import Revoking
 from server.scheduler import Scheduler
 from server.sign_in import SignIn, SignInParts
 from server.sqlite_fault import warn_of_sqlite
-from server.start_error import EXIT_DATA, EXIT_KEYS, EXIT_SETTINGS, StartError
-from server.subjects import DAY_S, MemorySubjects, SubjectStore
+from server.start_error import EXIT_DATA, EXIT_KEYS, StartError
+from server.subject_store import SubjectPlace, open_subjects
+from server.telephony import Telephony, join_telephony
 from server.tickets import Tickets
 from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
@@ -98,13 +98,15 @@ class _Model:
     card: ModelCard
 
 
-@dataclass(slots=True)
-class _Subjects:
-    """Where subjects are counted, and what keeps that up."""
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """What serves, and what has to run beside it."""
 
-    store: SubjectStore
-    run: Callable[[], Coroutine[None, None, None]]
-    on_lost: Callable[[str], None] = lambda place_id: None
+    server: Listener
+    revoking: Revoking
+    reception: Reception
+    sign_in: SignIn
+    telephony: Telephony
 
 
 @asynccontextmanager
@@ -137,7 +139,7 @@ async def running_server(
             model = _Model(scheduler, engine.card)
             async with (
                 TrailReader(settings.trail) as reader,
-                _subjects(settings, reader) as subjects,
+                open_subjects(settings.subjects, reader, _wall_clock) as subjects,
                 _serving(settings, issuers, entrance, trail, reader, model, subjects) as running,
             ):
                 yield running
@@ -151,13 +153,13 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     trail: CountedTrail,
     reader: TrailReader,
     model: _Model,
-    subjects: _Subjects,
+    subjects: SubjectPlace,
 ) -> AsyncIterator[Running]:
-    server, revoking, reception, sign_in = _listener(
-        settings, issuers, entrance, trail, reader, model, subjects
-    )
-    works = (
-        *(model.scheduler.run, issuers.run, revoking.run, subjects.run, reception.run),
+    joined = _listener(settings, issuers, entrance, trail, reader, model, subjects)
+    server, reception = joined.server, joined.reception
+    works: tuple[Callable[[], Coroutine[None, None, None]], ...] = (
+        *(model.scheduler.run, issuers.run, joined.revoking.run, subjects.run, reception.run),
+        *joined.telephony.works,
         Watching(trail, reader, reception.blocks, settings.suspicion, _wall_clock).run,
         partial(watch_loop_lag, trail.figures),
     )
@@ -176,7 +178,7 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
                     await asyncio.wait([serving])
 
                 try:
-                    address = sign_in.start_address()
+                    address = joined.sign_in.start_address()
                     yield Running(entrance.url, address, trail.store, until_stopped)
                 finally:
                     server.should_exit = True
@@ -207,8 +209,8 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     trail: CountedTrail,
     reader: TrailReader,
     model: _Model,
-    subjects: _Subjects,
-) -> tuple[Listener, Revoking, Reception, SignIn]:
+    subjects: SubjectPlace,
+) -> _Joined:
     """The application, joined, and what serves it."""
     live = LiveSessions(settings.listen.most_sessions, subjects.store)
     subjects.on_lost = partial(_end_lost, live)
@@ -226,10 +228,11 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         *sign_in.routes(),
         *rest_routes(reception, model.card, settings.rest),
     ]
-    app = build_app(reception, WEB_FOLDER, routes)
+    telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)
+    app = build_app(reception, WEB_FOLDER, [*routes, *telephony.routes])
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
-    return server, revoking, reception, sign_in
+    return _Joined(server, revoking, reception, sign_in, telephony)
 
 
 def _monitor_routes(
@@ -282,7 +285,7 @@ def _parts(
     live: LiveSessions,
     trail: CountedTrail,
     model: _Model,
-    subjects: _Subjects,
+    subjects: SubjectPlace,
 ) -> Parts:
     return Parts(
         door=door,
@@ -309,39 +312,6 @@ def _configured(settings: Settings) -> ServerConfigured:
 
 def _end_lost(live: LiveSessions, session_id: str) -> None:
     live.end(lambda each: each.session_id == session_id, errors.LEASE_LOST)
-
-
-@asynccontextmanager
-async def _subjects(settings: Settings, trail: TrailReader) -> AsyncIterator[_Subjects]:
-    """Raises StartError."""
-    if settings.subjects.redis_url is None:
-        spent_ms = await _spent_today_ms(trail)
-        yield _Subjects(MemorySubjects(time.monotonic, _wall_clock, spent_ms), _nothing)
-        return
-    if find_spec("redis") is None:
-        raise StartError("subjects.redis_url needs pip install '.[server,redis]'", EXIT_SETTINGS)
-    from server.redis_subjects import open_redis_subjects
-
-    subjects: list[_Subjects] = []
-    async with open_redis_subjects(
-        settings.subjects, lambda place_id: subjects[0].on_lost(place_id)
-    ) as store:
-        subjects.append(_Subjects(store, store.run))
-        yield subjects[0]
-
-
-async def _spent_today_ms(trail: TrailReader) -> dict[str, int]:
-    """By subject, from the trail: a restart gives nobody a new day. Raises StartError."""
-    midnight_s = int(_wall_clock() // DAY_S) * DAY_S
-    try:
-        spent_ms = await trail.audio_ms_since(midnight_s * 1_000_000_000)
-    except AuditError as error:
-        raise StartError(str(error), EXIT_DATA) from None
-    return {f"{issuer} {subject}": audio_ms for (issuer, subject), audio_ms in spent_ms.items()}
-
-
-async def _nothing() -> None:
-    """There is nothing to renew in memory."""
 
 
 def _wall_clock() -> float:

@@ -272,7 +272,7 @@ async def test_who_hammers_at_the_door_is_counted(joined):
 
 
 async def test_counts_are_written_when_their_minute_is_over(joined, monkeypatch):
-    monkeypatch.setattr("server.reception._LOOK_S", 0.001)
+    monkeypatch.setattr("server.refusal_record._LOOK_S", 0.001)
     monkeypatch.setattr("server.refusals.MINUTE_S", 0.5)
     for _ in range(21):
         await refusal_of(joined, peer_at("198.51.100.7"))
