@@ -78,7 +78,8 @@ class Bridge:
         self._opening: Opening | None = None
         self._timelines: Timelines | None = None
         """Once it is open."""
-        self._languages: frozenset[str] = frozenset()
+        self._languages: frozenset[str | None] = frozenset()
+        """That the session can be told to hear; None: to find it out, if it began with that."""
         self._is_peer_there = True
         self._refusal: errors.Refusal | None = None
         self.is_behind = False
@@ -171,12 +172,14 @@ class Bridge:
         audio_format, n_tracks = opening.audio_format, len(opening.tracks)
         self._timelines = Timelines(audio_format, n_tracks, self._limits.placing)
         self._enter(_Phase.OPEN, now_s)
+        spoken = opening.language or language
+        self._languages = frozenset() if spoken else frozenset({None})
         start = {
             "type": "start",
             "encoding": audio_format.encoding.value,
             "sample_rate_hz": audio_format.sample_rate_hz,
             "channels": n_tracks,
-            "language": opening.language or language,
+            "language": spoken,
             "end_of_speech_ms": self._end_of_speech_ms,
         }
         self._tell_session(msgspec.json.encode(start).decode(), now_s)
@@ -200,7 +203,7 @@ class Bridge:
             return
         match event:
             case wire.Ready(language=language):
-                self._languages = languages
+                self._languages |= languages
                 self._tell_peer(Admitted(languages, language))
             case wire.SpeechStarted() | wire.Partial() | wire.SpeechEnded() | wire.Final():
                 placed = self._timelines.in_call_time(event) if self._timelines else event
@@ -234,12 +237,10 @@ class Bridge:
             case _Phase.OPEN if now_s >= self._frame_s + self._limits.idle_limit_s:
                 self._refuse(errors.IDLE)
                 self._stop(now_s)
-            case _Phase.OPEN:
+            case _:  # open: the other phases have no deadline
                 self._hand_on(self._timelines.tick(now_s) if self._timelines else [], now_s)
                 if now_s >= self._told_s + self._limits.keep_alive_s:
                     self._tell_session(wire.encode(wire.KeepAlive()), now_s)
-            case _:
-                pass
 
     # --- what was heard ---
 
@@ -279,8 +280,7 @@ class Bridge:
                 self._change_language(language, now_s)
 
     def _place(self, audio: Audio, now_s: float) -> None:
-        if self._timelines is None:
-            return
+        assert self._timelines is not None  # noqa: S101 - it is open
         try:
             if self.is_behind:
                 self._timelines.drop(audio)
@@ -300,8 +300,8 @@ class Bridge:
                         self._tell_session(wire.encode(wire.Flush(part.channel)), now_s)
 
     def _change_language(self, language: str | None, now_s: float) -> None:
-        """One that the model lacks ends what is being said, and nothing else."""
-        is_known = language is None or language in self._languages
+        """One that the model or the token lacks ends what is being said, and nothing else."""
+        is_known = language in self._languages
         message = wire.ChangeLanguage(language) if is_known else wire.Flush()
         self._tell_session(wire.encode(message), now_s)
 

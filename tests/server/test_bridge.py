@@ -1,5 +1,7 @@
 """A call that a session hears: audio to its place, events into the call's time."""
 
+from dataclasses import replace
+
 import pytest
 
 from server import errors
@@ -82,6 +84,12 @@ def test_a_language_that_is_not_known_ends_what_is_being_said_and_nothing_else()
     bridged = opened().hear(LanguageChanged("fr"))
     assert bridged.texts[1:] == [{"type": "flush", "channel": None}]
     assert bridged.bridge.is_open
+
+
+@pytest.mark.parametrize(("language", "told"), [(None, "change_language"), ("de", "flush")])
+def test_no_language_is_one_to_be_found_out_only_where_the_call_began_so(language, told):
+    bridged = opened(replace(OPENING, language=language)).hear(LanguageChanged(None))
+    assert bridged.types[1:] == [told]
 
 
 def test_a_session_without_audio_is_told_every_ten_seconds_that_its_call_goes_on():
