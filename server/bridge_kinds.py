@@ -11,6 +11,7 @@ from security.errors import KeyFileError
 from security.keys import read_checked
 from security.secret import SecretBytes
 from server import errors
+from server.audio import AudioFormat
 from server.bridge_credentials import credential_of
 from server.bridge_settings import BridgeSettings, DialectName
 from server.bridge_values import BridgeLimits
@@ -18,6 +19,15 @@ from server.dialects.aeap import SUBPROTOCOL, Aeap
 from server.dialects.audiohook import AudioHook, AudioHookSettings
 from server.dialects.http_signature import SignatureSettings, SignatureVerifier
 from server.dialects.media_streams import MediaStreams, MediaStreamsSettings
+from server.dialects.pcm_fork import PcmFork, PcmForkSettings, Profile
+from server.dialects.pcm_profiles import (
+    PARTIES,
+    AsteriskProfile,
+    BareProfile,
+    JambonzListenProfile,
+    JambonzSttProfile,
+    VonageProfile,
+)
 from server.dialects.values import Dialect, Upgrade
 from server.dialects.vendor_signatures import check_twilio_signature
 from server.door import Ticket, Token
@@ -73,6 +83,18 @@ def open_kind(settings: BridgeSettings, wall_clock: Callable[[], float]) -> Brid
                 limits=limits,
                 subprotocols=(SUBPROTOCOL,),
             )
+        case DialectName.ASTERISK:
+            return _pcm_fork(settings, AsteriskProfile, subprotocols=("media",))
+        case DialectName.FREESWITCH_FORK:
+            return _pcm_fork(settings, BareProfile, subprotocols=("audio.drachtio.org",))
+        case DialectName.FREESWITCH_STREAM | DialectName.PCM:
+            return _pcm_fork(settings, BareProfile)
+        case DialectName.VONAGE:
+            return _pcm_fork(settings, VonageProfile)
+        case DialectName.JAMBONZ_LISTEN:
+            return _pcm_fork(settings, JambonzListenProfile, subprotocols=("audio.jambonz.org",))
+        case DialectName.JAMBONZ_STT:
+            return _pcm_fork(settings, JambonzSttProfile)
         case DialectName.AUDIOSOCKET:
             raise ValueError("no bridge")
 
@@ -89,6 +111,22 @@ def _media_streams(settings: BridgeSettings) -> BridgeKind:
     return BridgeKind(
         settings, lambda upgrade: MediaStreams(options), check, may_be_late=check is not None
     )
+
+
+def _pcm_fork(
+    settings: BridgeSettings,
+    new_profile: Callable[[], Profile],
+    *,
+    subprotocols: tuple[str, ...] = (),
+) -> BridgeKind:
+    tracks = settings.tracks or PARTIES[: settings.channels]
+    audio_format = AudioFormat(settings.encoding, settings.sample_rate_hz)
+    options = PcmForkSettings(audio_format, tracks, is_named=settings.tracks is not None)
+
+    def new_dialect(upgrade: Upgrade) -> PcmFork:
+        return PcmFork(new_profile(), options, upgrade)
+
+    return BridgeKind(settings, new_dialect, subprotocols=subprotocols)
 
 
 def _audiohook(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from server.audio import ACCEPTED_RATES_HZ, Encoding
 from server.call_values import Role
 from server.listed import Listed
 
@@ -27,12 +28,28 @@ class DialectName(StrEnum):
 
     MEDIA_STREAMS = "media_streams"
     """Twilio, Telnyx, SignalWire, Exotel."""
+    ASTERISK = "asterisk"
+    """Its chan_websocket."""
+    FREESWITCH_STREAM = "freeswitch_stream"
+    """Its mod_audio_stream."""
+    FREESWITCH_FORK = "freeswitch_fork"
+    """Its mod_audio_fork."""
+    JAMBONZ_LISTEN = "jambonz_listen"
+    JAMBONZ_STT = "jambonz_stt"
+    """As its vendor of speech recognition."""
+    VONAGE = "vonage"
+    PCM = "pcm"
+    """Bare samples, whoever sends them."""
     AUDIOHOOK = "audiohook"
     """Genesys Cloud."""
     AEAP = "aeap"
     """Speech recognition as Asterisk's dialplan asks for it."""
     AUDIOSOCKET = "audiosocket"
     """Asterisk over TCP; a port of its own and no bridge, see `AudioSocketSettings`."""
+
+
+_SIGNED = (DialectName.MEDIA_STREAMS, DialectName.AUDIOHOOK)
+"""Whose vendors sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +70,11 @@ class BridgeSettings:
     """Of each track, as the wire calls it."""
     tracks: Annotated[tuple[str, ...] | None, Listed] = None
     """Those that are heard; None: all that the wire names."""
+    encoding: Encoding = Encoding.PCM_S16LE
+    """Of a wire that does not say it: `pcm`, FreeSWITCH."""
+    sample_rate_hz: int = 16_000
+    channels: int = 1
+    """Interleaved parties, of such a wire."""
     l16_big_endian: bool = False
     """Whether linear samples are as RTP carries them."""
     token_in_address: bool = False
@@ -66,23 +88,36 @@ class BridgeSettings:
 
     def faults(self) -> list[str]:
         """What is wrong, by key and rule."""
-        faults: list[str] = []
-        if not _NAME.fullmatch(self.name):
-            faults.append("name: lower-case letters, digits, - and _")
-        if self.secret_file is not None and not _is_wss(self.address):
-            faults.append("address: what the vendor was given, wss://HOST/PATH, with secret_file")
-        if self.dialect is DialectName.AUDIOHOOK and self.secret_file is None:
-            faults.append("secret_file: needed by audiohook")
-        if self.subject is not None and self.dialect is not DialectName.AUDIOHOOK:
-            faults.append("subject: only with audiohook")
-        if self.dialect is DialectName.AUDIOSOCKET:
-            faults.append("dialect: audiosocket is no bridge, it has a port: [audiosocket]")
         most, least = _MOST_SPEECH_END_MS, _LEAST_SPEECH_END_MS
-        if self.end_of_speech_ms is not None and not least <= self.end_of_speech_ms <= most:
-            faults.append(f"end_of_speech_ms: from {least} to {most}")
-        if self.tracks is not None and not 0 < len(self.tracks) <= 2:
-            faults.append("tracks: one or two")
-        return faults
+        is_hook = self.dialect is DialectName.AUDIOHOOK
+        rules = [
+            (_NAME.fullmatch(self.name), "name: lower-case letters, digits, - and _"),
+            (
+                self.dialect is not DialectName.AUDIOSOCKET,
+                "dialect: audiosocket is no bridge, it has a port: [audiosocket]",
+            ),
+            (
+                self.secret_file is None or _is_wss(self.address),
+                "address: what the vendor was given, wss://HOST/PATH, with secret_file",
+            ),
+            (self.secret_file or not is_hook, "secret_file: needed by audiohook"),
+            (
+                self.secret_file is None or self.dialect in _SIGNED,
+                f"secret_file: only with {' and '.join(_SIGNED)}",
+            ),
+            (self.subject is None or is_hook, "subject: only with audiohook"),
+            (
+                self.end_of_speech_ms is None or least <= self.end_of_speech_ms <= most,
+                f"end_of_speech_ms: from {least} to {most}",
+            ),
+            (
+                self.sample_rate_hz in ACCEPTED_RATES_HZ,
+                f"sample_rate_hz: one of {', '.join(map(str, ACCEPTED_RATES_HZ))}",
+            ),
+            (self.channels in {1, 2}, "channels: 1 or 2"),
+            (self.tracks is None or 0 < len(self.tracks) <= 2, "tracks: one or two"),
+        ]
+        return [fault for is_kept, fault in rules if not is_kept]
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,10 +213,11 @@ class Bridging:
         self._carry_out()
 
     def _role_of(self, track: str, entry: Entry, opening: Opening) -> Role:
-        """A ticket's, where it is for one voice, or that of the settings."""
+        """A ticket's, where it is for one voice, that of the settings, or what the name says."""
         if entry.grant.call is not None and len(opening.tracks) == 1:
             return entry.grant.call.role
-        return self._settings.roles.get(track, Role.UNKNOWN)
+        named = Role(track) if track in set(Role) else Role.UNKNOWN
+        return self._settings.roles.get(track, named)
 
     def _started(
         self, entry: Entry, opening: Opening, call_id: str, tracks: list[CallTrack]
