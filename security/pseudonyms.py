@@ -22,6 +22,8 @@ _MOST_CHARS = 256
 _NUMBER_DOMAIN = b"earwitness pseudonym of a number, v1\0"
 _ADDRESS_DOMAIN = b"earwitness pseudonym of an address, v1\0"
 _SCHEME = re.compile(r"\A(?:sips?|tel):", re.IGNORECASE)
+_ANGLES = re.compile(r"<([^<>]*)>\s*(?:;.*)?\Z")
+"""As in `"Ann" <sip:+4930@host>;tag=1`."""
 _NUMBER = re.compile(r"\A\+?[0-9 ()./-]*[0-9][0-9 ()./-]*\Z")
 _NO_DIGIT = re.compile(r"[^0-9]")
 
@@ -57,7 +59,9 @@ def open_pseudonyms(path: Path) -> Pseudonyms:
 
 def _number_of(address: str) -> str | None:
     """What is dialled, of `tel:+49-30-1` or `sip:004930@host;user=phone`; None: it is a name."""
-    user = _SCHEME.sub("", address).partition("@")[0].partition(";")[0].strip()
+    wrapped = _ANGLES.search(address)
+    uri = address if wrapped is None else wrapped[1]
+    user = _SCHEME.sub("", uri).partition("@")[0].partition(";")[0].strip()
     if not _NUMBER.match(user):
         return None
     return ("+" if user.startswith("+") else "") + _NO_DIGIT.sub("", user)

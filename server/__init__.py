@@ -46,9 +46,10 @@ listener, with doorstep, its protocols, crowd, forwarded and tls, is the socket;
 people in, app, rest and admin are what they ask for. watching follows the trail and tells what
 looks suspicious. bridge_routes lets telephone systems in, by what bridge_settings, bridge_kinds and
 bridge_credentials say of each; call keeps what is said in one call, call_wire spells it,
-call_routes tells it, and call_tickets names a call for who can carry nothing else; telephony joins
-them. dashboard answers those who watch: asked reads their questions, overview and holdings know the
-answers, shown words them, feed and lines go on telling, insight joins them. audit_commands,
-audit_shown and trail_commands do the same in a terminal. serving opens and joins all this,
-provision and embedded put there what it needs, and `run.py` is the command line.
+call_routes tells it to who may read it by call_visit, and call_tickets names a call for who can
+carry nothing else; telephony joins them. dashboard answers those who watch: asked reads their
+questions, overview and holdings know the answers, shown words them, feed and lines go on telling,
+insight joins them. audit_commands, audit_shown and trail_commands do the same in a terminal.
+serving opens and joins all this, provision and embedded put there what it needs, and `run.py` is
+the command line.
 """

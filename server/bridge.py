@@ -143,7 +143,7 @@ class Bridge:
         if self.is_over:
             return
         self._frame_s = now_s
-        if self._phase in {_Phase.OPENING, _Phase.ASKING} and not self._is_known:
+        if self._phase is _Phase.OPENING and not self._is_known:
             self._n_frames += 1
             self._n_bytes += len(frame)
             limits = self._limits

@@ -3,7 +3,7 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +13,8 @@ from security.secret import SecretBytes
 from server import errors
 from server.bridge_credentials import credential_of
 from server.bridge_settings import BridgeSettings, DialectName
+from server.bridge_values import BridgeLimits
+from server.dialects.aeap import SUBPROTOCOL, Aeap
 from server.dialects.audiohook import AudioHook, AudioHookSettings
 from server.dialects.http_signature import SignatureSettings, SignatureVerifier
 from server.dialects.media_streams import MediaStreams, MediaStreamsSettings
@@ -22,6 +24,8 @@ from server.door import Ticket, Token
 from server.errors import RefusedError
 
 _MOST_SECRET_BYTES = 16_384
+_AEAP_LIMIT_S = 1.0
+"""Asterisk waits no longer for an answer, and forgets a connection that answers later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class BridgeKind:
     may_be_late: bool = False
     """Whether who it is may be said in the opening: only where something else was checked by then.
     """
+    limits: BridgeLimits = field(default_factory=BridgeLimits)
     subprotocols: tuple[str, ...] = ()
     """That the dialect speaks; one that is offered is answered with."""
 
@@ -59,6 +64,17 @@ def open_kind(settings: BridgeSettings, wall_clock: Callable[[], float]) -> Brid
             return _media_streams(settings)
         case DialectName.AUDIOHOOK:
             return _audiohook(settings, wall_clock)
+        case DialectName.AEAP:
+            limits = BridgeLimits(opening_limit_s=_AEAP_LIMIT_S)
+            return BridgeKind(
+                settings,
+                lambda upgrade: Aeap(),
+                may_be_late=True,  # it can set no header
+                limits=limits,
+                subprotocols=(SUBPROTOCOL,),
+            )
+        case DialectName.AUDIOSOCKET:
+            raise ValueError("no bridge")
 
 
 def _media_streams(settings: BridgeSettings) -> BridgeKind:

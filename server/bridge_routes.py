@@ -23,7 +23,6 @@ from server import errors
 from server.app import answer
 from server.bridge import Bridge
 from server.bridge_kinds import BridgeKind
-from server.bridge_values import BridgeLimits
 from server.bridging import Bridging, CallOffice, Enter
 from server.dialects.values import Opening, Upgrade, is_id
 from server.door import Ticket, Token
@@ -46,7 +45,6 @@ class BridgeStages:
 
     reception: Reception
     office: CallOffice
-    limits: BridgeLimits
     grants: Mapping[str, Grant]
     """Of bridges whose vendor's signature is enough, by name."""
 
@@ -114,7 +112,7 @@ class _Bridges:
     ) -> None:
         bridge = Bridge(
             kind.new_dialect(upgrade),
-            self._stages.limits,
+            kind.limits,
             time.monotonic(),
             is_known=is_known,
             end_of_speech_ms=kind.settings.end_of_speech_ms,

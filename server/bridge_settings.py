@@ -17,6 +17,8 @@ from server.listed import Listed
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _MOST_SPEECH_END_MS = 5_000
+_MOST_PORT = 65_535
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _LEAST_SPEECH_END_MS = 100
 
 
@@ -27,6 +29,10 @@ class DialectName(StrEnum):
     """Twilio, Telnyx, SignalWire, Exotel."""
     AUDIOHOOK = "audiohook"
     """Genesys Cloud."""
+    AEAP = "aeap"
+    """Speech recognition as Asterisk's dialplan asks for it."""
+    AUDIOSOCKET = "audiosocket"
+    """Asterisk over TCP; a port of its own and no bridge, see `AudioSocketSettings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,8 @@ class BridgeSettings:
     """Whether a token may come as `?token=`: addresses are logged by whoever stands between. A
     ticket may always."""
     subject: str | None = None
-    """Whose calls they are, where the vendor signs and shows no token. What Twilio signs is good for
-    ever, so only `audiohook` may have one."""
+    """Whose calls they are, where the vendor signs and shows no token. What Twilio signs is good
+    for ever, so only `audiohook` may have one."""
     end_of_speech_ms: int | None = None
     """Silence that ends a segment; None: as the model's other sessions have it."""
 
@@ -69,12 +75,42 @@ class BridgeSettings:
             faults.append("secret_file: needed by audiohook")
         if self.subject is not None and self.dialect is not DialectName.AUDIOHOOK:
             faults.append("subject: only with audiohook")
+        if self.dialect is DialectName.AUDIOSOCKET:
+            faults.append("dialect: audiosocket is no bridge, it has a port: [audiosocket]")
         most, least = _MOST_SPEECH_END_MS, _LEAST_SPEECH_END_MS
         if self.end_of_speech_ms is not None and not least <= self.end_of_speech_ms <= most:
             faults.append(f"end_of_speech_ms: from {least} to {most}")
         if self.tracks is not None and not 0 < len(self.tracks) <= 2:
             faults.append("tracks: one or two")
         return faults
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSocketSettings:
+    """The port of Asterisk's AudioSocket. It has neither encryption nor names: the ticket that
+    names a call and what is said in it can be read on the way.
+    """
+
+    port: int = 0
+    """0: none."""
+    host: str = "127.0.0.1"
+    may_be_remote: bool = False
+    """Whether `host` may be another than this machine's own: only in a network that nobody else is
+    in."""
+    role: Role = Role.UNKNOWN
+    """Of who is heard, where the ticket does not say."""
+    most_unknown: int = 64
+    """Connections at a time whose ticket was not seen yet."""
+
+
+def audiosocket_faults(settings: AudioSocketSettings) -> list[str]:
+    """What is wrong, by key and rule."""
+    faults: list[str] = []
+    if not 0 <= settings.port <= _MOST_PORT:
+        faults.append(f"port: 0 to {_MOST_PORT}")
+    if not settings.may_be_remote and settings.host not in _LOOPBACK:
+        faults.append("host: this machine's own, unless may_be_remote")
+    return faults
 
 
 def bridge_faults(bridges: Sequence[BridgeSettings]) -> list[str]:

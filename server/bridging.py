@@ -40,7 +40,7 @@ _WRITE_LIMIT_S = 10.0
 _NOTE_LIMIT_S = 5.0
 _FOREVER_S = 1e9
 _UNREAD_CLOSE = 1008
-_ENDED, _CANCELLED = "ended", "cancelled"
+_ENDED, _CANCELLED = "stopped", "cancelled"
 
 
 class Wire(Protocol):

@@ -55,6 +55,11 @@ class Kept:
     text: str = field(repr=False)
     """JSON, on one line."""
 
+    @property
+    def n_bytes(self) -> int:
+        """On the wire: a character may be four."""
+        return len(self.text.encode())
+
 
 @dataclass(frozen=True, slots=True)
 class _Place:
@@ -169,11 +174,11 @@ class Call:
         kept = Kept(self._next_seq, call_wire.encode(event))
         self._next_seq += 1
         self._kept.append(kept)
-        self._kept_bytes += len(kept.text)
+        self._kept_bytes += kept.n_bytes
         most = self._settings
         while len(self._kept) > most.most_kept_events or self._kept_bytes > most.most_kept_bytes:
             oldest = self._kept.pop(0)
-            self._kept_bytes -= len(oldest.text)
+            self._kept_bytes -= oldest.n_bytes
             self._forgotten_seq = oldest.seq
         self._tell()
 
@@ -182,7 +187,7 @@ class Call:
         if seq is None or seq <= self._forgotten_seq:
             return
         at = self._at_after(seq) - 1
-        self._kept_bytes -= len(self._kept.pop(at).text)
+        self._kept_bytes -= self._kept.pop(at).n_bytes
 
     def _at_after(self, seq: int) -> int:
         return bisect_right(self._kept, seq, key=attrgetter("seq"))

@@ -11,7 +11,6 @@ ends, ends the reading, also of who reads nothing.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
@@ -23,22 +22,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from security.call_events import CallUnwatched, CallWatched
 from server import call_wire, errors, wire
 from server.app import answer
-from server.calls import CallReader, Calls, LiveCall
-from server.dialects.values import is_id
+from server.call import Kept
+from server.call_visit import DONE, FOUND, GONE, End, Visit, asked_of, ended_by
+from server.calls import CallReader, Calls
 from server.errors import Refusal, RefusedError
 from server.grant import CALLS_SCOPE, Grant
 from server.lines import Lines, Place, Places
 from server.reception import Reception
 from server.recorder import Recorder, record_or_refuse
-from server.visitor import caller_of
 
 _PATH = "/v1/calls/{call_id:path}/events"
-_LAST_EVENT_ID = "last-event-id"
-_SEQ = re.compile(r"[0-9]{1,15}")
-_MOST_OWNER_CHARS = 255
 _CLOSE_LIMIT_S = 1.0
 _NOTE_LIMIT_S = 1.5
 _NORMAL_CLOSE = 1000
@@ -54,45 +49,6 @@ class CallStages:
     calls: Calls
     trail: Recorder
     is_revoked: Callable[[Grant], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Why somebody reads no more."""
-
-    reason: str
-    """For the trail."""
-    refusal: Refusal | None = None
-
-
-_DONE, _GONE = _End("call_ended"), _End("client_gone")
-
-
-def _ended(refused: RefusedError) -> _End:
-    return _End(refused.reason, refused.refusal)
-
-
-@dataclass(slots=True)
-class _Visit:
-    """One who reads, from the door to the end."""
-
-    peer: HTTPConnection
-    grant: Grant
-    call_id: str
-    owner: str | None
-    """The subject whose call is meant; None: whoever's may be read."""
-    after_seq: int
-    place: Place
-    ends_s: float
-    """Monotonic: of the token."""
-    reader: CallReader | None = None
-    """As soon as it may be on record that it reads."""
-    end: _End = _GONE
-
-    def may_see(self, owner: str) -> bool:
-        """Whether the call of this owner, by the name that grants give, is meant and granted."""
-        is_meant = self.owner is None or owner == f"{self.grant.issuer} {self.owner}"
-        return is_meant and self.grant.reads_call(self.call_id, owner)
 
 
 class _Watching:
@@ -121,63 +77,67 @@ class _Watching:
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events: comments while there are none, and an end that is told."""
-        visit: _Visit | None = None
-        is_begun = False
         try:
             visit = await self._enter(request)
-            reader = await self._find(visit)
-            if reader.is_done:  # an EventSource that is told so does not come again
-                visit.end = _DONE
+        except RefusedError as refused:
+            return answer(refused.refusal)
+        is_begun = False
+        try:
+            found = await _first_of(self._find(visit), _until_gone(request))
+            if found.refusal is not None:
+                return answer(found.refusal)
+            reader = visit.reader
+            if reader is None or found is GONE or reader.is_done:
+                visit.end = GONE if found is GONE else DONE
+                # an EventSource that is told so does not come again
                 return Response(status_code=204, headers=_HEADERS)
             is_begun = True
             on_end = partial(self._leave, visit)
             lines = self._lines(visit, reader)
             return Lines(lines, visit.place, "text/event-stream", _HEADERS, on_end)
-        except RefusedError as refused:
-            return answer(refused.refusal)
         finally:
-            if visit is not None and not is_begun:
+            if not is_begun:
                 await self._leave(visit)
 
-    async def _enter(self, peer: HTTPConnection) -> _Visit:
+    async def _enter(self, peer: HTTPConnection) -> Visit:
         """Who it is and what it wants; raises RefusedError, which is on record."""
         reception = self._stages.reception
         grant = await reception.admit(peer, CALLS_SCOPE)
         ends_s = time.monotonic() + grant.expires_in_s
 
-        async def enter() -> _Visit:
-            call_id, owner, after_seq = _asked(peer)
+        async def enter() -> Visit:
+            call_id, owner, after_seq = asked_of(peer)
             is_granted = grant.calls is None or call_id in grant.calls
             if owner is not None:
                 is_granted = grant.reads_call(call_id, f"{grant.issuer} {owner}")
             if not is_granted:
                 raise RefusedError(errors.FORBIDDEN, "call_not_granted")
             place = self._places.take(grant.who)
-            return _Visit(peer, grant, call_id, owner, after_seq, place, ends_s)
+            return Visit(peer, grant, call_id, owner, after_seq, place, ends_s)
 
         return await reception.attend(peer, enter, grant)
 
-    async def _find(self, visit: _Visit) -> CallReader:
-        """The call, once it has begun, to be read by one more, on record. Raises RefusedError."""
+    async def _find(self, visit: Visit) -> End:
+        """Wait for the call, to be read by one more, on record by then; or why it is not."""
         stages = self._stages
 
-        async def find() -> CallReader:
+        async def find() -> None:
             why_waiting = partial(self._why_ended, visit, is_waiting=True)
             live = await stages.calls.until_begun(visit.call_id, visit.may_see, why_waiting)
-            visit.place = _both(visit.place, self._of_calls.take(f"{live.owner} {live.call_id}"))
+            visit.place = _both(visit.place, self._of_calls.take(f"{live.owner}\n{live.call_id}"))
             why_reading = partial(self._why_ended, visit)
             most = self._settings.outbox_events
-            visit.reader = reader = CallReader(live, visit.after_seq, most, why_reading)
-            await record_or_refuse(stages.trail, _watched(visit, live))
-            return reader
+            visit.reader = CallReader(live, visit.after_seq, most, why_reading)
+            await record_or_refuse(stages.trail, visit.watched(live))
 
         try:
-            return await stages.reception.attend(visit.peer, find, visit.grant)
+            await stages.reception.attend(visit.peer, find, visit.grant)
         except RefusedError as refused:
-            visit.end = _ended(refused)
-            raise
+            visit.end = ended_by(refused)
+            return visit.end
+        return FOUND
 
-    def _why_ended(self, visit: _Visit, *, is_waiting: bool = False) -> Refusal | None:
+    def _why_ended(self, visit: Visit, *, is_waiting: bool = False) -> Refusal | None:
         """Of a server that stops the last words are read: its calls end by that."""
         if is_waiting and self._stages.calls.is_stopping:
             return errors.SHUTTING_DOWN
@@ -185,54 +145,43 @@ class _Watching:
             return errors.REVOKED
         return errors.TOKEN_EXPIRED if time.monotonic() >= visit.ends_s else None
 
-    async def _lines(self, visit: _Visit, reader: CallReader) -> AsyncIterator[bytes]:
+    async def _lines(self, visit: Visit, reader: CallReader) -> AsyncIterator[bytes]:
         yield _BEGINNING
         try:
             while not reader.is_done:
                 kept = await reader.take(self._settings.keep_alive_s)
-                if kept is not None:
-                    yield f"id: {kept.seq}\ndata: {kept.text}\n\n".encode()
-                elif not reader.is_done:
-                    yield _KEEP_ALIVE
-            visit.end = _DONE
+                yield _KEEP_ALIVE if kept is None else _event(kept)
+            visit.end = DONE
         except RefusedError as refused:
-            visit.end = _ended(refused)
+            visit.end = ended_by(refused)
             yield f"data: {_error(refused.refusal)}\n\n".encode()
 
-    async def _tell(self, websocket: WebSocket, visit: _Visit) -> _End:
-        try:
-            reader = await self._find(visit)
-        except RefusedError as refused:
-            return _ended(refused)
+    async def _tell(self, websocket: WebSocket, visit: Visit) -> End:
+        found, reader = await self._find(visit), visit.reader
+        if reader is None or found.refusal is not None:
+            return found
         return await _first_of(self._write(websocket, reader), _until_ended(reader))
 
-    async def _write(self, websocket: WebSocket, reader: CallReader) -> _End:
+    async def _write(self, websocket: WebSocket, reader: CallReader) -> End:
         try:
             while not reader.is_done:
-                kept = await reader.take(self._settings.keep_alive_s)
-                if kept is not None:
+                if kept := await reader.take(self._settings.keep_alive_s):
                     async with asyncio.timeout(self._settings.write_limit_s):
                         await websocket.send_text(kept.text)
         except RefusedError as refused:
-            return _ended(refused)
+            return ended_by(refused)
         except TimeoutError:
-            return _End(errors.SLOW_READER.code, errors.SLOW_READER)
+            return End(errors.SLOW_READER.code, errors.SLOW_READER)
         except (WebSocketDisconnect, RuntimeError):
-            return _GONE
-        return _DONE
+            return GONE
+        return DONE
 
-    async def _leave(self, visit: _Visit) -> None:
+    async def _leave(self, visit: Visit) -> None:
         """On record, if it may be on record that it reads."""
         visit.place.give_back()
-        if visit.reader is None:
+        event = visit.unwatched()
+        if event is None:
             return
-        event = CallUnwatched(
-            **visit.grant.holder,
-            peer_address=caller_of(visit.peer).address,
-            call_id=visit.call_id,
-            n_events=visit.reader.n_events,
-            reason=visit.end.reason,
-        )
         with suppress(TimeoutError):
             async with asyncio.timeout(_NOTE_LIMIT_S):
                 await self._stages.trail.note(event)
@@ -247,24 +196,6 @@ def call_routes(stages: CallStages) -> list[BaseRoute]:
     ]
 
 
-def _asked(peer: HTTPConnection) -> tuple[str, str | None, int]:
-    """The call, whose, and after which of its events: a browser that comes back by itself says the
-    last one in a header, beside the address that it had first. Raises RefusedError.
-    """
-    call_id, owner = peer.path_params["call_id"], peer.query_params.get("owner")
-    after = peer.headers.get(_LAST_EVENT_ID) or peer.query_params.get("after", "0")
-    is_owner = owner is None or 0 < len(owner) <= _MOST_OWNER_CHARS
-    if not (is_id(call_id) and is_owner and _SEQ.fullmatch(after)):
-        raise RefusedError(errors.BAD_REQUEST)
-    return call_id, owner, int(after)
-
-
-def _watched(visit: _Visit, live: LiveCall) -> CallWatched:
-    caller, grant = caller_of(visit.peer), visit.grant
-    owner = live.owner.removeprefix(f"{grant.issuer} ")
-    return CallWatched(**grant.holder, **caller.shown, call_id=live.call_id, owner=owner)
-
-
 def _both(one: Place, other: Place) -> Place:
     def free() -> None:
         one.give_back()
@@ -273,7 +204,7 @@ def _both(one: Place, other: Place) -> Place:
     return Place(free)
 
 
-async def _first_of(*works: Coroutine[None, None, _End]) -> _End:
+async def _first_of(*works: Coroutine[None, None, End]) -> End:
     """What ends first, and of two at once the former; the others are ended."""
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(work) for work in works]
@@ -283,21 +214,28 @@ async def _first_of(*works: Coroutine[None, None, _End]) -> _End:
     return next(task.result() for task in running if task in ended)
 
 
-async def _until_ended(reader: CallReader) -> _End:
+async def _until_ended(reader: CallReader) -> End:
     refusal = await reader.until_ended()
-    return _End(refusal.code, refusal)
+    return End(refusal.code, refusal)
 
 
-async def _until_heard(websocket: WebSocket) -> _End:
+async def _until_gone(request: Request) -> End:
+    """Who waits for a call to begin and goes away keeps no place."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    return GONE
+
+
+async def _until_heard(websocket: WebSocket) -> End:
     """Until the peer goes, or says something: it has nothing to say."""
     message = await websocket.receive()
     if message["type"] == "websocket.receive":
-        return _End(errors.BAD_MESSAGE.code, errors.BAD_MESSAGE)
-    return _GONE
+        return End(errors.BAD_MESSAGE.code, errors.BAD_MESSAGE)
+    return GONE
 
 
-async def _close(websocket: WebSocket, end: _End) -> None:
-    if end is _GONE:
+async def _close(websocket: WebSocket, end: End) -> None:
+    if end is GONE:
         return
     with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
         async with asyncio.timeout(_CLOSE_LIMIT_S):
@@ -307,6 +245,10 @@ async def _close(websocket: WebSocket, end: _End) -> None:
     with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
         async with asyncio.timeout(_CLOSE_LIMIT_S):
             await websocket.close(code)
+
+
+def _event(kept: Kept) -> bytes:
+    return f"id: {kept.seq}\ndata: {kept.text}\n\n".encode()
 
 
 def _error(refusal: Refusal) -> str:

@@ -137,8 +137,10 @@ Spoken = wire.SpeechStarted | wire.Partial | wire.SpeechEnded | wire.Final
 """What a session says of its audio."""
 
 _encoder = msgspec.json.Encoder()
+_LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
+"""Beyond those that JSON escapes; readers that split text by Unicode's rules end a line there."""
 
 
 def encode(event: CallEvent | wire.ErrorEvent) -> str:
-    """Its JSON, on one line."""
-    return _encoder.encode(event).decode()
+    """Its JSON, on one line, whatever a reader takes for a line's end."""
+    return _encoder.encode(event).decode().translate(_LINE_ENDS)

@@ -27,7 +27,12 @@ from security.suspicion import SuspicionSettings
 from security.tokens import TokenPolicy
 from security.trail_places import TrailPlaces
 from security.trail_settings import TrailSettings, trail_faults
-from server.bridge_settings import BridgeSettings, bridge_faults
+from server.bridge_settings import (
+    AudioSocketSettings,
+    BridgeSettings,
+    audiosocket_faults,
+    bridge_faults,
+)
 from server.call import CallsSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
@@ -92,6 +97,7 @@ class Settings(BaseSettings):
     rest: RestSettings = RestSettings()
     bridges: tuple[BridgeSettings, ...] = ()
     """Of telephone systems: in the file a table each, in the environment JSON."""
+    audiosocket: AudioSocketSettings = AudioSocketSettings()
     calls: CallsSettings = CallsSettings()
     audit: Annotated[TrailSettings, lists_in("checkpoint_copies")] = TrailSettings()
     suspicion: SuspicionSettings = SuspicionSettings()
@@ -114,6 +120,7 @@ class Settings(BaseSettings):
         faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
         faults += [f"audit.{fault}" for fault in trail_faults(self.audit)]
         faults += bridge_faults(self.bridges)
+        faults += [f"audiosocket.{fault}" for fault in audiosocket_faults(self.audiosocket)]
         faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}
         faults += [f"{key}: a name, not a path" for key, name in names.items() if _is_path(name)]

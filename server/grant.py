@@ -76,10 +76,13 @@ class Grant:
 
     def reads_call(self, call_id: str, owner: str) -> bool:
         """Whether it is for this call of whoever streams it, who is named as `who` does."""
-        owners = self.call_owners or {self.subject}
-        may_any = ANY_OWNER in owners and owner.startswith(f"{self.issuer} ")
-        is_theirs = may_any or owner in {f"{self.issuer} {each}" for each in owners}
-        return is_theirs and (self.calls is None or call_id in self.calls)
+        ours = f"{self.issuer} "
+        if not owner.startswith(ours) or not (self.calls is None or call_id in self.calls):
+            return False
+        subject = owner.removeprefix(ours)
+        if self.call_owners is None:  # who is called as ANY_OWNER is has its own alone
+            return subject == self.subject
+        return ANY_OWNER in self.call_owners or subject in self.call_owners
 
     def covers(self, model_id: str, heard: frozenset[str | None] = frozenset()) -> bool:
         """Whether it is for this model, and for what is heard; None there: whatever is spoken."""

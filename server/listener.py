@@ -220,12 +220,16 @@ def _config(app: ASGIApp, settings: ListenSettings) -> uvicorn.Config:
 
 def bind(settings: ListenSettings) -> socket.socket:
     """The port, before anything is promised. Raises StartError."""
-    host, port = settings.host, settings.port
+    return bind_port(settings.host, settings.port, "--port", settings.backlog)
+
+
+def bind_port(host: str, port: int, setting: str, backlog: int = 128) -> socket.socket:
+    """One, which the setting names. Raises StartError."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=settings.backlog)
+        return socket.create_server((host, port), family=family, backlog=backlog)
     except OSError as error:
-        text = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port."
+        text = f"Cannot listen on {host} port {port}: {error.strerror}. Choose another {setting}."
         raise StartError(text, EXIT_PORT) from None
     except UnicodeError:
         raise StartError("The --host is not the name of any machine.", EXIT_PORT) from None

@@ -10,7 +10,7 @@ are `StartError`, one line that says what to do, with the exit code that the REA
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,7 +35,6 @@ from server.admin import Office, admin_routes
 from server.aftermath import tell_of_killed
 from server.app import build_app
 from server.blocks import Blocks
-from server.calls import Calls
 from server.config import Settings
 from server.configured import configured
 from server.crowd import Crowd
@@ -59,7 +58,7 @@ from server.sign_in import SignIn, SignInParts
 from server.sqlite_fault import warn_of_sqlite
 from server.start_error import EXIT_DATA, EXIT_KEYS, StartError
 from server.subject_store import SubjectPlace, open_subjects
-from server.telephony import telephone_routes
+from server.telephony import Telephony, join_telephony
 from server.tickets import Tickets
 from server.tls import Certificate
 from server.vad import SileroDetector, SileroNetwork, SpeechDetector, WebRtcDetector
@@ -107,7 +106,7 @@ class _Joined:
     revoking: Revoking
     reception: Reception
     sign_in: SignIn
-    calls: Calls
+    telephony: Telephony
 
 
 @asynccontextmanager
@@ -158,9 +157,9 @@ async def _serving(  # noqa: PLR0913, PLR0917 (what a server is joined from)
 ) -> AsyncIterator[Running]:
     joined = _listener(settings, issuers, entrance, trail, reader, model, subjects)
     server, reception = joined.server, joined.reception
-    works = (
+    works: tuple[Callable[[], Coroutine[None, None, None]], ...] = (
         *(model.scheduler.run, issuers.run, joined.revoking.run, subjects.run, reception.run),
-        joined.calls.run,
+        *joined.telephony.works,
         Watching(trail, reader, reception.blocks, settings.suspicion, _wall_clock).run,
         partial(watch_loop_lag, trail.figures),
     )
@@ -229,12 +228,11 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         *sign_in.routes(),
         *rest_routes(reception, model.card, settings.rest),
     ]
-    calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
-    routes += telephone_routes(settings, reception, door, calls, trail, _wall_clock)
-    app = build_app(reception, WEB_FOLDER, routes)
+    telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)
+    app = build_app(reception, WEB_FOLDER, [*routes, *telephony.routes])
     drain = partial(live.drain, _DRAIN_LIMIT_S)
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
-    return _Joined(server, revoking, reception, sign_in, calls)
+    return _Joined(server, revoking, reception, sign_in, telephony)
 
 
 def _monitor_routes(

@@ -2,16 +2,18 @@
 out.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
 from security.errors import KeyFileError
 from security.pseudonyms import open_pseudonyms
 from security.tokens import Claims
+from server.audiosocket_port import AudioSocketPort
 from server.bridge_kinds import open_kind
 from server.bridge_routes import BridgeStages, bridge_routes
-from server.bridge_values import BridgeLimits
 from server.bridging import CallOffice
 from server.call_routes import CallStages, call_routes
 from server.call_tickets import TicketStages, call_ticket_routes
@@ -19,6 +21,8 @@ from server.calls import Calls
 from server.config import Settings
 from server.door import Door
 from server.grant import TRANSCRIBE_SCOPE, Grant, grant_from_claims
+from server.listener import bind_port
+from server.live import LiveSessions
 from server.reception import Reception
 from server.recorder import Recorder
 from server.start_error import EXIT_KEYS, StartError
@@ -27,15 +31,25 @@ _GRANT_S = 86_400
 """No call is longer."""
 
 
-def telephone_routes(
+@dataclass(frozen=True, slots=True)
+class Telephony:
+    """What answers telephone systems and those who follow calls."""
+
+    routes: Sequence[BaseRoute]
+    works: Sequence[Callable[[], Coroutine[None, None, None]]]
+    """To be run as long as the server runs."""
+
+
+def join_telephony(
     settings: Settings,
     reception: Reception,
     door: Door,
-    calls: Calls,
+    live: LiveSessions,
     trail: Recorder,
     wall_clock: Callable[[], float],
-) -> Sequence[BaseRoute]:
-    """All of them. Raises StartError."""
+) -> Telephony:
+    """Raises StartError."""
+    calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
     try:
         pseudonyms = open_pseudonyms(settings.pseudonyms_key_file)
         kinds = [open_kind(bridge, wall_clock) for bridge in settings.bridges]
@@ -43,11 +57,16 @@ def telephone_routes(
         raise StartError(str(error), EXIT_KEYS) from None
     grants = _grants(settings, wall_clock())
     office = CallOffice(calls, trail, pseudonyms, reception.model.languages)
-    return [
+    routes = [
         *call_ticket_routes(TicketStages(reception, door.tickets, trail)),
         *call_routes(CallStages(reception, calls, trail, door.is_revoked)),
-        *bridge_routes(BridgeStages(reception, office, BridgeLimits(), grants), kinds),
+        *bridge_routes(BridgeStages(reception, office, grants), kinds),
     ]
+    if not settings.audiosocket.port:
+        return Telephony(routes, [calls.run])
+    bound = bind_port(settings.audiosocket.host, settings.audiosocket.port, "audiosocket.port")
+    port = AudioSocketPort(bound, settings.audiosocket, reception, office)
+    return Telephony(routes, [calls.run, port.run])
 
 
 def _grants(settings: Settings, wall_s: float) -> dict[str, Grant]:

@@ -17,7 +17,9 @@ from tests.canaries import Canaries, told
 from tests.fakes import ManualClock
 
 ASSETS_FOLDER = Path(__file__).parent.parent / "build" / "test-assets"
-_MAY_BE_SKIPPED = {"gpu", "shared"}
+_WITHOUT_ASTERISK = {"asterisk"} if os.environ.get("EARWITNESS_WITHOUT_ASTERISK") else set()
+"""Where `.ci/asterisk` has said that this machine cannot have one."""
+_MAY_BE_SKIPPED = {"gpu", "shared"} | _WITHOUT_ASTERISK
 CANARIES = pytest.StashKey[Canaries]()
 
 

@@ -57,3 +57,9 @@ def test_what_ci_cannot_have_may_be_skipped(run):
 
 def test_a_developer_may_skip(run):
     assert run(SKIPPING.values()) == (0, set())
+
+
+def test_an_asterisk_may_be_skipped_where_it_was_said_that_there_can_be_none(run):
+    source = "@pytest.mark.asterisk\n@pytest.mark.skip\ndef test_it(): pass"
+    assert run([source], EARWITNESS_CI="1", EARWITNESS_WITHOUT_ASTERISK="") == (1, {0})
+    assert run([source], EARWITNESS_CI="1", EARWITNESS_WITHOUT_ASTERISK="1") == (0, set())

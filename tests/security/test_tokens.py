@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from security.errors import TokenError, TokenReason
 from security.limits import Limits
 from security.token_keys import KeySet, key_id_of, public_token_key
-from security.tokens import Claims, TokenPolicy, TokenVerifier, mint_token
+from security.tokens import ANY_OWNER, Claims, TokenPolicy, TokenVerifier, mint_token
 from tests.security.fuzzed import JSON
 
 NOW_S = 1_800_000_000
@@ -105,6 +105,19 @@ def test_limits_that_were_not_set_are_none():
     assert verified.scopes == frozenset()
     assert verified.models is verified.languages is None
     assert verified.limits == Limits()
+
+
+def test_a_minted_token_says_which_calls_of_whom_it_reads():
+    token = mint(scopes={"calls"}, call_owners={"pbx", ANY_OWNER}, calls={"c-1", "a/b.c"})
+    verified = VERIFIER.verify(token, NOW_S)
+    assert (verified.call_owners, verified.calls) == ({"pbx", "*"}, {"c-1", "a/b.c"})
+
+
+def test_a_token_that_says_nothing_of_calls_and_one_that_names_none_differ():
+    silent = VERIFIER.verify(mint(scopes={"calls"}), NOW_S)
+    assert silent.call_owners is silent.calls is None
+    none = VERIFIER.verify(mint(scopes={"calls"}, call_owners=set(), calls=set()), NOW_S)
+    assert none.call_owners == none.calls == frozenset()
 
 
 def test_two_minted_tokens_have_two_ids():
@@ -294,6 +307,14 @@ def test_a_token_without_a_required_claim_is_refused(name):
         ({"earwitness": {"models": ["m"] * 101}}, TokenReason.BAD_CLAIMS),
         ({"earwitness": {"models": None}}, TokenReason.BAD_CLAIMS),
         ({"earwitness": {"languages": [1]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"call_owners": "*"}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"call_owners": None}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"call_owners": ["a\u202eb"]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"call_owners": ["x" * 256]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"calls": [7]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"calls": [""]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"calls": ["c\n1"]}}, TokenReason.BAD_CLAIMS),
+        ({"earwitness": {"calls": ["c"] * 101}}, TokenReason.BAD_CLAIMS),
         ({"earwitness": {"languages": ["e\x00n"]}}, TokenReason.BAD_CLAIMS),
     ],
 )

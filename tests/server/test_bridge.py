@@ -199,7 +199,7 @@ def test_a_second_opening_changes_nothing():
 
 
 def test_limits_are_those_of_the_settings():
-    bridged = Bridged(limits=BridgeLimits(opening_frames=1)).hear(OPENING).frame()
+    bridged = Bridged(limits=BridgeLimits(opening_frames=1)).frame().frame()
     assert bridged.bridge.refusal == errors.UNAUTHENTICATED
 
 

@@ -100,7 +100,7 @@ async def test_a_call_is_on_record_from_its_beginning_to_its_end(scene):
     [session] = scene.joined.records_of(SessionEnded)
     assert (started.bridge, started.call_id, started.roles) == ("pbx", "CA1", "customer")
     assert started.session_id == ended.session_id == session.session_id
-    assert (ended.reason, ended.n_tracks) == ("ended", 1)
+    assert (ended.reason, ended.n_tracks) == ("stopped", 1)
     assert session.reason == "stopped"
     assert scene.joined.live.total == 0
     assert "call_started" in scene.events("CA1")[0]

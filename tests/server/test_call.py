@@ -167,6 +167,15 @@ def test_what_is_kept_has_a_bound_in_bytes():
     assert kinds(told) == ["skipped", *["final"] * (len(told) - 1)]
 
 
+def test_the_bound_counts_bytes_and_not_characters():
+    call = new_call(replace(SETTINGS, most_kept_bytes=65_536))
+    seat = call.join("s-1", [CUSTOMER], 100.0)
+    for segment in range(20):
+        seat.say(0, final(segment, text="\u6c34" * 1000), 100.0)
+    finals = [event for event in read(call) if event["type"] == "final"]
+    assert 8 <= len(finals) <= 10  # a text and a word of it each, of three bytes a character
+
+
 def test_a_caption_that_was_forgotten_is_not_taken_out_again():
     call = new_call(replace(SETTINGS, most_kept_events=16))
     seat = call.join("s-1", [CUSTOMER, AGENT], 100.0)

@@ -84,6 +84,16 @@ def test_a_call_that_is_over_is_kept_for_a_while_and_then_dropped(place):
     assert place.calls.total == 0
 
 
+def test_a_call_that_is_dropped_leaves_that_of_another_owner(place):
+    place.join().leave("stopped", 0.0)
+    place.join(OTHER)
+    place.wait(5.0)
+    place.wait(30.0)
+    assert place.find() is None
+    assert place.find(OTHER) is not None
+    assert place.calls.total == 1
+
+
 def test_the_same_id_begins_anew_with_numbers_that_go_on(place):
     place.join().leave("stopped", 0.0)
     place.wait(5.0)
@@ -220,3 +230,21 @@ async def test_who_reads_a_call_that_was_dropped_reads_it_to_its_end(place):
     place.wait(30.0)
     assert place.find() is None
     assert kinds(await taken(reader))[-1] == "call_ended"
+
+
+async def test_who_catches_up_leaves_others_their_turn(place):
+    seat = place.join()
+    for segment in range(100):
+        seat.say(0, final(segment), 0.0)
+    turns = []
+
+    async def other():
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        working = tasks.create_task(other())
+        assert len(await taken(place.reader())) == 102
+        working.cancel()
+    assert len(turns) >= 3

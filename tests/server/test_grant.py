@@ -79,3 +79,42 @@ def test_who_may_only_have_one_language_need_not_say_which():
     assert anything.language_of(None, known) is None
     one = replace(anything, languages=frozenset({"en", "xx"}))
     assert [one.language_of(wished, known) for wished in (None, "en", "de")] == ["en", "en", None]
+
+
+PBX = replace(grant_from_claims(CLAIMS, GrantSettings(), 0.0), subject="pbx")
+
+
+def owners_read(grant, call_id="c-1"):
+    owners = ("bank pbx", "bank other", "bank", "bankers pbx", "other pbx", "bank *", "*")
+    return [owner for owner in owners if grant.reads_call(call_id, owner)]
+
+
+def test_what_the_claims_say_of_calls_becomes_rights():
+    claims = replace(CLAIMS, call_owners=frozenset({"pbx"}), calls=frozenset({"c-1"}))
+    grant = grant_from_claims(claims, GrantSettings(), 0.0)
+    assert (grant.call_owners, grant.calls) == ({"pbx"}, {"c-1"})
+    assert grant.call is None
+
+
+def test_who_names_no_owners_reads_its_own_calls():
+    assert owners_read(PBX) == ["bank pbx"]
+
+
+def test_who_names_owners_reads_theirs_and_its_own_only_if_it_is_among_them():
+    assert owners_read(replace(PBX, call_owners=frozenset({"other"}))) == ["bank other"]
+    assert owners_read(replace(PBX, call_owners=frozenset())) == []
+
+
+def test_everybodys_calls_are_those_of_its_issuer_alone():
+    anybodys = replace(PBX, call_owners=frozenset({"*"}))
+    assert owners_read(anybodys) == ["bank pbx", "bank other", "bank *"]
+
+
+def test_a_subject_that_is_called_like_everybody_reads_its_own_alone():
+    assert owners_read(replace(PBX, subject="*")) == ["bank *"]
+
+
+def test_who_names_calls_reads_those_and_no_others():
+    some = replace(PBX, calls=frozenset({"c-1", "c-2"}))
+    assert owners_read(some) == ["bank pbx"]
+    assert owners_read(some, "c-3") == owners_read(replace(PBX, calls=frozenset())) == []

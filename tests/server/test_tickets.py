@@ -1,6 +1,7 @@
 """One use, one minute, one origin."""
 
 from dataclasses import replace
+from uuid import RFC_4122, UUID, uuid4
 
 import pytest
 from hypothesis import settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from server import errors
+from server.call_values import CallPlace, Role
 from server.errors import RefusedError
-from server.tickets import Tickets, TicketSettings
+from server.tickets import TicketForm, Tickets, TicketSettings
 from tests.fakes import GRANT, limited
 
 
@@ -162,3 +164,29 @@ class Uses(RuleBasedStateMachine):
 
 Uses.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 test_a_ticket_is_good_once_whatever_happens = Uses.TestCase
+
+
+def test_a_ticket_may_be_a_uuid_for_wires_that_carry_nothing_else(tickets):
+    ticket, lifetime_s = tickets.issue(GRANT, None, 0.0, TicketForm.UUID)
+    assert str(UUID(ticket)) == ticket
+    assert (UUID(ticket).version, UUID(ticket).variant) == (4, RFC_4122)
+    assert lifetime_s == 60
+    assert tickets.redeem(ticket, None, 1.0).subject == "alice"
+    assert refusal(tickets, ticket, now_s=1.0) == "ticket_replayed"
+
+
+def test_a_uuid_is_a_ticket_as_it_is_spelt_alone(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0, TicketForm.UUID)
+    for other in (ticket.replace("-", ""), ticket.upper() + " ", f"{{{ticket}}}", str(uuid4())):
+        assert refusal(tickets, other) == "ticket_unknown"
+
+
+def test_no_two_tickets_are_the_same(tickets):
+    forms = [TicketForm.UUID, TicketForm.TEXT] * 40
+    assert len({tickets.issue(GRANT, None, 0.0, form)[0] for form in forms}) == 80
+
+
+def test_what_a_ticket_is_for_comes_back_with_it(tickets):
+    place = CallPlace("c-1", Role.CUSTOMER, "en")
+    ticket, _ = tickets.issue(replace(GRANT, call=place), None, 0.0, TicketForm.UUID)
+    assert tickets.redeem(ticket, None, 0.0).call == place

@@ -98,6 +98,19 @@ def test_a_minted_token_says_what_was_asked_for(settings):
     assert got.limits == Limits(1, 2, 3, 4, 125, 6, 7, 8)
 
 
+def test_a_minted_token_says_which_calls_of_whom_it_reads(settings):
+    [token] = shown(
+        app,
+        *("mint", "--scope", "calls", "--call-owner", "pbx", "--call-owner", "*"),
+        *("--call", "c-1", "--call", "a/b"),
+    )
+    got = verified(settings, token)
+    assert got.scopes == {"calls"}
+    assert (got.call_owners, got.calls) == ({"pbx", "*"}, {"c-1", "a/b"})
+    [token] = shown(app, "mint", "--scope", "calls")
+    assert verified(settings, token).call_owners is verified(settings, token).calls is None
+
+
 def test_a_token_for_administrators_is_for_them_alone(settings, token_file):
     [token] = shown(app, "mint", "--scope", "admin", "--scope", "audit")
     got = verified(settings, token)
