@@ -11,6 +11,7 @@ build/bench/calls_wer.json.
 
 import argparse
 import asyncio
+import base64
 import io
 import json
 import os
@@ -47,6 +48,7 @@ KINDS = ("telephone", "utterance", "spontaneous")
 AT_A_TIME = 8
 MOST_POINTS_APART = 1.0
 HOOK_KEY, HOOK_SECRET = "YmVuY2g", secrets.token_bytes(32)
+HOOK_ADDRESS = "wss://127.0.0.1/v1/bridges/audiohook"
 MAKERS: dict[str, Callable[[], Caller]] = {
     "twilio": MediaStreams,
     "twilio-stereo": lambda: MediaStreams(2),
@@ -154,10 +156,19 @@ async def calls_score(
 def bridges(secret_file: Path) -> list[dict[str, object]]:
     """As the settings have them."""
     return [
-        {"name": "twilio", "dialect": "media_streams"},
+        {
+            "name": "twilio",
+            "dialect": "media_streams",
+            "tracks": ["inbound", "outbound"],
+        },
         {"name": "asterisk", "dialect": "asterisk"},
-        {"name": "jambonz", "dialect": "jambonz"},
-        {"name": "audiohook", "dialect": "audiohook", "secret_file": str(secret_file)},
+        {"name": "jambonz", "dialect": "jambonz_stt"},
+        {
+            "name": "audiohook",
+            "dialect": "audiohook",
+            "secret_file": str(secret_file),
+            "address": HOOK_ADDRESS,
+        },
     ]
 
 
@@ -189,7 +200,7 @@ def main() -> None:
     secret_file = arguments.data_folder.resolve() / "audiohook-secret"
     secret_file.unlink(missing_ok=True)
     secret_file.touch(mode=0o600)
-    secret_file.write_bytes(HOOK_SECRET)
+    secret_file.write_text(f"{HOOK_KEY} {base64.b64encode(HOOK_SECRET).decode()}\n")
     os.environ["EARWITNESS_BRIDGES"] = json.dumps(bridges(secret_file))
     with server_process(settings) as (url, _):
         address = url.removesuffix("/v1/stream")

@@ -76,7 +76,8 @@ class AudioSocketPort:
 
         @asynccontextmanager
         async def enter(opening: Opening) -> AsyncIterator[Entry]:
-            async with reception.enter_call(peer, Ticket(opening.ticket or "")) as entry:
+            shown, lasts_s = Ticket(opening.ticket or ""), self._bridge.longest_call_s
+            async with reception.enter_call(peer, shown, lasts_s) as entry:
                 place.give_back()
                 yield entry
 
@@ -84,7 +85,9 @@ class AudioSocketPort:
         try:
             async with asyncio.TaskGroup() as tasks:
                 alive = tasks.create_task(wire.keep_alive())
-                await Bridging(self._office, self._bridge, wire, bridge, enter).run()
+                bridging = Bridging(self._office, self._bridge, wire, bridge, enter)
+                with suppress(RefusedError):  # on record by then
+                    await reception.attend(peer, bridging.run, checks_origin=False)
                 alive.cancel()
         finally:
             place.give_back()

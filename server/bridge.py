@@ -82,6 +82,10 @@ class Bridge:
         """That the session can be told to hear; None: to find it out, if it began with that."""
         self._is_peer_there = True
         self._refusal: errors.Refusal | None = None
+        self._is_ready = False
+        """The session is."""
+        self._fault: str | None = None
+        """What the peer did, if that was the first thing that went wrong."""
         self.is_behind = False
         """The session cannot take more audio now; for the shell to set."""
         self._actions: list[Action] = []
@@ -97,9 +101,15 @@ class Bridge:
         return self._refusal
 
     @property
+    def reason(self) -> str | None:
+        """The same for the trail: exactly what was wrong, where it was the peer's."""
+        return self._fault or (self._refusal.code if self._refusal else None)
+
+    @property
     def is_asking(self) -> bool:
-        """Whether `Admit` has no answer yet."""
-        return self._phase is _Phase.ASKING
+        """Whether nothing can be heard until `Admit` is answered and the session is ready."""
+        is_waiting = self._phase is _Phase.OPEN and not self._is_ready
+        return self._phase is _Phase.ASKING or is_waiting
 
     @property
     def is_open(self) -> bool:
@@ -203,6 +213,7 @@ class Bridge:
             return
         match event:
             case wire.Ready(language=language):
+                self._is_ready = True
                 self._languages |= languages
                 self._tell_peer(Admitted(languages, language))
             case wire.SpeechStarted() | wire.Partial() | wire.SpeechEnded() | wire.Final():
@@ -249,7 +260,8 @@ class Bridge:
             case Reply(frame):
                 if self._is_peer_there:
                     self._actions.append(ToPeer(frame))
-            case Fault(refusal):
+            case Fault(refusal, reason):
+                self._fault = self._fault or reason
                 self._fail(refusal, now_s)
             case Stopped():
                 self._stop(now_s)

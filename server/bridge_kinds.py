@@ -37,6 +37,17 @@ _MOST_SECRET_BYTES = 16_384
 _AEAP_LIMIT_S = 1.0
 """Asterisk waits no longer for an answer, and forgets a connection that answers later."""
 
+_FORKS: dict[DialectName, tuple[Callable[[], Profile], *tuple[str, ...]]] = {
+    DialectName.ASTERISK: (AsteriskProfile, "media"),
+    DialectName.FREESWITCH_STREAM: (BareProfile,),
+    DialectName.FREESWITCH_FORK: (BareProfile, "audio.drachtio.org"),
+    DialectName.JAMBONZ_LISTEN: (JambonzListenProfile, "audio.jambonz.org"),
+    DialectName.JAMBONZ_STT: (JambonzSttProfile,),
+    DialectName.VONAGE: (VonageProfile,),
+    DialectName.PCM: (BareProfile,),
+}
+"""What each says first, and the subprotocols that it offers."""
+
 
 @dataclass(frozen=True, slots=True)
 class BridgeKind:
@@ -69,34 +80,27 @@ class BridgeKind:
 
 def open_kind(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:
     """Raises KeyFileError."""
+    if settings.dialect in _FORKS:
+        return _pcm_fork(settings, *_FORKS[settings.dialect])
     match settings.dialect:
         case DialectName.MEDIA_STREAMS:
             return _media_streams(settings)
         case DialectName.AUDIOHOOK:
             return _audiohook(settings, wall_clock)
         case DialectName.AEAP:
-            limits = BridgeLimits(opening_limit_s=_AEAP_LIMIT_S)
-            return BridgeKind(
-                settings,
-                lambda upgrade: Aeap(),
-                may_be_late=True,  # it can set no header
-                limits=limits,
-                subprotocols=(SUBPROTOCOL,),
-            )
-        case DialectName.ASTERISK:
-            return _pcm_fork(settings, AsteriskProfile, subprotocols=("media",))
-        case DialectName.FREESWITCH_FORK:
-            return _pcm_fork(settings, BareProfile, subprotocols=("audio.drachtio.org",))
-        case DialectName.FREESWITCH_STREAM | DialectName.PCM:
-            return _pcm_fork(settings, BareProfile)
-        case DialectName.VONAGE:
-            return _pcm_fork(settings, VonageProfile)
-        case DialectName.JAMBONZ_LISTEN:
-            return _pcm_fork(settings, JambonzListenProfile, subprotocols=("audio.jambonz.org",))
-        case DialectName.JAMBONZ_STT:
-            return _pcm_fork(settings, JambonzSttProfile)
-        case DialectName.AUDIOSOCKET:
+            return _aeap(settings)
+        case _:
             raise ValueError("no bridge")
+
+
+def _aeap(settings: BridgeSettings) -> BridgeKind:
+    return BridgeKind(
+        settings,
+        lambda upgrade: Aeap(),
+        may_be_late=True,  # it can set no header
+        limits=BridgeLimits(opening_limit_s=_AEAP_LIMIT_S),
+        subprotocols=(SUBPROTOCOL,),
+    )
 
 
 def _media_streams(settings: BridgeSettings) -> BridgeKind:
@@ -114,10 +118,7 @@ def _media_streams(settings: BridgeSettings) -> BridgeKind:
 
 
 def _pcm_fork(
-    settings: BridgeSettings,
-    new_profile: Callable[[], Profile],
-    *,
-    subprotocols: tuple[str, ...] = (),
+    settings: BridgeSettings, new_profile: Callable[[], Profile], *subprotocols: str
 ) -> BridgeKind:
     tracks = settings.tracks or PARTIES[: settings.channels]
     audio_format = AudioFormat(settings.encoding, settings.sample_rate_hz)

@@ -17,7 +17,7 @@ from functools import partial
 from typing import NoReturn
 
 from starlette.routing import BaseRoute, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from server import errors
 from server.app import answer
@@ -59,6 +59,7 @@ class _Bridges:
     async def serve(self, kind: BridgeKind, websocket: WebSocket) -> None:
         """One connection, to its end."""
         upgrade, reception = _upgrade_of(websocket), self._stages.reception
+        lasts_s = kind.settings.longest_call_s
 
         async def look() -> Token | Ticket | Place:
             shown = kind.look(upgrade)
@@ -71,14 +72,15 @@ class _Bridges:
             if isinstance(shown, Place):
                 await self._serve_unknown(kind, upgrade, websocket, shown)
                 return
-            async with reception.enter_call(websocket, shown) as entry:
+            async with reception.enter_call(websocket, shown, lasts_s) as entry:
 
                 def enter(_opening: Opening) -> AbstractAsyncContextManager[Entry]:
                     return nullcontext(entry)
 
                 await self._run(kind, upgrade, websocket, enter, is_known=True)
-        except RefusedError as refused:
-            await websocket.send_denial_response(answer(refused.refusal))
+        except RefusedError as refused:  # once it was accepted, its close has told it
+            if websocket.application_state is WebSocketState.CONNECTING:
+                await websocket.send_denial_response(answer(refused.refusal))
 
     async def _serve_unknown(
         self, kind: BridgeKind, upgrade: Upgrade, websocket: WebSocket, place: Place
@@ -92,12 +94,14 @@ class _Bridges:
                 return _shown_in(opening) or own or _nothing_shown()
 
             shown = await reception.attend(websocket, look, checks_origin=False)
-            async with reception.enter_call(websocket, shown) as entry:
+            lasts_s = kind.settings.longest_call_s
+            async with reception.enter_call(websocket, shown, lasts_s) as entry:
                 place.give_back()
                 yield entry
 
+        run = partial(self._run, kind, upgrade, websocket, enter, is_known=False)
         try:
-            await self._run(kind, upgrade, websocket, enter, is_known=False)
+            await reception.attend(websocket, run, checks_origin=False)
         finally:
             place.give_back()
 

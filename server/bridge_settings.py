@@ -83,6 +83,9 @@ class BridgeSettings:
     subject: str | None = None
     """Whose calls they are, where the vendor signs and shows no token. What Twilio signs is good
     for ever, so only `audiohook` may have one."""
+    longest_call_s: int = 14_400
+    """How long a call may last whose token ends before it does: that lets calls in, and what was
+    revoked ends them. Limits of the token, such as `session_s`, count all the same."""
     end_of_speech_ms: int | None = None
     """Silence that ends a segment; None: as the model's other sessions have it."""
 

@@ -153,7 +153,9 @@ class Bridging:
         """When the ticker looks next."""
 
     async def run(self) -> None:
-        """Until both are done with it."""
+        """Until both are done with it. Raises RefusedError where it never came to a call, and that
+        is nowhere on record.
+        """
         async with asyncio.TaskGroup() as tasks:
             helpers = [tasks.create_task(self._read()), tasks.create_task(self._tick())]
             writing = tasks.create_task(self._write())
@@ -161,6 +163,9 @@ class Bridging:
             await writing
             for task in helpers:
                 task.cancel()
+        refusal, reason = self._bridge.refusal, self._bridge.reason
+        if self._opening is None and refusal is not None:
+            raise RefusedError(refusal, reason or "")
 
     # --- the call ---
 
@@ -189,7 +194,7 @@ class Bridging:
         reason = _CANCELLED
         try:
             await self._hear(entry, call_id, tracks)
-            reason = self._bridge.refusal.code if self._bridge.refusal else _ENDED
+            reason = self._bridge.reason or _ENDED
         except RefusedError as refused:
             reason = refused.reason
             raise

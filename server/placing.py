@@ -103,6 +103,8 @@ class Placing:
         self._stall_until_s = 0.0
         self._heard_s: float | None = None
         """When the last frame came; None: nothing since the last cut."""
+        self._patience_s = self._quiet_s
+        """Without a frame for so long it is a pause: long frames come seldom."""
         self._gap_samples = 0
 
     @property
@@ -131,7 +133,7 @@ class Placing:
         held_s, heard_s = self._reordering.next_deadline_s, self._heard_s
         if heard_s is None:
             return held_s
-        quiet_s = heard_s + self._quiet_s
+        quiet_s = heard_s + self._patience_s
         return quiet_s if held_s is None else min(held_s, quiet_s)
 
     def call_ms(self, session_ms: int, *, is_end: bool = False) -> int:
@@ -154,7 +156,7 @@ class Placing:
         placed: list[Placed] = []
         for frame in self._reordering.expire(now_s):
             self._place(frame, placed)
-        if self._heard_s is not None and now_s >= self._heard_s + self._quiet_s:
+        if self._heard_s is not None and now_s >= self._heard_s + self._patience_s:
             self._cut(placed)
         return placed
 
@@ -184,6 +186,7 @@ class Placing:
             placed.append(Sound(payload))
             self._given_samples += n_samples
             self._heard_s = frame.arrived_s
+            self._patience_s = max(self._quiet_s, 2 * n_samples / self._rate_hz)
         began_s = frame.arrived_s - self._stream_sample / self._rate_hz
         self._origin_s = began_s if self._origin_s is None else min(self._origin_s, began_s)
 

@@ -220,16 +220,18 @@ class Reception:
 
     @asynccontextmanager
     async def enter_call(
-        self, peer: HTTPConnection, shown: Token | Ticket | Grant
+        self, peer: HTTPConnection, shown: Token | Ticket | Grant, lasts_s: float
     ) -> AsyncIterator[Entry]:
         """As `enter`, with a credential that was found elsewhere than in the headers, or that who
-        runs this has given; such a peer is no page, whatever its `Origin`. Raises RefusedError.
+        runs this has given; such a peer is no page, whatever its `Origin`. A call that has begun
+        may last so long whenever its token ends. Raises RefusedError.
         """
 
         async def admit(visit: _Visit) -> Grant:
             if self._parts.blocks.is_blocked(caller_of(peer).address, self._parts.wall_clock()):
                 raise RefusedError(errors.ADDRESS_BLOCKED)
-            return await self._accept(visit, shown)
+            grant = await self._accept(visit, shown)
+            return replace(grant, expires_in_s=max(grant.expires_in_s, lasts_s))
 
         async with self._entered(peer, admit) as entry:
             yield entry

@@ -48,11 +48,9 @@ class PcmForkSettings:
 class Profile(Protocol):
     """What is different about one telephone system."""
 
-    def first(
-        self, text: str | None, upgrade: Upgrade, settings: PcmForkSettings
-    ) -> Opening | None:
-        """What the first text says; None for the text: audio came first. None: it says nothing of a
-        call, and may be followed by what does. Raises RefusedError, with a reason for the trail.
+    def first(self, text: str | None, upgrade: Upgrade, settings: PcmForkSettings) -> Opening:
+        """What the first text says; None: audio came first. Raises RefusedError, with a reason for
+        the trail.
         """
         ...
 

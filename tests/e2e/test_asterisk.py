@@ -13,11 +13,14 @@ import pytest
 from server.config import load_settings
 from tests.asterisk import (
     SpeechEngine,
+    WebSocketClient,
     needs_asterisk,
     open_prompt,
     over_audiosocket_application,
     over_audiosocket_channel,
     over_speech_engine,
+    over_websocket,
+    overheard,
     played,
     running_asterisk,
 )
@@ -26,7 +29,7 @@ from tests.e2e.conftest import copy_data, serving
 from tests.e2e.test_stream import words_of
 
 pytestmark = [pytest.mark.asterisk, needs_asterisk]
-PROMPT = "cannot-complete-as-dialed"
+PROMPT, OTHER_PROMPT = "cannot-complete-as-dialed", "conf-onlyone"
 LIMIT_S = 60.0
 
 
@@ -43,7 +46,10 @@ def pbx_server(embedded_model_pack, tmp_path_factory, canaries):
     settings = load_settings(
         data_folder=folder / "data",
         listen={"port": 0, "access_log": False},
-        bridges=[{"name": "aeap", "dialect": "aeap", "end_of_speech_ms": 700}],
+        bridges=[
+            {"name": "aeap", "dialect": "aeap", "end_of_speech_ms": 700},
+            {"name": "asterisk", "dialect": "asterisk"},
+        ],
         audiosocket={"port": free_port(), "role": "customer"},
         calls={"rejoin_s": 0.5, "wait_s": 20.0},
     )
@@ -71,6 +77,13 @@ def uuid_ticket(server, call_id: str, role: str = "customer") -> UUID:
         return UUID(json.loads(response.read())["ticket"])
 
 
+async def until_last(server, event, is_meant):
+    """The row may come a moment after the peer was let go."""
+    async with asyncio.timeout(10):
+        while not is_meant(await asyncio.to_thread(server.last_row, event)):
+            await asyncio.sleep(0.05)
+
+
 async def heard(server, folder, call_id, far, **given):
     """What a follower reads of a call whose far side is this dialplan."""
     dialplan = [played("say", PROMPT, stays_s=1.5), far]
@@ -78,6 +91,57 @@ async def heard(server, folder, call_id, far, **given):
     async with asyncio.timeout(LIMIT_S), running_asterisk(folder, dialplan, **given) as asterisk:
         await asterisk.originate("far", "say")
         return await following
+
+
+@pytest.mark.parametrize(
+    ("control", "codec"),
+    [("json", "slin16"), ("plain-text", "ulaw"), ("json", "alaw")],
+)
+async def test_a_websocket_channel_is_heard(pbx_server, tmp_path, words, control, codec):
+    call_id = f"pbx-{control}-{codec}"
+    client = WebSocketClient("us", bridge_url(pbx_server, "asterisk"), token=pbx_server.token())
+    parameters = {"call": call_id, "track": "customer"}
+    far = over_websocket("far", "us", codec, control, parameters)
+    events = await heard(pbx_server, tmp_path, call_id, far, websocket_clients=[client])
+    assert said_by(events, "customer") == words
+    assert pbx_server.last_row("call.started").detail["dialect"] == "asterisk"
+
+
+async def test_two_parties_of_one_call_are_kept_apart(pbx_server, tmp_path, words):
+    """Each by a channel of its own that listens to it."""
+    token = pbx_server.token()
+    client = WebSocketClient("us", bridge_url(pbx_server, "asterisk"), token=token)
+    legs = [
+        over_websocket(f"leg-{role}", "us", parameters={"call": "pbx-two", "track": role})
+        for role in ("customer", "agent")
+    ]
+    dialplan = [
+        played("say", PROMPT, after_s=2.0, stays_s=6.0),
+        played("answer", OTHER_PROMPT, after_s=6.0, stays_s=2.0),
+        overheard("call", "answer", own_leg="leg-customer", others_leg="leg-agent"),
+        *legs,
+    ]
+    following = asyncio.create_task(follow(pbx_server, "pbx-two"))  # noqa: TID251 (awaited below)
+    async with (
+        asyncio.timeout(LIMIT_S),
+        running_asterisk(tmp_path, dialplan, [client]) as asterisk,
+    ):
+        await asterisk.originate("call", "say")
+        events = await following
+    assert said_by(events, "customer") == words
+    assert said_by(events, "agent") == words_of(open_prompt(OTHER_PROMPT).text)
+
+
+async def test_a_websocket_channel_without_a_token_is_refused(pbx_server, tmp_path):
+    client = WebSocketClient("us", bridge_url(pbx_server, "asterisk"))
+    far = over_websocket("far", "us", parameters={"call": "pbx-nobody"})
+    async with (
+        asyncio.timeout(LIMIT_S),
+        running_asterisk(tmp_path, [played("say", PROMPT), far], [client]) as asterisk,
+    ):
+        await asterisk.originate("far", "say")
+        assert await asterisk.line_from("ended <") == "ended <CHANUNAVAIL>"
+    assert pbx_server.last_row("handshake.refused").reason == "token_missing"
 
 
 async def test_the_audiosocket_application_is_heard(pbx_server, tmp_path, words):
@@ -141,6 +205,7 @@ async def test_an_audiosocket_ticket_is_good_once(pbx_server):
         writer.close()
 
     await dial()
-    assert pbx_server.last_row("call.ended").detail["call_id"] == "pbx-once"
+    await until_last(pbx_server, "call.ended", lambda row: row.detail["call_id"] == "pbx-once")
     await dial()
-    assert pbx_server.last_row("handshake.refused").reason == "ticket_replayed"
+    replayed = "ticket_replayed"
+    await until_last(pbx_server, "handshake.refused", lambda row: row.reason == replayed)

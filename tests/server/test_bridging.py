@@ -62,7 +62,7 @@ class Scene:
 
     @asynccontextmanager
     async def enter(self, opening):
-        async with self.joined.reception.enter_call(peer_with({}), Token(self.token)) as entry:
+        async with self.joined.reception.enter_call(peer_with({}), Token(self.token), 0) as entry:
             yield entry
 
     async def run(self, wire, dialect=None, enter=None, **given):
@@ -146,8 +146,16 @@ async def test_one_call_too_many_is_refused_and_its_place_is_free_again(tmp_path
 
 async def test_who_never_opens_a_call_is_closed(scene):
     wire = FakeWire(*call_of()[:1])
-    await scene.run(wire, opening_limit_s=0.05)
+    with pytest.raises(RefusedError, match="start_late"):
+        await scene.run(wire, opening_limit_s=0.05)
     assert wire.close_code == errors.START_LATE.close_code
+
+
+async def test_what_breaks_the_protocol_before_a_call_is_told_by_its_reason(scene):
+    wire = FakeWire(b"audio")
+    with pytest.raises(RefusedError) as refused:
+        await scene.run(wire)
+    assert refused.value.reason == "binary_frame"
 
 
 async def test_who_goes_before_a_call_is_opened_leaves_nothing(scene):

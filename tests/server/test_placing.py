@@ -265,6 +265,16 @@ def test_no_frame_for_a_while_ends_what_is_said_once():
     assert heard.placing.next_deadline_s is None
 
 
+def test_long_frames_that_come_seldom_do_not_end_what_is_said():
+    heard = Heard()
+    for _ in range(3):
+        heard.frame(WORD * 50, after_s=1.0)
+    heard.wait(1.9)
+    assert heard.cuts == 0
+    heard.wait(0.2)
+    assert heard.cuts == 1
+
+
 def test_a_cut_by_the_clock_is_not_cut_again_when_a_stamp_shows_the_gap():
     heard = Heard()
     heard.frame(at_ms=0)
