@@ -80,7 +80,7 @@ def uuid_ticket(server, call_id: str, role: str = "customer") -> UUID:
 async def until_last(server, event, is_meant):
     """The row may come a moment after the peer was let go."""
     async with asyncio.timeout(10):
-        while not is_meant(await asyncio.to_thread(server.last_row, event)):
+        while not is_meant(await asyncio.to_thread(server.last_row, event)):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
