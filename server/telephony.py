@@ -50,22 +50,25 @@ def join_telephony(
 ) -> Telephony:
     """Raises StartError."""
     calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
+    routes: list[BaseRoute] = [
+        *call_ticket_routes(TicketStages(reception, door.tickets, trail)),
+        *call_routes(CallStages(reception, calls, trail, door.is_revoked)),
+    ]
+    heard = settings.audiosocket
+    if not settings.bridges and not heard.port:
+        return Telephony(routes, [calls.run])
     try:
         pseudonyms = open_pseudonyms(settings.pseudonyms_key_file)
         kinds = [open_kind(bridge, wall_clock) for bridge in settings.bridges]
     except KeyFileError as error:
         raise StartError(str(error), EXIT_KEYS) from None
-    grants = _grants(settings, wall_clock())
     office = CallOffice(calls, trail, pseudonyms, reception.model.languages)
-    routes = [
-        *call_ticket_routes(TicketStages(reception, door.tickets, trail)),
-        *call_routes(CallStages(reception, calls, trail, door.is_revoked)),
-        *bridge_routes(BridgeStages(reception, office, grants), kinds),
-    ]
-    if not settings.audiosocket.port:
+    stages = BridgeStages(reception, office, _grants(settings, wall_clock()))
+    routes += bridge_routes(stages, kinds)
+    if not heard.port:
         return Telephony(routes, [calls.run])
-    bound = bind_port(settings.audiosocket.host, settings.audiosocket.port, "audiosocket.port")
-    port = AudioSocketPort(bound, settings.audiosocket, reception, office)
+    bound = bind_port(heard.host, heard.port, "audiosocket.port")
+    port = AudioSocketPort(bound, heard, reception, office)
     return Telephony(routes, [calls.run, port.run])
 
 

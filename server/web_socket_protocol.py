@@ -37,7 +37,7 @@ _ABNORMAL_CLOSE = 1006
 _MOST_UNREAD_BYTES = 1 << 17
 _MOST_UNHEARD_BYTES = 1 << 24
 """Taken and dropped after our close, while the peer finishes sending."""
-_QUIET_S = 0.5
+_QUIET_S = 2.0
 """After which it has finished, or has heard that it need not."""
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 

@@ -24,11 +24,11 @@ def test_media_streams_number_and_stamp_the_frames_of_each_track():
         assert [frame["timestamp"] for frame in mine] == [str(n * 20) for n in range(8)]
 
 
-def test_media_streams_tell_the_token_after_the_beginning():
+def test_media_streams_tell_the_token_in_a_header_and_the_call_after_the_beginning():
     _, start = (json.loads(message) for message in MediaStreams().opening(CALL))
     assert start["start"]["callSid"] == CALL.id
-    assert start["start"]["customParameters"]["token"] == CALL.token
-    assert MediaStreams().headers(CALL, "ws://here/", 0.0) == {}
+    headers = MediaStreams().headers(CALL, "ws://here/", 0.0)
+    assert headers == {"x-telnyx-streaming-auth-token": CALL.token}
 
 
 def test_asterisk_sends_bare_frames_as_they_are_spoken():
