@@ -31,6 +31,25 @@ def beside(live_server, english_recordings):
     return lambda: honest_session(live_server, english_recordings)
 
 
+@pytest.fixture
+def recorded(live_server):
+    """Waits until the trail says why a session ended that did so in this test; others, of a test
+    before, may end meanwhile.
+    """
+    before = [row.seq for row in live_server.trail()][-1:]
+
+    def is_there(reason: str) -> bool:
+        rows = live_server.trail(event="session.ended")
+        return any(row.reason == reason for row in rows if [row.seq] > before)
+
+    async def wait(reason: str) -> None:
+        async with asyncio.timeout(20):
+            while not is_there(reason):  # noqa: ASYNC110 (a trail tells nobody)
+                await asyncio.sleep(0.05)
+
+    return wait
+
+
 @asynccontextmanager
 async def stranger(server, token, **options):
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
@@ -111,7 +130,7 @@ async def test_strangers_cannot_fill_the_log(live_server, capfd):
     assert "".join(capfd.readouterr()) == ""
 
 
-async def test_a_client_that_pings_and_never_reads_is_cut_off(live_server, beside):
+async def test_a_client_that_pings_and_never_reads_is_cut_off(live_server, beside, recorded):
     host, port = live_server.page_url.removeprefix("http://").split(":")
 
     def flood() -> None:
@@ -125,7 +144,7 @@ async def test_a_client_that_pings_and_never_reads_is_cut_off(live_server, besid
     async with beside():
         with pytest.raises(ConnectionError):
             await asyncio.to_thread(flood)
-    await recorded(live_server, "client_gone")
+    await recorded("client_gone")
 
 
 def handshake(token: str, *headers: str) -> bytes:
@@ -167,13 +186,15 @@ async def test_a_browser_brings_its_token_beside_the_protocol(live_server):
     ("limits", "code"),
     [(Limits(session_audio_s=1), "quota_audio"), (Limits(session_bytes=40_000), "quota_bytes")],
 )
-async def test_a_quota_that_runs_out_ends_only_its_own_session(live_server, beside, limits, code):
+async def test_a_quota_that_runs_out_ends_only_its_own_session(
+    live_server, beside, recorded, limits, code
+):
     async with beside(), stranger(live_server, live_server.token(limits=limits)) as websocket:
         await websocket.send(START)
         for _ in range(30):
             await websocket.send(speech(100))
         assert await ended_with(websocket) == (code, 4413)
-    await recorded(live_server, code)
+    await recorded(code)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +209,7 @@ async def test_a_quota_that_runs_out_ends_only_its_own_session(live_server, besi
     ],
 )
 async def test_frames_that_are_not_the_protocol_end_only_their_own_session(
-    live_server, beside, frames, code, close_code
+    live_server, beside, recorded, frames, code, close_code
 ):
     async with beside(), stranger(live_server, live_server.token()) as websocket:
         try:
@@ -197,7 +218,7 @@ async def test_frames_that_are_not_the_protocol_end_only_their_own_session(
         except ConnectionClosed:
             pass
         assert await ended_with(websocket) == (code, close_code)
-    await recorded(live_server, code or "message_too_big")
+    await recorded(code or "message_too_big")
 
 
 async def test_random_bytes_as_audio_harm_nobody(live_server, beside):
@@ -209,14 +230,14 @@ async def test_random_bytes_as_audio_harm_nobody(live_server, beside):
         assert await ended_with(websocket) == ("", 1000)
 
 
-async def test_a_client_that_vanishes_is_recorded(live_server, beside):
+async def test_a_client_that_vanishes_is_recorded(live_server, beside, recorded):
     async with beside():
         async with stranger(live_server, live_server.token()) as websocket:
             await websocket.send(START)
             await websocket.send(speech(1000))
             await websocket.recv()
             websocket.transport.abort()
-        await recorded(live_server, "client_gone")
+        await recorded("client_gone")
 
 
 async def test_connections_that_say_nothing_disturb_nobody(live_server, beside):
@@ -228,10 +249,3 @@ async def test_connections_that_say_nothing_disturb_nobody(live_server, beside):
     finally:
         for connection in silent:
             connection.close()
-
-
-async def recorded(server, reason: str) -> None:
-    """Wait until the trail's newest ended session says why."""
-    async with asyncio.timeout(20):
-        while reason not in {row.reason for row in server.trail(event="session.ended")[-3:]}:  # noqa: ASYNC110 (a trail tells nobody)
-            await asyncio.sleep(0.05)
