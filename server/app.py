@@ -52,7 +52,7 @@ _Limit = Annotated[int, msgspec.Meta(ge=0)] | None
 """Never below zero: less than any other, and to `pace` no limit at all."""
 
 
-class _Narrower(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Narrower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a ticket shall allow less than its token does."""
 
     session_audio_s: _Limit = None
@@ -63,11 +63,11 @@ class _Narrower(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def limits(self) -> Limits:
         """As the grant has them."""
-        return Limits(**msgspec.structs.asdict(self))
+        return Limits(**{name: getattr(self, name) for name in Narrower.__struct_fields__})
 
 
 async def _read_limits(request: Request) -> Limits:
-    return (await read_message(request, _Narrower)).limits()
+    return (await read_message(request, Narrower)).limits()
 
 
 def build_app(

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn
 
 from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -91,7 +90,7 @@ class _Bridges:
         @asynccontextmanager
         async def enter(opening: Opening) -> AsyncIterator[Entry]:
             async def look() -> Token | Ticket | Grant:
-                return _shown_in(opening) or own or _nothing_shown()
+                return _shown_in(opening, own)
 
             shown = await reception.attend(websocket, look, checks_origin=False)
             lasts_s = kind.settings.longest_call_s
@@ -180,14 +179,14 @@ def _upgrade_of(websocket: WebSocket) -> Upgrade:
     )
 
 
-def _shown_in(opening: Opening) -> Token | Ticket | None:
-    """Raises RefusedError."""
+def _shown_in(opening: Opening, own: Grant | None) -> Token | Ticket | Grant:
+    """What it shows, or else what the bridge has of its own. Raises RefusedError."""
     if opening.token and opening.ticket:
         raise RefusedError(errors.UNAUTHENTICATED, "credentials_ambiguous")
     if opening.token:
         return Token(opening.token)
-    return Ticket(opening.ticket) if opening.ticket else None
-
-
-def _nothing_shown() -> NoReturn:
-    raise RefusedError(errors.UNAUTHENTICATED, "token_missing")
+    if opening.ticket:
+        return Ticket(opening.ticket)
+    if own is None:
+        raise RefusedError(errors.UNAUTHENTICATED, "token_missing")
+    return own

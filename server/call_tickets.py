@@ -19,9 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from security.door_events import TicketIssued
-from security.limits import Limits
 from server import errors
-from server.app import answer
+from server.app import Narrower, answer
 from server.bodies import read_message
 from server.call_values import CallPlace, Role
 from server.dialects.values import MOST_ID_CHARS, is_id
@@ -34,30 +33,13 @@ from server.tickets import TicketForm, Tickets
 from server.visitor import caller_of, knock_of
 from server.wire import Language
 
-_Limit = Annotated[int, msgspec.Meta(ge=0)] | None
 
-
-class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Asked(Narrower, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the ticket is for, and what it shall allow less than its token does."""
 
     call_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_ID_CHARS)]
     role: Role = Role.UNKNOWN
     language: Language | None = None
-    session_audio_s: _Limit = None
-    session_bytes: _Limit = None
-    session_s: _Limit = None
-    idle_s: _Limit = None
-    pace_percent: _Limit = None
-
-    def limits(self) -> Limits:
-        """As the grant has them."""
-        return Limits(
-            session_audio_s=self.session_audio_s,
-            session_bytes=self.session_bytes,
-            session_s=self.session_s,
-            idle_s=self.idle_s,
-            pace_percent=self.pace_percent,
-        )
 
 
 @dataclass(frozen=True, slots=True)

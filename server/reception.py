@@ -152,9 +152,7 @@ class Reception:
 
         async def attend(visit: _Visit) -> _Result:
             visit.grant = grant
-            address = caller_of(peer).address
-            if self._parts.blocks.is_blocked(address, self._parts.wall_clock()):
-                raise RefusedError(errors.ADDRESS_BLOCKED)
+            self._check_address(peer)
             if checks_origin:
                 self._parts.door.check_origin(knock_of(peer))
             return await work()
@@ -228,8 +226,7 @@ class Reception:
         """
 
         async def admit(visit: _Visit) -> Grant:
-            if self._parts.blocks.is_blocked(caller_of(peer).address, self._parts.wall_clock()):
-                raise RefusedError(errors.ADDRESS_BLOCKED)
+            self._check_address(peer)
             grant = await self._accept(visit, shown)
             return replace(grant, expires_in_s=max(grant.expires_in_s, lasts_s))
 
@@ -337,6 +334,10 @@ class Reception:
         """Of what was granted at `wall_s`: the door may have waited for an issuer's keys."""
         waited_s = self._parts.wall_clock() - wall_s
         return replace(grant, expires_in_s=grant.expires_in_s - waited_s)
+
+    def _check_address(self, peer: HTTPConnection) -> None:
+        if self._parts.blocks.is_blocked(caller_of(peer).address, self._parts.wall_clock()):
+            raise RefusedError(errors.ADDRESS_BLOCKED)
 
     def _check_room(self, grant: Grant) -> None:
         if not grant.covers(self._parts.model.model_id):

@@ -10,7 +10,7 @@ else.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ PARTIES = ("caller", "callee")
 """Of interleaved channels, in the order in which FreeSWITCH and jambonz have them."""
 _INBOUND = ("inbound",)
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+_Decoded = TypeVar("_Decoded")
 _Text = Annotated[str, msgspec.Meta(max_length=MOST_ID_CHARS)]
 _SLIN = {
     "slin": 8_000, "slin12": 12_000, "slin16": 16_000, "slin24": 24_000, "slin32": 32_000,
@@ -50,6 +51,29 @@ _MOST_VENDOR_CHANNELS = 2
 
 def _refused(reason: str, refusal: errors.Refusal = errors.BAD_REQUEST) -> errors.RefusedError:
     return errors.RefusedError(refusal, reason)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Decoded], text: str | None) -> _Decoded:
+    """The first text, which there must be. Raises RefusedError."""
+    if text is None:
+        raise _refused("media_before_start")
+    try:
+        return decoder.decode(text)
+    except _UNREADABLE:
+        raise _refused("start_malformed") from None
+
+
+def _party(track: str | None, settings: PcmForkSettings) -> tuple[str, ...]:
+    """The one of a wire that may name it."""
+    if settings.is_named:
+        return settings.tracks[:1]
+    return (track,) if track else _INBOUND
+
+
+def _parties(n_channels: int, settings: PcmForkSettings) -> tuple[str, ...]:
+    """Those of a wire that says how many there are."""
+    is_named = settings.is_named and len(settings.tracks) >= n_channels
+    return (settings.tracks if is_named else PARTIES)[:n_channels]
 
 
 def _id_or_none(text: str | None) -> str | None:
@@ -92,8 +116,6 @@ class AsteriskProfile(_Silent):
 
     def first(self, text: str | None, upgrade: Upgrade, settings: PcmForkSettings) -> Opening:
         """See `Profile`."""
-        if text is None:
-            raise _refused("media_before_start")
         start = _asterisk_start(text)
         audio_format = _ASTERISK_FORMATS.get(start.format)
         if audio_format is None:
@@ -105,25 +127,22 @@ class AsteriskProfile(_Silent):
             added = _added(dialled)
         track = _id_or_none(added.get("track"))
         return Opening(
-            tracks=settings.tracks[:1] if settings.is_named else (track,) if track else _INBOUND,
+            tracks=_party(track, settings),
             audio_format=audio_format,
             call_id=_id_or_none(added.get("call")) or _id_or_none(start.channel_id),
             language=language_of(added.get("language")),
         )
 
 
-def _asterisk_start(text: str) -> _MediaStart:
+def _asterisk_start(text: str | None) -> _MediaStart:
     """Raises RefusedError."""
-    if text.startswith("MEDIA_START "):
+    if text is not None and text.startswith("MEDIA_START "):
         pairs = (word.partition(":") for word in text.split()[1:])
         values = {name: value for name, _, value in pairs if len(value) <= MOST_ID_CHARS}
         if "format" in values:
             return _MediaStart("MEDIA_START", values["format"], values.get("channel_id"))
         raise _refused("start_malformed")
-    try:
-        return _media_start_decoder.decode(text)
-    except _UNREADABLE:
-        raise _refused("start_malformed") from None
+    return _decoded(_media_start_decoder, text)
 
 
 def _added(dialled: str) -> Mapping[str, str]:
@@ -187,18 +206,13 @@ class VonageProfile(_Silent):
     def first(self, text: str | None, upgrade: Upgrade, settings: PcmForkSettings) -> Opening:
         """See `Profile`."""
         del upgrade
-        if text is None:
-            raise _refused("media_before_start")
-        try:
-            start = _connected_decoder.decode(text)
-        except _UNREADABLE:
-            raise _refused("start_malformed") from None
+        start = _decoded(_connected_decoder, text)
         rate = _LINEAR.fullmatch(start.content_type)
         if rate is None or int(rate[1]) not in ACCEPTED_RATES_HZ:
             raise _refused("codec_unsupported", errors.AUDIO_UNREADABLE)
         track = _id_or_none(start.track)
         return Opening(
-            tracks=settings.tracks[:1] if settings.is_named else (track,) if track else _INBOUND,
+            tracks=_party(track, settings),
             audio_format=AudioFormat(Encoding.PCM_S16LE, int(rate[1])),
             call_id=_id_or_none(start.call),
             language=language_of(start.language),
@@ -234,18 +248,12 @@ class JambonzListenProfile(_Silent):
     def first(self, text: str | None, upgrade: Upgrade, settings: PcmForkSettings) -> Opening:
         """See `Profile`."""
         del upgrade
-        if text is None:
-            raise _refused("media_before_start")
-        try:
-            start = _attributes_decoder.decode(text)
-        except _UNREADABLE:
-            raise _refused("start_malformed") from None
+        start = _decoded(_attributes_decoder, text)
         if start.rate_hz not in ACCEPTED_RATES_HZ:
             raise _refused("rate_unsupported", errors.AUDIO_UNREADABLE)
         metadata, n_channels = start.metadata or _Metadata(), 1 + (start.mix_type == "stereo")
-        named = settings.tracks if settings.is_named else PARTIES
         return Opening(
-            tracks=named[:n_channels] if len(named) >= n_channels else PARTIES[:n_channels],
+            tracks=_parties(n_channels, settings),
             audio_format=AudioFormat(Encoding.PCM_S16LE, start.rate_hz),
             call_id=_id_or_none(metadata.call or start.call_sid or start.other_call_sid),
             language=language_of(metadata.language),
@@ -277,21 +285,15 @@ class JambonzSttProfile:
 
     def first(self, text: str | None, upgrade: Upgrade, settings: PcmForkSettings) -> Opening:
         """See `Profile`."""
-        if text is None:
-            raise _refused("media_before_start")
-        try:
-            start = _vendor_start_decoder.decode(text)
-        except _UNREADABLE:
-            raise _refused("start_malformed") from None
+        start = _decoded(_vendor_start_decoder, text)
         encoding = _VENDOR_ENCODINGS.get(start.encoding.upper())
         if encoding is None or start.rate_hz not in ACCEPTED_RATES_HZ:
             raise _refused("codec_unsupported", errors.AUDIO_UNREADABLE)
         self._wants_interim = start.wants_interim
         is_stereo = upgrade.parameter("channels") == str(_MOST_VENDOR_CHANNELS)
         n_channels = _MOST_VENDOR_CHANNELS if is_stereo else 1
-        named = settings.tracks if settings.is_named else PARTIES
         return Opening(
-            tracks=named[:n_channels] if len(named) >= n_channels else PARTIES[:n_channels],
+            tracks=_parties(n_channels, settings),
             audio_format=AudioFormat(encoding, start.rate_hz),
             language=language_of(start.language),
         )
