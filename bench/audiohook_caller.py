@@ -19,6 +19,8 @@ class AudioHook:
     key: str
     """`X-API-KEY`."""
     secret: bytes = field(repr=False)
+    address: str
+    """What the vendor was given, which is what it signs, whatever is dialled."""
     n_parties: int = 2
     name: str = "audiohook"
     answer: str | None = '"opened"'
@@ -52,7 +54,7 @@ class AudioHook:
         times = f"created={int(wall_s)};expires={int(wall_s) + 30}"
         nonce = secrets.token_urlsafe(24)
         parameters = f'keyid="{self.key}";nonce="{nonce}";alg="hmac-sha256";{times}'
-        return signed(named, url, parameters, self.secret)
+        return signed(named, self.address, parameters, self.secret)
 
     def opening(self, call: Call) -> list[str]:
         """See `Caller`."""

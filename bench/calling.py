@@ -29,8 +29,10 @@ async def texts_of_call(address: str, caller: Caller, call: Call, reader_token: 
     return reading.result()
 
 
-async def speak(socket: ClientConnection, caller: Caller, call: Call) -> None:
-    """All of it, at the pace of speech, to the end of the connection."""
+async def speak(
+    socket: ClientConnection, caller: Caller, call: Call, limit_s: float = LIMIT_S
+) -> None:
+    """All of it, at the pace of speech, to the end of the connection, which may come so late."""
     for message in caller.opening(call):
         await socket.send(message)
     is_answered = asyncio.Event()
@@ -47,7 +49,7 @@ async def speak(socket: ClientConnection, caller: Caller, call: Call) -> None:
         for message in caller.closing(call):
             await socket.send(message)
         if caller.answer is not None or caller.is_closed_by_server:
-            async with asyncio.timeout(LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 await listening
         await socket.close()
 

@@ -10,9 +10,11 @@ us_per_frame all of these: what a telephone's audio costs before it is a session
 vad_us       for comparison, what a track pays for its detector
 
 A server, in a process of its own, whose engine hears nothing and takes no time: so many calls at
-the pace of speech, each two tracks over one connection. cpu_per_call is the share of a core of one;
-decoding_share the part of that which us_per_frame explains. Speech is of the recordings in
-`EARWITNESS_AUDIO`. Figures go to build/bench/calls.json; `--only stages` needs no server.
+the pace of speech, each two tracks over one connection, to the last word of the last one.
+cpu_per_call is what a second of a call costs, in seconds of processor; decoding_share the part of
+that which us_per_frame explains; late_ms how far behind speech the end of a call was heard, at
+worst: a machine that keeps up is a moment late. Speech is of the recordings in `EARWITNESS_AUDIO`.
+Figures go to build/bench/calls.json; `--only stages` needs no server.
 """
 
 import argparse
@@ -48,8 +50,9 @@ from server.vad import SileroDetector, SileroNetwork
 N_TRACKS = 2
 MOST_US_PER_FRAME = 15.0
 START_SPREAD_S = 5.0
-SETTLED_S = 2.0
-"""After the last call has begun, before the processor is watched."""
+NORMAL_CLOSE = 1000
+MOST_LATE_S = 300.0
+"""After the last frame; a server that is this far behind is given up."""
 STAGES_S, TURNS = 3.0, 20
 """Of speech, so little that it stays in the processor's cache, as one frame at a time does."""
 Made = TypeVar("Made")
@@ -156,36 +159,47 @@ class Load:
     """What a server took while all calls were spoken."""
 
     calls: int
-    cpu_cores: float
+    cpu_per_call: float
+    """Seconds of processor for a second of one."""
     peak_rss_mib: float
     late_ms: float
-    """How far behind speech the last frame of a call was sent, at worst."""
+    """How far behind speech the end of a call was heard, at worst."""
+
+
+class LostError(Exception):
+    """A call did not come to its end."""
 
 
 async def measure_server(address: str, pid: int, calls: Sequence[Call], length_s: float) -> Load:
-    """All of them at once, of a server that runs: `address` is `ws://HOST:PORT`."""
+    """All of them at once, of a server that runs: `address` is `ws://HOST:PORT`. Raises
+    LostError.
+    """
     late_s: list[float] = []
+    lost: list[int | None] = []
 
     async def one(index: int, call: Call) -> None:
         await asyncio.sleep(index / len(calls) * START_SPREAD_S)
         began_s = time.monotonic()
         url = f"{address}/v1/bridges/twilio"
-        caller = MediaStreams(N_TRACKS)
+        caller = MediaStreams(N_TRACKS, is_closed_by_server=True)
         headers = caller.headers(call, url, 0.0)
         async with connect_socket(
             url, additional_headers=headers, compression=None, ping_interval=None
         ) as socket:
-            await speak(socket, caller, call)
+            await speak(socket, caller, call, MOST_LATE_S)
+            if socket.close_code != NORMAL_CLOSE:
+                lost.append(socket.close_code)
         late_s.append(time.monotonic() - began_s - length_s)
 
+    before_s = cpu_seconds(pid)
     async with asyncio.TaskGroup() as tasks:
         for index, call in enumerate(calls):
             tasks.create_task(one(index, call))
-        await asyncio.sleep(START_SPREAD_S + SETTLED_S)
-        cpu_s, began_s = cpu_seconds(pid), time.monotonic()
-        await asyncio.sleep(length_s - START_SPREAD_S - 2 * SETTLED_S)
-        cores = (cpu_seconds(pid) - cpu_s) / (time.monotonic() - began_s)
-    return Load(len(calls), cores, rss_mib(pid, "VmHWM"), max(late_s) * 1000)
+    if lost:
+        raise LostError(f"closed before their ends: {lost}")
+    spent_s = cpu_seconds(pid) - before_s
+    per_call = spent_s / (len(calls) * length_s)
+    return Load(len(calls), per_call, rss_mib(pid, "VmHWM"), max(late_s) * 1000)
 
 
 def figures_of(stages: Stages, load: Load | None) -> dict[str, float]:
@@ -193,13 +207,11 @@ def figures_of(stages: Stages, load: Load | None) -> dict[str, float]:
     figures = {name: round(getattr(stages, name), 2) for name in Stages.__slots__}
     figures["us_per_frame"] = round(stages.us_per_frame, 2)
     if load is not None:
-        per_call = load.cpu_cores / load.calls
         decoding = stages.us_per_frame * N_TRACKS * 1000 / FRAME_MS / 1e6
         figures |= {
             "calls": load.calls,
-            "cpu_per_call": round(per_call, 5),
-            "cpu_cores": round(load.cpu_cores, 3),
-            "decoding_share": round(decoding / per_call, 3),
+            "cpu_per_call": round(load.cpu_per_call, 5),
+            "decoding_share": round(decoding / load.cpu_per_call, 3),
             "peak_rss_mib": round(load.peak_rss_mib),
             "late_ms": round(load.late_ms),
         }
@@ -210,7 +222,7 @@ def main() -> None:
     """Run the bench."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each call; more than 15")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each call")
     parser.add_argument("--only", choices=["stages"])
     parser.add_argument("--data-folder", type=Path, default=Path("build/bench-data"))
     arguments = parser.parse_args()

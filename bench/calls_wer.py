@@ -54,8 +54,8 @@ MAKERS: dict[str, Callable[[], Caller]] = {
     "twilio-stereo": lambda: MediaStreams(2),
     "asterisk": Asterisk,
     "jambonz": Jambonz,
-    "audiohook": lambda: AudioHook(HOOK_KEY, HOOK_SECRET, 1),
-    "audiohook-stereo": lambda: AudioHook(HOOK_KEY, HOOK_SECRET),
+    "audiohook": lambda: AudioHook(HOOK_KEY, HOOK_SECRET, HOOK_ADDRESS, 1),
+    "audiohook-stereo": lambda: AudioHook(HOOK_KEY, HOOK_SECRET, HOOK_ADDRESS),
 }
 
 

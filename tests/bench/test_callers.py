@@ -51,7 +51,7 @@ def test_jambonz_sends_the_same_sound_as_linear_samples():
 
 
 def test_audiohook_interleaves_the_parties():
-    caller = AudioHook(VECTOR_KEY, VECTOR_SECRET)
+    caller = AudioHook(VECTOR_KEY, VECTOR_SECRET, "wss://here/hook")
     dues = list(caller.audio(CALL))
     together = b"".join(due.message for due in dues)
     assert (together[0::2], together[1::2]) == PARTIES
@@ -59,7 +59,7 @@ def test_audiohook_interleaves_the_parties():
 
 
 def test_audiohook_counts_its_messages_and_those_it_heard():
-    caller = AudioHook(VECTOR_KEY, VECTOR_SECRET)
+    caller = AudioHook(VECTOR_KEY, VECTOR_SECRET, "wss://here/hook")
     [opened] = caller.opening(CALL)
     caller.hear('{"type":"opened","seq":1}')
     [closed] = caller.closing(CALL)

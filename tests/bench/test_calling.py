@@ -54,7 +54,7 @@ class Server:
         (Asterisk, {}, 1 + 3, ["hello there"]),
         (Jambonz, {"stop": None}, 1 + 3 + 1, ["hello there"]),
         (
-            lambda: AudioHook("key", b"secret"),
+            lambda: AudioHook("key", b"secret", "wss://here/hook"),
             {"open": "opened", "close": "closed"},
             1 + 1 + 1,
             ["hello there", "yes"],
