@@ -16,7 +16,7 @@ from server.errors import RefusedError
 
 _OWN_HEADERS = ("x-telnyx-streaming-auth-token", "x-earwitness-token")
 _SCHEMES = {"bearer", "token"}
-_MOST_CHARS = 8192
+MOST_CREDENTIAL_CHARS = 8192
 
 
 def credential_of(upgrade: Upgrade, *, may_be_in_address: bool) -> Token | Ticket | None:
@@ -33,7 +33,7 @@ def credential_of(upgrade: Upgrade, *, may_be_in_address: bool) -> Token | Ticke
     ]
     if len(set(shown)) > 1:
         raise RefusedError(errors.UNAUTHENTICATED, "credentials_ambiguous")
-    if shown and not 0 < len(shown[0].text) <= _MOST_CHARS:
+    if shown and not 0 < len(shown[0].text) <= MOST_CREDENTIAL_CHARS:
         raise RefusedError(errors.UNAUTHENTICATED, "token_missing")
     return shown[0] if shown else None
 

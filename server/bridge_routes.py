@@ -29,7 +29,7 @@ from server.errors import RefusedError
 from server.grant import Grant
 from server.lines import Place, Places
 from server.reception import Entry, Reception
-from server.visitor import caller_of
+from server.visitor import caller_of, upgrade_of
 
 _CLOSE_LIMIT_S = 1.0
 _MOST_UNKNOWN = 256
@@ -57,7 +57,7 @@ class _Bridges:
 
     async def serve(self, kind: BridgeKind, websocket: WebSocket) -> None:
         """One connection, to its end."""
-        upgrade, reception = _upgrade_of(websocket), self._stages.reception
+        upgrade, reception = upgrade_of(websocket), self._stages.reception
         lasts_s = kind.settings.longest_call_s
 
         async def look() -> Token | Ticket | Place:
@@ -165,18 +165,6 @@ class _WebSocketWire:
         with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
             async with asyncio.timeout(_CLOSE_LIMIT_S):
                 await self._websocket.close(code)
-
-
-def _upgrade_of(websocket: WebSocket) -> Upgrade:
-    scope = websocket.scope
-    path: bytes = scope.get("raw_path") or scope["path"].encode()
-    query: bytes = scope["query_string"]
-    return Upgrade(
-        target=(path + (b"?" + query if query else b"")).decode("latin-1"),
-        headers=[(name.lower(), value) for name, value in websocket.headers.items()],
-        query=websocket.query_params.multi_items(),
-        subprotocols=scope["subprotocols"],
-    )
 
 
 def _shown_in(opening: Opening, own: Grant | None) -> Token | Ticket | Grant:

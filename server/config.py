@@ -34,6 +34,7 @@ from server.bridge_settings import (
     bridge_faults,
 )
 from server.call import CallsSettings
+from server.client_settings import ClientSettings
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
@@ -97,6 +98,8 @@ class Settings(BaseSettings):
     rest: RestSettings = RestSettings()
     bridges: tuple[BridgeSettings, ...] = ()
     """Of telephone systems: in the file a table each, in the environment JSON."""
+    clients: ClientSettings = ClientSettings()
+    """Of other people's APIs."""
     audiosocket: AudioSocketSettings = AudioSocketSettings()
     calls: CallsSettings = CallsSettings()
     audit: Annotated[TrailSettings, lists_in("checkpoint_copies")] = TrailSettings()

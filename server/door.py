@@ -51,6 +51,10 @@ class Ticket:
     text: str = field(repr=False)
 
 
+Read = Callable[[Knock], Token | Ticket]
+"""Finds the credential. Raises RefusedError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Who may come in."""
@@ -63,12 +67,14 @@ class Door:
     tickets: Tickets
     is_revoked: Callable[[Grant], bool]
 
-    async def identify(self, knock: Knock, *, wall_s: float, now_s: float) -> Grant:
-        """Whoever has a good credential; `check` says whether it still counts, and for what. Raises
-        RefusedError, with the exact reason for the trail.
+    async def identify(
+        self, knock: Knock, read: Read | None = None, *, wall_s: float, now_s: float
+    ) -> Grant:
+        """Whoever has a good credential, where `read` looks for it; `check` says whether it still
+        counts, and for what. Raises RefusedError, with the exact reason for the trail.
         """
         self.check_origin(knock)
-        shown = read_credential(knock)
+        shown = (read or read_credential)(knock)
         return await self.accept(shown, knock.origin, wall_s=wall_s, now_s=now_s)
 
     async def accept(

@@ -27,7 +27,7 @@ from server import errors, wire
 from server.blocks import Blocks
 from server.connection import Connection, Desk, Transcriber
 from server.crowd import customer_of
-from server.door import Door, Ticket, Token, read_credential, read_resume_key
+from server.door import Door, Read, Ticket, Token, read_credential, read_resume_key
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.figures import Figures, SessionWatch
@@ -132,9 +132,11 @@ class Reception:
         """Write what was counted and has no row yet: the server ends."""
         await self._refusals.flush()
 
-    async def admit(self, peer: HTTPConnection, scope: str = TRANSCRIBE_SCOPE) -> Grant:
-        """Who it is. Raises RefusedError, which is on record by then."""
-        grant = await self._on_record(peer, lambda visit: self._admit(visit, scope))
+    async def admit(
+        self, peer: HTTPConnection, scope: str = TRANSCRIBE_SCOPE, read: Read | None = None
+    ) -> Grant:
+        """Who it is; see `Door.identify`. Raises RefusedError, which is on record by then."""
+        grant = await self._on_record(peer, lambda visit: self._admit(visit, scope, read))
         await self._greet(peer, grant)
         return grant
 
@@ -205,15 +207,15 @@ class Reception:
         return await self._on_record(peer, issue)
 
     @asynccontextmanager
-    async def enter(self, peer: HTTPConnection) -> AsyncIterator[Run]:
+    async def enter(self, peer: HTTPConnection, read: Read | None = None) -> AsyncIterator[Run]:
         """A place, and what runs a session in it; or what goes on with the session whose key is
-        shown. Raises RefusedError, which is on record.
+        shown. See `Door.identify` for `read`. Raises RefusedError, which is on record.
         """
         key = read_resume_key(peer.scope.get("subprotocols", ()))
         if key is not None:
             yield await self._on_record(peer, partial(self._let_back, key))
             return
-        async with self._entered(peer, self._admit) as entry:
+        async with self._entered(peer, partial(self._admit, read=read)) as entry:
             yield entry.run
 
     @asynccontextmanager
@@ -291,19 +293,21 @@ class Reception:
             await self._refusals.record(refused, caller_of(peer), visit.grant)
             raise
 
-    async def _admit(self, visit: _Visit, scope: str = TRANSCRIBE_SCOPE) -> Grant:
+    async def _admit(
+        self, visit: _Visit, scope: str = TRANSCRIBE_SCOPE, read: Read | None = None
+    ) -> Grant:
         wall_s = self._parts.wall_clock()
         is_blocked = self._parts.blocks.is_blocked(caller_of(visit.peer).address, wall_s)
         if not is_blocked:
-            return await self._identify(visit, scope, wall_s)
+            return await self._identify(visit, scope, wall_s, read)
         if scope in ADMIN_SCOPES:  # nobody keeps those out who would put an end to it
             with suppress(RefusedError):
-                return await self._identify(visit, scope, wall_s)
+                return await self._identify(visit, scope, wall_s, read)
         raise RefusedError(errors.ADDRESS_BLOCKED)
 
-    async def _identify(self, visit: _Visit, scope: str, wall_s: float) -> Grant:
+    async def _identify(self, visit: _Visit, scope: str, wall_s: float, read: Read | None) -> Grant:
         knock, now_s = knock_of(visit.peer), time.monotonic()
-        grant = await self._parts.door.identify(knock, wall_s=wall_s, now_s=now_s)
+        grant = await self._parts.door.identify(knock, read, wall_s=wall_s, now_s=now_s)
         visit.grant = self._as_of_now(grant, wall_s)
         self._parts.door.check(visit.grant, scope)
         return visit.grant

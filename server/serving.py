@@ -35,6 +35,8 @@ from server.admin import Office, admin_routes
 from server.aftermath import tell_of_killed
 from server.app import build_app
 from server.blocks import Blocks
+from server.client_apis import client_apis
+from server.client_routes import client_routes
 from server.config import Settings
 from server.configured import configured
 from server.crowd import Crowd
@@ -227,6 +229,12 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         *insight_routes(stages, WEB_FOLDER),
         *sign_in.routes(),
         *rest_routes(reception, model.card, settings.rest),
+        *client_routes(
+            client_apis(settings.clients),
+            reception,
+            _wall_clock,
+            token_in_address=settings.clients.token_in_address,
+        ),
     ]
     telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)
     app = build_app(reception, WEB_FOLDER, [*routes, *telephony.routes])

@@ -146,7 +146,7 @@ class Session:
             case wire.Stop(), _:
                 self._end(None, now_s)
             case wire.Flush(channel), Tracks() as tracks if (channel or 0) < tracks.n_channels:
-                tracks.flush(channel)
+                tracks.flush(channel, is_answered=message.answer)
                 self._take_track_actions()
             case wire.ChangeLanguage(language), Tracks() as tracks:
                 self._change_language(language, tracks, now_s)

@@ -9,7 +9,7 @@ the order of their segments. A segment's partials are asked for whether or not t
 come: whoever answers takes the newest.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -31,7 +31,7 @@ from server.segmenter import (
     SpeechResumed,
     SpeechStarted,
 )
-from server.wire import Final, Partial
+from server.wire import Final, Flushed, Partial
 from server.wire import SpeechEnded as SpeechEndedEvent
 from server.wire import SpeechStarted as SpeechStartedEvent
 
@@ -90,9 +90,15 @@ class Reprioritise:
     urgency: Urgency
 
 
-TrackEvent = SpeechStartedEvent | Partial | SpeechEndedEvent | Final
+TrackEvent = SpeechStartedEvent | Partial | SpeechEndedEvent | Final | Flushed
 TrackAction = Score | Transcribe | Reprioritise | TrackEvent
 _EAGER_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    at_sample: int
+    is_answered: bool
 
 
 class Track:
@@ -123,7 +129,11 @@ class Track:
         self._scored_sample = 0
         self._received_samples = 0
         """Of real audio: not the zeros that fill the last window."""
-        self._flush_at: list[int] = []
+        self._flushes: deque[_Flush] = deque()
+        """That wait for scores."""
+        self._answers: deque[tuple[int, Flushed]] = deque()
+        """That wait until so many finals have gone."""
+        self._n_closed = self._n_final = 0
         self._is_ended = False
         self._open: Segment | None = None
         self._closed: OrderedDict[int, Segment] = OrderedDict()
@@ -153,7 +163,7 @@ class Track:
     @property
     def is_settled(self) -> bool:
         """After `end`: whether every score and every final has come."""
-        is_scored = self._scored_sample >= self._asked_sample and not self._flush_at
+        is_scored = self._scored_sample >= self._asked_sample and not self._flushes
         return self._is_ended and is_scored and not self._closed and self._open is None
 
     def actions(self) -> list[TrackAction]:
@@ -165,9 +175,9 @@ class Track:
         """Take bytes of the declared format, cut anywhere."""
         self._append(self._resampler.resample(self._decoder.decode(data)))
 
-    def flush(self) -> None:
+    def flush(self, *, is_answered: bool = False) -> None:
         """Close the open segment where the audio received so far ends."""
-        self._flush_at.append(self._buffer.end_sample)
+        self._flushes.append(_Flush(self._buffer.end_sample, is_answered))
         self._score(pads=False)
         self._flush_if_scored()
 
@@ -182,7 +192,7 @@ class Track:
             return
         self._append(self._resampler.resample(np.zeros(0, np.float32), is_last=True))
         self._is_ended = True
-        self._flush_at.append(self._buffer.end_sample)
+        self._flushes.append(_Flush(self._buffer.end_sample, is_answered=False))
         self._score(pads=True)
         self._flush_if_scored()
 
@@ -237,9 +247,13 @@ class Track:
 
     def _flush_if_scored(self) -> None:
         """A flush waits until no whole window before it is unscored."""
-        while self._flush_at and self._flush_at[0] - self._scored_sample < WINDOW_SAMPLES:
-            end_sample = self._flush_at.pop(0)
-            self._follow(self._segmenter.close(end_sample))
+        while self._flushes and self._flushes[0].at_sample - self._scored_sample < WINDOW_SAMPLES:
+            flush = self._flushes.popleft()
+            self._follow(self._segmenter.close(flush.at_sample))
+            if flush.is_answered:
+                flushed = Flushed(ms_from_samples(flush.at_sample), self._channel)
+                self._answers.append((self._n_closed, flushed))
+                self._release_answers()
 
     def _follow(self, events: list[SpeechEvent]) -> None:
         for event in events:
@@ -280,6 +294,7 @@ class Track:
         segment.end_sample = end_sample
         self.speech_samples += end_sample - segment.start_sample
         self._closed[segment.number] = segment
+        self._n_closed += 1
         self._open = None
         end_ms = ms_from_samples(end_sample)
         self._actions.append(SpeechEndedEvent(segment.number, end_ms, self._channel))
@@ -328,7 +343,13 @@ class Track:
             if final is None:
                 return
             del self._closed[segment.number]
+            self._n_final += 1
             self._actions.append(final)
+            self._release_answers()
+
+    def _release_answers(self) -> None:
+        while self._answers and self._answers[0][0] <= self._n_final:
+            self._actions.append(self._answers.popleft()[1])
 
     def _require_open(self) -> Segment:
         assert self._open is not None  # noqa: S101 - the segmenter opens before it closes

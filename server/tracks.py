@@ -69,10 +69,10 @@ class Tracks:
         for track, part in zip(self._tracks, self._deinterleaver.split(data), strict=True):
             track.receive_audio(part)
 
-    def flush(self, channel: int | None = None) -> None:
+    def flush(self, channel: int | None = None, *, is_answered: bool = False) -> None:
         """Close the open segments where the audio received so far ends."""
         for track in self._tracks if channel is None else [self._tracks[channel]]:
-            track.flush()
+            track.flush(is_answered=is_answered)
 
     def change_language(self, language: str | None) -> None:
         """What begins from here on is heard in this one."""

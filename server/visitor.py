@@ -2,7 +2,9 @@
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
+from server.dialects.values import Upgrade
 from server.door import Knock
 from server.session_values import Caller
 
@@ -24,6 +26,19 @@ def knock_of(peer: HTTPConnection) -> Knock:
         headers=_headers(peer.headers),
         subprotocols=peer.scope.get("subprotocols", ()),
         tickets=peer.query_params.getlist("ticket"),
+    )
+
+
+def upgrade_of(websocket: WebSocket) -> Upgrade:
+    """What was shown, for a dialect."""
+    scope = websocket.scope
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    query: bytes = scope["query_string"]
+    return Upgrade(
+        target=(path + (b"?" + query if query else b"")).decode("latin-1"),
+        headers=_headers(websocket.headers),
+        query=websocket.query_params.multi_items(),
+        subprotocols=scope["subprotocols"],
     )
 
 

@@ -42,7 +42,7 @@ _MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64
 SampleRateHz = Literal[
     8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000, 192_000
 ]
-EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=3000)]
+EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=30_000)]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Context = Annotated[str, msgspec.Meta(max_length=2000)]
@@ -65,7 +65,9 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     language: Language | None = None
     """ISO 639 code; None lets a multilingual model find out."""
     end_of_speech_ms: EndOfSpeechMs | None = None
-    """Silence that ends a segment; None takes the server's setting."""
+    """Silence that ends a segment; None takes the server's setting. With as much as the longest
+    segment has, only `flush` ends one, or its length.
+    """
     partials: bool = True
     """Whether to send captions before they are final."""
     context: Context | None = None
@@ -78,11 +80,20 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """
 
 
-class Flush(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="flush"):
+class Flush(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="type",
+    tag="flush",
+):
     """Close the open segment now and send its final."""
 
     channel: Annotated[int, msgspec.Meta(ge=0, le=1)] | None = None
     """None: of every channel."""
+    answer: bool = False
+    """Whether to say `flushed`."""
 
 
 class ChangeLanguage(
@@ -248,6 +259,16 @@ class Final(msgspec.Struct, frozen=True, tag_field="type", tag="final"):
     channel: int = 0
 
 
+class Flushed(msgspec.Struct, frozen=True, tag_field="type", tag="flushed"):
+    """The answer to a `flush` that asked for one: the finals of all that came before it have been
+    sent, if there were any.
+    """
+
+    at_ms: int
+    """Where the audio before it ends."""
+    channel: int = 0
+
+
 class Quota(msgspec.Struct, frozen=True, tag_field="type", tag="quota"):
     """What is left, told when it becomes little; None is unlimited."""
 
@@ -307,6 +328,7 @@ ServerEvent = (
     | Partial
     | SpeechEnded
     | Final
+    | Flushed
     | Quota
     | TokenExpiring
     | TokenRefreshed

@@ -18,6 +18,7 @@ from server.wire import (
     Ended,
     ErrorEvent,
     Final,
+    Flushed,
     Partial,
     Quota,
     Ready,
@@ -199,6 +200,38 @@ def test_flush_gives_the_final_now_and_the_session_goes_on():
 
 def test_flush_in_silence_says_nothing():
     assert new_shell().audio(silence(1000)).text(FLUSH).of(Final) == []
+
+
+ANSWERED = '{"type":"flush","answer":true}'
+
+
+def test_a_flush_that_asks_for_it_is_answered_once_all_before_it_has_been_told():
+    shell = new_shell().audio(speech(1000) + silence(900) + speech(800)).text(ANSWERED)
+    shell.audio(speech(500)).text(STOP)
+    told = [type(event) for event in shell.events if isinstance(event, Final | Flushed)]
+    assert told == [Final, Final, Flushed, Final]
+    assert shell.of(Flushed) == [Flushed(2700)]
+
+
+def test_a_flush_in_silence_is_answered_at_once():
+    assert new_shell().audio(silence(500)).text(ANSWERED).of(Flushed) == [Flushed(500)]
+
+
+def test_every_flush_has_its_answer_and_every_channel():
+    shell = new_shell(STEREO).audio(interleaved(speech(900), silence(900)))
+    shell.text(ANSWERED).text('{"type":"flush","channel":1,"answer":true}').text(STOP)
+    assert sorted(shell.of(Flushed), key=lambda told: told.channel) == [
+        Flushed(900, 0),
+        Flushed(900, 1),
+        Flushed(900, 1),
+    ]
+
+
+def test_with_the_longest_silence_only_a_flush_ends_a_segment():
+    start = '{"type":"start","sample_rate_hz":16000,"end_of_speech_ms":30000}'
+    shell = new_shell(start).audio(speech(1000) + silence(5000) + speech(1000) + silence(3000))
+    assert shell.of(Final) == []
+    assert len(shell.text(ANSWERED).of(Final)) == 1
 
 
 def test_silence_says_nothing_at_all():

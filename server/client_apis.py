@@ -1,0 +1,10 @@
+"""The settings of other people's APIs in; what speaks them, out."""
+
+from server.client_settings import ClientSettings
+from server.dialects.translation import ClientApi
+
+
+def client_apis(settings: ClientSettings) -> list[ClientApi]:
+    """Those that are wished."""
+    apis: list[ClientApi] = []
+    return apis

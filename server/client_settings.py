@@ -1,0 +1,26 @@
+"""Which of other people's APIs are spoken, and how their clients show who they are."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSettings:
+    """The first two keep the door as the native protocol does; the clients of the others can set no
+    header, and show a ticket, so nobody speaks them unless it is wished.
+    """
+
+    openai: bool = True
+    """`/v1/realtime`."""
+    deepgram: bool = True
+    """`/v1/listen`."""
+    vosk: bool = False
+    """`/v1/vosk`."""
+    whisper_live: bool = False
+    """`/v1/whisper-live`."""
+    at_root: Literal["vosk", "whisper_live"] | None = None
+    """Which of them answers at `/`, for clients that know no path."""
+    token_in_address: bool = False
+    """Whether a token may come as `?token=`: addresses are logged by whoever stands between. A
+    ticket may always.
+    """

@@ -1,0 +1,82 @@
+"""A client of another API in; a client of the native protocol out: what a session takes for its
+peer, with a dialect between.
+
+Whatever the dialect says goes out in the order in which it was said: what it answers at once and
+what the session's events become are two streams, and a frame that was made later must not overtake
+one that was made before.
+"""
+
+import asyncio
+from collections import deque
+from typing import assert_never
+
+from starlette.types import Message
+from starlette.websockets import WebSocket
+
+from server import wire
+from server.dialects.translation import Broken, ClientDialect, Hear, Say, Translated
+from server.dialects.values import Reply
+
+_NOT_A_MESSAGE: Message = {"type": "websocket.receive", "text": ""}
+"""With which the session ends: it is nothing of the protocol."""
+
+
+class Translator:
+    """See `server.line.Socket`."""
+
+    def __init__(self, websocket: WebSocket, dialect: ClientDialect) -> None:
+        """The socket is accepted by now."""
+        self._websocket = websocket
+        self._dialect = dialect
+        self._heard: deque[Message] = deque()
+        self._is_open = False
+        self._speaking = asyncio.Lock()
+
+    async def receive(self) -> Message:
+        """The next message for the session."""
+        if not self._is_open:
+            self._is_open = True
+            async with self._speaking:
+                await self._take(self._dialect.open())
+        while not self._heard:
+            message = await self._websocket.receive()
+            if message["type"] != "websocket.receive":
+                return message
+            text, data = message.get("text"), message.get("bytes")
+            frame = text if isinstance(text, str) else bytes(data or b"")
+            async with self._speaking:
+                await self._take(self._dialect.receive(frame))
+        return self._heard.popleft()
+
+    async def send_text(self, data: str, /) -> None:
+        """An event of the session. Raises WebSocketDisconnect or RuntimeError when nobody is
+        there.
+        """
+        async with self._speaking:
+            for frame in self._dialect.tell(wire.decode_server_event(data)):
+                await self._send(frame)
+
+    async def close(self, code: int, /) -> None:
+        """The last call."""
+        await self._websocket.close(self._dialect.close_code(code))
+
+    async def _take(self, translated: list[Translated]) -> None:
+        for each in translated:
+            match each:
+                case Hear(payload):
+                    self._heard.append({"type": "websocket.receive", "bytes": payload})
+                case Say(message):
+                    text = wire.encode(message)
+                    self._heard.append({"type": "websocket.receive", "text": text})
+                case Reply(frame):
+                    await self._send(frame)
+                case Broken():
+                    self._heard.append(_NOT_A_MESSAGE)
+                case _:
+                    assert_never(each)
+
+    async def _send(self, frame: str | bytes) -> None:
+        if isinstance(frame, str):
+            await self._websocket.send_text(frame)
+        else:
+            await self._websocket.send_bytes(frame)
