@@ -53,6 +53,10 @@ class _Phase(Enum):
     OVER = auto()
 
 
+_UNHEARD = {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED}
+"""No audio is taken yet, or ever."""
+
+
 class Bridge:
     """Sans-I/O; its shell is `server.bridging`."""
 
@@ -152,11 +156,14 @@ class Bridge:
         """Take what the peer sends."""
         if self.is_over:
             return
-        self._frame_s = now_s
+        self._frame_s, limits = now_s, self._limits
+        n_bytes = _size_bytes(frame)
+        if n_bytes > limits.frame_bytes:
+            self._fail(errors.MESSAGE_TOO_BIG, now_s)
+            return
         if self._phase is _Phase.OPENING and not self._is_known:
             self._n_frames += 1
-            self._n_bytes += len(frame)
-            limits = self._limits
+            self._n_bytes += n_bytes
             if self._n_frames > limits.opening_frames or self._n_bytes > limits.opening_bytes:
                 self._give_up(errors.UNAUTHENTICATED, now_s)
                 return
@@ -167,7 +174,7 @@ class Bridge:
     def receive_gone(self, now_s: float) -> None:
         """The peer has closed, or the connection has."""
         self._is_peer_there = False
-        if self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED, _Phase.PARTING}:
+        if self._phase in _UNHEARD or self._phase is _Phase.PARTING:
             self._enter(_Phase.OVER, now_s)
         elif self._phase is _Phase.OPEN:
             self._stop(now_s)
@@ -336,11 +343,11 @@ class Bridge:
         if self._phase is _Phase.OPEN:
             self._refuse(refusal)
             self._stop(now_s)
-        elif self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED}:
+        elif self._phase in _UNHEARD:
             self._give_up(refusal, now_s)
 
     def _stop(self, now_s: float) -> None:
-        if self._phase in {_Phase.OPENING, _Phase.ASKING, _Phase.PROBED}:
+        if self._phase in _UNHEARD:
             self._part(now_s)
         if self._phase is not _Phase.OPEN:
             return
@@ -363,3 +370,9 @@ class Bridge:
 
     def _enter(self, phase: _Phase, now_s: float) -> None:
         self._phase, self._since_s = phase, now_s
+
+
+def _size_bytes(frame: str | bytes) -> int:
+    if isinstance(frame, bytes) or frame.isascii():
+        return len(frame)
+    return len(frame.encode("utf-8", "surrogatepass"))

@@ -257,6 +257,12 @@ def test_pitfall_11_a_frame_has_a_largest_size_and_a_smaller_one_before_anybody_
     assert ListenSettings().most_frame_bytes <= 1 << 18
     connected = json.dumps({"event": "connected", "pad": "x" * 9000})
     assert PhoneCall().run([TimedFrame(0, connected)]).sent == [Close(4401)]
+    call = run({"inbound": WORDS[:8000]}, is_stop_sent=False, is_hung_up=False)
+    long = media(b"\xff" * 49_152)
+    assert len(long) > 1 << 16
+    call.run([TimedFrame(600, long)])
+    assert call.sent == [Close(1009)]
+    assert len(call.finals()) == 1, "what was said before is heard"
 
 
 def test_pitfall_12_what_is_unknown_is_ignored_and_what_changes_the_meaning_refused():
