@@ -8,23 +8,31 @@ one that was made before.
 
 import asyncio
 from collections import deque
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from starlette.types import Message
-from starlette.websockets import WebSocket
 
 from server import wire
 from server.dialects.translation import Broken, ClientDialect, Hear, Say, Translated
 from server.dialects.values import Reply
+from server.line import Socket
 
 _NOT_A_MESSAGE: Message = {"type": "websocket.receive", "text": ""}
 """With which the session ends: it is nothing of the protocol."""
 
 
+class ClientSocket(Socket, Protocol):
+    """Starlette's accepted WebSocket, or what acts like it."""
+
+    async def send_bytes(self, data: bytes, /) -> None:
+        """As `send_text`."""
+        ...
+
+
 class Translator:
     """See `server.line.Socket`."""
 
-    def __init__(self, websocket: WebSocket, dialect: ClientDialect) -> None:
+    def __init__(self, websocket: ClientSocket, dialect: ClientDialect) -> None:
         """The socket is accepted by now."""
         self._websocket = websocket
         self._dialect = dialect
