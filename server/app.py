@@ -48,6 +48,7 @@ SECURITY_HEADERS = {
 }
 
 
+_NOWHERE = {"code": "not_found", "message": "Nothing answers at this address."}
 _Limit = Annotated[int, msgspec.Meta(ge=0)] | None
 """Never below zero: less than any other, and to `pace` no limit at all."""
 
@@ -116,12 +117,16 @@ def build_app(
     async def health(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "server": "earwitness"})
 
+    async def nowhere(websocket: WebSocket) -> None:
+        await websocket.send_denial_response(JSONResponse(_NOWHERE, status_code=404))
+
     routes = [
         WebSocketRoute("/v1/stream", stream),
         Route("/v1/tickets", tickets, methods=["POST"]),
         Route("/v1/whoami", whoami, methods=["GET", "POST"]),
         Route("/healthz", health),
         *other_routes,
+        WebSocketRoute("/{path:path}", nowhere),
         Mount("/", _Page(directory=web_folder, html=True)),
     ]
     return _WithHeaders(Starlette(routes=routes))

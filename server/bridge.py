@@ -15,7 +15,7 @@ from enum import Enum, auto
 import msgspec
 
 from server import errors, wire
-from server.bridge_values import Action, Admit, BridgeLimits, ToCall, ToPeer, ToSession
+from server.bridge_values import Action, Admit, BridgeLimits, EndSession, ToCall, ToPeer, ToSession
 from server.dialects.values import (
     Admitted,
     Audio,
@@ -171,9 +171,11 @@ class Bridge:
             if not self.is_over:
                 self._hear(heard, now_s)
 
-    def receive_gone(self, now_s: float) -> None:
-        """The peer has closed, or the connection has."""
+    def receive_gone(self, now_s: float, refusal: errors.Refusal | None = None) -> None:
+        """The peer has closed, or the connection has: for this reason, where that was ours."""
         self._is_peer_there = False
+        if refusal is not None:
+            self._refuse(refusal)
         if self._phase in _UNHEARD or self._phase is _Phase.PARTING:
             self._enter(_Phase.OVER, now_s)
         elif self._phase is _Phase.OPEN:
@@ -352,7 +354,10 @@ class Bridge:
         if self._phase is not _Phase.OPEN:
             return
         self._hand_on(self._timelines.end() if self._timelines else [], now_s)
-        self._tell_session(wire.encode(wire.Stop()), now_s)
+        if self._refusal is None:
+            self._tell_session(wire.encode(wire.Stop()), now_s)
+        else:
+            self._actions.append(EndSession(self._refusal))
         self._enter(_Phase.DRAINING, now_s)
 
     def _give_up(self, refusal: errors.Refusal, now_s: float) -> None:

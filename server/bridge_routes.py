@@ -146,6 +146,8 @@ class _WebSocketWire:
         """See `Wire`."""
         message = await self._websocket.receive()
         if message["type"] != "websocket.receive":
+            if message.get("code") == errors.MESSAGE_TOO_BIG.close_code:
+                raise RefusedError(errors.MESSAGE_TOO_BIG)
             return None
         text, data = message.get("text"), message.get("bytes")
         return text if isinstance(text, str) else bytes(data or b"")

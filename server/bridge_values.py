@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from server.dialects.values import Frame, Opening, Said
+from server.errors import Refusal
 from server.placing import PlacingSettings
 
 
@@ -45,6 +46,13 @@ class ToSession:
 
 
 @dataclass(frozen=True, slots=True)
+class EndSession:
+    """The session comes to its last words, and ends for this reason."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class ToPeer:
     """A frame for the wire, or its end."""
 
@@ -58,4 +66,4 @@ class ToCall:
     said: Said
 
 
-Action = Admit | ToSession | ToPeer | ToCall
+Action = Admit | ToSession | EndSession | ToPeer | ToCall

@@ -24,12 +24,12 @@ from security.pseudonyms import Pseudonyms
 from server import wire
 from server.bridge import Bridge
 from server.bridge_settings import BridgeSettings
-from server.bridge_values import Action, Admit, ToCall, ToPeer, ToSession
+from server.bridge_values import Action, Admit, EndSession, ToCall, ToPeer, ToSession
 from server.call import CallSeat
 from server.call_values import CallTrack, Role
 from server.calls import Calls
 from server.dialects.values import Close, Frame, Opening
-from server.errors import RefusedError
+from server.errors import Refusal, RefusedError
 from server.reception import Entry
 from server.recorder import Recorder, record_or_refuse
 
@@ -47,7 +47,9 @@ class Wire(Protocol):
     """The connection, whatever it is."""
 
     async def receive(self) -> str | bytes | None:
-        """The next frame; None: the peer has gone."""
+        """The next frame; None: the peer has gone. Raises RefusedError where it was sent away for
+        what it sent.
+        """
         ...
 
     async def send(self, frame: str | bytes) -> None:
@@ -88,10 +90,12 @@ class _NativeSocket:
         """Whether more would be too much."""
         return self._n_bytes >= _MOST_WAITING_BYTES
 
-    def put(self, action: ToSession) -> None:
+    def put(self, action: ToSession | EndSession) -> None:
         """Say it next."""
         message: Message = {"type": "websocket.receive"}
-        if isinstance(action.frame, str):
+        if isinstance(action, EndSession):
+            message["refusal"] = action.refusal
+        elif isinstance(action.frame, str):
             message["text"] = action.frame
         else:
             message["bytes"], message["channel"] = action.frame, action.channel
@@ -256,11 +260,15 @@ class Bridging:
     # --- to and fro ---
 
     async def _read(self) -> None:
-        while (frame := await self._peer.receive()) is not None:
-            self._bridge.receive_frame(frame, time.monotonic())
-            self._carry_out()
-            await self._is_decided.wait()  # what comes meanwhile waits in the kernel, unseen
-        self._bridge.receive_gone(time.monotonic())
+        refusal: Refusal | None = None
+        try:
+            while (frame := await self._peer.receive()) is not None:
+                self._bridge.receive_frame(frame, time.monotonic())
+                self._carry_out()
+                await self._is_decided.wait()  # what comes meanwhile waits in the kernel, unseen
+        except RefusedError as refused:
+            refusal = refused.refusal
+        self._bridge.receive_gone(time.monotonic(), refusal)
         self._carry_out()
 
     async def _write(self) -> None:
@@ -310,7 +318,7 @@ class Bridging:
             case Admit(opening):
                 self._opening = opening
                 self._is_asked.set()
-            case ToSession():
+            case ToSession() | EndSession():
                 self._native.put(action)
             case ToPeer(frame):
                 self._put(frame)

@@ -188,6 +188,8 @@ class Connection:
                 self._line.receive_audio(self._session.received_bytes)
             case {"text": str(frame)}:
                 await self._receive_text(frame, now_s)
+            case {"refusal": errors.Refusal() as refusal}:  # of what stands before the session
+                self._session.refuse(refusal, now_s)
             case _:
                 self._session.receive_message(None, now_s)
         if not self._session.wants_audio:

@@ -70,6 +70,13 @@ async def stream_in(
         return websocket.close_code
 
 
+async def until_last(server, event, is_meant):
+    """The row may come a moment after the peer was let go."""
+    async with asyncio.timeout(10):
+        while not is_meant(await asyncio.to_thread(server.last_row, event)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def follow(server, call_id: str, **claims) -> list[dict]:
     """All events of a call, as they come."""
     token = server.token(**{"scopes": {"calls"}, **claims})

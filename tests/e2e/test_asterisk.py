@@ -24,7 +24,7 @@ from tests.asterisk import (
     played,
     running_asterisk,
 )
-from tests.e2e.calls import bridge_url, follow, said_by
+from tests.e2e.calls import bridge_url, follow, said_by, until_last
 from tests.e2e.conftest import copy_data, serving
 from tests.e2e.test_stream import words_of
 
@@ -75,13 +75,6 @@ def uuid_ticket(server, call_id: str, role: str = "customer") -> UUID:
     )
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
         return UUID(json.loads(response.read())["ticket"])
-
-
-async def until_last(server, event, is_meant):
-    """The row may come a moment after the peer was let go."""
-    async with asyncio.timeout(10):
-        while not is_meant(await asyncio.to_thread(server.last_row, event)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 async def heard(server, folder, call_id, far, **given):

@@ -18,6 +18,7 @@ from tests.e2e.calls import (
     said_by,
     signed,
     stream_in,
+    until_last,
 )
 from tests.e2e.conftest import copy_data, serving
 from tests.e2e.test_stream import words_of
@@ -171,6 +172,44 @@ async def test_a_token_that_comes_too_late_is_no_token(call_server, parties):
 async def test_a_flood_before_the_token_is_cut_off(call_server):
     frames = [TimedFrame(0.0, json.dumps({"event": "weather", "n": n})) for n in range(20)]
     assert await stream_in(bridge_url(call_server, "twilio"), frames, signed()) == 4401
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "reason"),
+    [
+        pytest.param("{", 4400, "frame_malformed", id="not a frame"),
+        pytest.param(" " * 70_000, 1009, "message_too_big", id="too big for a bridge"),
+        pytest.param(" " * 300_000, 1009, "message_too_big", id="too big for the server"),
+    ],
+)
+async def test_a_call_that_is_ended_for_a_frame_is_heard_until_then_and_says_why(
+    call_server, parties, frame, code, reason, request
+):
+    call_id = f"CA-frame-{request.node.callspec.id.replace(' ', '-')}"
+    call = SimulatedCall(call_id=call_id, parameters=token_in(call_server), is_hung_up=False)
+    frames = frames_of(call, pcm_of(parties))[:-1]
+    frames.append(TimedFrame(frames[-1].at_ms, frame))
+    following = asyncio.create_task(follow(call_server, call_id))  # noqa: TID251
+    assert await stream_in(bridge_url(call_server, "twilio"), frames, signed()) == code
+    assert said_by(await following, "customer") == words_of(parties["inbound"].text)
+    await until_last(call_server, "call.ended", lambda row: row.detail["call_id"] == call_id)
+    assert call_server.last_row("call.ended").reason == reason
+    of_session = call_server.last_row("session.ended")
+    assert of_session.reason == {4400: "bad_request"}.get(code, reason)
+    assert of_session.detail["close_code"] == code
+
+
+async def test_a_frame_that_is_too_big_is_refused_on_record_before_the_call_begins(call_server):
+    frames = [TimedFrame(0.0, " " * 300_000)]
+    assert await stream_in(bridge_url(call_server, "twilio"), frames, signed()) == 1009
+    await until_last(call_server, "handshake.refused", lambda row: row.reason == "message_too_big")
+
+
+async def test_a_bridge_that_is_not_there_says_so(call_server):
+    with pytest.raises(InvalidStatus) as refused:
+        await stream_in(bridge_url(call_server, "twillio"), [], signed())
+    response = refused.value.response
+    assert (response.status_code, json.loads(response.body)["code"]) == (404, "not_found")
 
 
 async def test_a_ticket_opens_one_call(call_server, parties):

@@ -4,7 +4,7 @@ import msgspec
 
 from server.audio import AudioFormat, Encoding
 from server.bridge import Bridge
-from server.bridge_values import BridgeLimits, ToCall, ToPeer, ToSession
+from server.bridge_values import BridgeLimits, EndSession, ToCall, ToPeer, ToSession
 from server.dialects.values import Close, Ended, Opening
 from server.wire import Final, Limits, Ready, WordEvent
 from tests.fakes import ManualClock
@@ -64,8 +64,8 @@ class Bridged:
         self.bridge.receive_frame(frame, self.clock())
         return self.settle()
 
-    def gone(self):
-        self.bridge.receive_gone(self.clock())
+    def gone(self, refusal=None):
+        self.bridge.receive_gone(self.clock(), refusal)
         return self.settle()
 
     def admit(self, language=None):
@@ -121,6 +121,11 @@ class Bridged:
     @property
     def types(self):
         return [text["type"] for text in self.texts]
+
+    @property
+    def ends(self):
+        """Of the session, other than by `stop`."""
+        return [each.refusal for each in self.of(EndSession)]
 
     @property
     def sent(self):

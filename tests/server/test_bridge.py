@@ -108,7 +108,7 @@ def test_a_wire_without_a_frame_for_five_minutes_ends_with_its_last_words():
     bridged = opened().move(299)
     assert bridged.bridge.is_open
     bridged.move(1)
-    assert bridged.types[-1] == "stop"
+    assert bridged.ends == [errors.IDLE]
     assert bridged.session_end().ended == [Ended(errors.IDLE)]
 
 
@@ -140,7 +140,7 @@ def test_tracks_that_come_apart_and_interleaved_on_one_wire_are_refused(channels
     bridged = opened(BOTH).hear(Audio(FRAME, channels[0]))
     bridged.bridge.is_behind = is_behind
     bridged.hear(Audio(FRAME, channels[1]))
-    assert bridged.types[-1] == "stop"
+    assert bridged.ends == [errors.BAD_MESSAGE]
     assert bridged.session_end().ended == [Ended(errors.BAD_MESSAGE)]
 
 

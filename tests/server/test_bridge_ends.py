@@ -97,9 +97,19 @@ def test_the_first_reason_stays_the_reason():
 
 def test_a_fault_while_open_ends_with_the_last_words():
     bridged = opened().hear(Audio(FRAME, 0)).hear(Fault(errors.BAD_REQUEST, "media_malformed"))
-    assert bridged.types[-1] == "stop"
+    assert bridged.ends == [errors.BAD_REQUEST]
     assert bridged.event(final(0, 20)).session_end().ended == [Ended(errors.BAD_REQUEST)]
     assert len(bridged.said) == 1
+
+
+def test_who_was_sent_away_for_a_frame_is_not_one_who_stopped():
+    bridged = opened().hear(Audio(FRAME, 0)).gone(errors.MESSAGE_TOO_BIG)
+    assert bridged.ends == [errors.MESSAGE_TOO_BIG]
+    assert bridged.session_end().bridge.reason == "message_too_big"
+
+
+def test_who_was_sent_away_before_the_call_is_refused_for_it():
+    assert Bridged().gone(errors.MESSAGE_TOO_BIG).bridge.refusal is errors.MESSAGE_TOO_BIG
 
 
 def test_a_fault_after_the_stop_changes_nothing():

@@ -12,7 +12,7 @@ import pytest
 from server import errors
 from server.audio import AudioFormat, Encoding
 from server.bridge import Bridge
-from server.bridge_values import Admit, BridgeLimits, ToCall, ToPeer, ToSession
+from server.bridge_values import Admit, BridgeLimits, EndSession, ToCall, ToPeer, ToSession
 from server.decode import Decoder
 from server.dialects.media_streams import MediaStreams, MediaStreamsSettings
 from server.dialects.values import Close
@@ -74,6 +74,9 @@ class PhoneCall:
         match action:
             case Admit():
                 self.bridge.receive_admitted(self.clock())
+            case EndSession(refusal):
+                self.shell.session.refuse(refusal, self.clock())
+                self.shell.settle()
             case ToSession(str() as text):
                 self.shell.text(text)
             case ToSession(payload, channel):
