@@ -74,6 +74,8 @@ async def _issue(stages: TicketStages, request: Request) -> tuple[str, int]:
         asked = await read_message(request, _Asked)
         if not is_id(asked.call_id):
             raise RefusedError(errors.BAD_REQUEST)
+        if asked.language not in {None, *stages.reception.model.languages}:
+            raise RefusedError(errors.LANGUAGE_UNKNOWN)
         is_any = asked.language is None or grant.languages is None
         if not is_any and asked.language not in (grant.languages or ()):
             raise RefusedError(errors.FORBIDDEN, "language_not_granted")

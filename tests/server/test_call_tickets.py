@@ -101,6 +101,10 @@ async def test_a_message_has_a_longest_length(board):
     assert await refusal(board, b" " * 5000) == (413, "message_too_big")
 
 
+async def test_a_language_that_the_model_does_not_know_is_refused_before_the_call(board):
+    assert await refusal(board, {**ASKED, "language": "de"}) == (400, "language_unknown")
+
+
 async def test_a_language_that_the_token_does_not_allow_is_refused(board):
     assert await refusal(board, languages={"de"}) == (403, "forbidden")
     assert board.records_of(HandshakeRefused)[0].reason == "language_not_granted"
