@@ -106,7 +106,7 @@ class _StreamWire:
         try:
             return await self._reader.read(_READ_BYTES) or None
         except OSError:
-            return None
+            raise ConnectionError from None
 
     async def send(self, frame: str | bytes) -> None:
         """See `Wire`."""

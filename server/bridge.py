@@ -36,6 +36,7 @@ from server.placing import Cut, Sound
 from server.timelines import Losses, MixedError, OfChannel, Timelines
 
 _MOST_TRACKS = 2
+_BROKEN = "client_gone"
 _REFUSALS = {refusal.code: refusal for refusal in errors.ALL}
 
 
@@ -131,7 +132,7 @@ class Bridge:
         limits, inf = self._limits, float("inf")
         match self._phase:
             case _Phase.OPENING | _Phase.ASKING if self._is_known:
-                return self._since_s + limits.idle_limit_s
+                return self._since_s + limits.known_limit_s
             case _Phase.OPENING | _Phase.ASKING:
                 return self._since_s + limits.opening_limit_s
             case _Phase.PARTING | _Phase.PROBED:
@@ -171,11 +172,17 @@ class Bridge:
             if not self.is_over:
                 self._hear(heard, now_s)
 
-    def receive_gone(self, now_s: float, refusal: errors.Refusal | None = None) -> None:
-        """The peer has closed, or the connection has: for this reason, where that was ours."""
+    def receive_gone(
+        self, now_s: float, refusal: errors.Refusal | None = None, *, is_broken: bool = False
+    ) -> None:
+        """The peer has closed, or the connection has: for this reason, where that was ours;
+        `is_broken`: without a word.
+        """
         self._is_peer_there = False
         if refusal is not None:
             self._refuse(refusal)
+        elif is_broken and self._phase is _Phase.OPEN:
+            self._fault = self._fault or _BROKEN
         if self._phase in _UNHEARD or self._phase is _Phase.PARTING:
             self._enter(_Phase.OVER, now_s)
         elif self._phase is _Phase.OPEN:

@@ -37,6 +37,8 @@ _MOST_SECRET_BYTES = 16_384
 _AEAP_LIMIT_S = 1.0
 """Asterisk waits no longer for an answer, and forgets a connection that answers later."""
 
+_PATIENT = BridgeLimits(known_limit_s=300.0)
+"""Of a wire that says nothing before its first sound."""
 _FORKS: dict[DialectName, tuple[Callable[[], Profile], *tuple[str, ...]]] = {
     DialectName.ASTERISK: (AsteriskProfile, "media"),
     DialectName.FREESWITCH_STREAM: (BareProfile,),
@@ -127,7 +129,8 @@ def _pcm_fork(
     def new_dialect(upgrade: Upgrade) -> PcmFork:
         return PcmFork(new_profile(), options, upgrade)
 
-    return BridgeKind(settings, new_dialect, subprotocols=subprotocols)
+    limits = _PATIENT if new_profile is BareProfile else BridgeLimits()
+    return BridgeKind(settings, new_dialect, limits=limits, subprotocols=subprotocols)
 
 
 def _audiohook(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:

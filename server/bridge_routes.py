@@ -32,6 +32,7 @@ from server.reception import Entry, Reception
 from server.visitor import caller_of, upgrade_of
 
 _CLOSE_LIMIT_S = 1.0
+_CLOSED_BY_NOBODY = 1006
 _MOST_UNKNOWN = 256
 """Connections of whom we do not know yet who they are, together and of one address: a vendor's
 calls come from few addresses."""
@@ -146,8 +147,11 @@ class _WebSocketWire:
         """See `Wire`."""
         message = await self._websocket.receive()
         if message["type"] != "websocket.receive":
-            if message.get("code") == errors.MESSAGE_TOO_BIG.close_code:
+            code = message.get("code")
+            if code == errors.MESSAGE_TOO_BIG.close_code:
                 raise RefusedError(errors.MESSAGE_TOO_BIG)
+            if code == _CLOSED_BY_NOBODY:
+                raise ConnectionError
             return None
         text, data = message.get("text"), message.get("bytes")
         return text if isinstance(text, str) else bytes(data or b"")

@@ -17,10 +17,12 @@ from server.call_values import Role
 from server.listed import Listed
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-_MOST_SPEECH_END_MS = 5_000
+_LEAST_SPEECH_END_MS, _MOST_SPEECH_END_MS = 200, 30_000
+"""As in `start` of the native protocol."""
+_MOST_CALL_S = 86_400
+_MEDIA_TRACKS = ("inbound", "outbound")
 _MOST_PORT = 65_535
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-_LEAST_SPEECH_END_MS = 100
 
 
 class DialectName(StrEnum):
@@ -118,9 +120,23 @@ class BridgeSettings:
                 f"sample_rate_hz: one of {', '.join(map(str, ACCEPTED_RATES_HZ))}",
             ),
             (self.channels in {1, 2}, "channels: 1 or 2"),
-            (self.tracks is None or 0 < len(self.tracks) <= 2, "tracks: one or two"),
+            (
+                self.tracks is None or len(set(self.tracks)) == len(self.tracks) in {1, 2},
+                "tracks: one or two, each once",
+            ),
+            (
+                all(name in (self.tracks or self.roles) for name in self.roles),
+                "roles: of tracks that are heard",
+            ),
+            (self._tracks_are_known(), f"tracks, roles: {' and '.join(_MEDIA_TRACKS)}"),
+            (self.address is None or self.secret_file, "address: only with secret_file"),
+            (0 < self.longest_call_s <= _MOST_CALL_S, f"longest_call_s: from 1 to {_MOST_CALL_S}"),
         ]
         return [fault for is_kept, fault in rules if not is_kept]
+
+    def _tracks_are_known(self) -> bool:
+        named = {*(self.tracks or ()), *self.roles}
+        return self.dialect is not DialectName.MEDIA_STREAMS or named <= set(_MEDIA_TRACKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +170,9 @@ def audiosocket_faults(settings: AudioSocketSettings) -> list[str]:
 def bridge_faults(bridges: Sequence[BridgeSettings]) -> list[str]:
     """What is wrong with any, and with all together."""
     faults = [
-        f"bridges.{index}.{fault}" for index, each in enumerate(bridges) for fault in each.faults()
+        f"bridges.{each.name if _NAME.fullmatch(each.name) else index}.{fault}"
+        for index, each in enumerate(bridges)
+        for fault in each.faults()
     ]
     if len({each.name for each in bridges}) < len(bridges):
         faults.append("bridges: each name once")

@@ -12,7 +12,9 @@ class BridgeLimits:
     """How long, and how much, of whom."""
 
     opening_limit_s: float = 5.0
-    """From the connection until somebody is admitted."""
+    """From the connection until somebody is admitted who was not known before."""
+    known_limit_s: float = 10.0
+    """The same, of somebody whose credential came with the upgrade: a place is kept for them."""
     opening_frames: int = 10
     """In that time."""
     opening_bytes: int = 8192

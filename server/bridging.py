@@ -47,8 +47,8 @@ class Wire(Protocol):
     """The connection, whatever it is."""
 
     async def receive(self) -> str | bytes | None:
-        """The next frame; None: the peer has gone. Raises RefusedError where it was sent away for
-        what it sent.
+        """The next frame; None: the peer has closed. Raises RefusedError where it was sent away for
+        what it sent, ConnectionError where it has gone without a word.
         """
         ...
 
@@ -261,6 +261,7 @@ class Bridging:
 
     async def _read(self) -> None:
         refusal: Refusal | None = None
+        is_broken = False
         try:
             while (frame := await self._peer.receive()) is not None:
                 self._bridge.receive_frame(frame, time.monotonic())
@@ -268,7 +269,9 @@ class Bridging:
                 await self._is_decided.wait()  # what comes meanwhile waits in the kernel, unseen
         except RefusedError as refused:
             refusal = refused.refusal
-        self._bridge.receive_gone(time.monotonic(), refusal)
+        except ConnectionError:
+            is_broken = True
+        self._bridge.receive_gone(time.monotonic(), refusal, is_broken=is_broken)
         self._carry_out()
 
     async def _write(self) -> None:

@@ -115,7 +115,9 @@ class _Watching:
             place = self._places.take(grant.who)
             return Visit(peer, grant, call_id, owner, after_seq, place, ends_s)
 
-        return await reception.attend(peer, enter, grant)
+        visit = await reception.attend(peer, enter, grant)
+        self._stages.calls.arrive()
+        return visit
 
     async def _find(self, visit: Visit) -> End:
         """Wait for the call, to be read by one more, on record by then; or why it is not."""
@@ -179,12 +181,15 @@ class _Watching:
     async def _leave(self, visit: Visit) -> None:
         """On record, if it may be on record that it reads."""
         visit.place.give_back()
-        event = visit.unwatched()
-        if event is None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_NOTE_LIMIT_S):
-                await self._stages.trail.note(event)
+        try:
+            event = visit.unwatched()
+            if event is None:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NOTE_LIMIT_S):
+                    await self._stages.trail.note(event)
+        finally:
+            self._stages.calls.depart()
 
 
 def call_routes(stages: CallStages) -> list[BaseRoute]:

@@ -72,6 +72,9 @@ class Calls:
         """By id and owner."""
         self._n_calls = 0
         self._begun = _News()
+        self._n_visitors = 0
+        self._has_none = asyncio.Event()
+        self._has_none.set()
 
     @property
     def total(self) -> int:
@@ -88,6 +91,26 @@ class Calls:
         while True:
             await asyncio.sleep(_LOOK_S)
             self.tick(self._clock())
+
+    def arrive(self) -> None:
+        """Somebody reads, or waits for a call to read."""
+        self._n_visitors += 1
+        self._has_none.clear()
+
+    def depart(self) -> None:
+        """Somebody does so no longer."""
+        self._n_visitors -= 1
+        if not self._n_visitors:
+            self._has_none.set()
+
+    async def drain(self, limit_s: float) -> None:
+        """The server stops, and its sessions have ended: until everybody has read that, or for so
+        long.
+        """
+        self.tick(self._clock())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._has_none.wait()
 
     def tick(self, now_s: float) -> None:
         """Let time pass."""

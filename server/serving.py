@@ -68,6 +68,8 @@ from server.watching import Watching
 
 WEB_FOLDER = Path(__file__).parent.parent / "web"
 _DRAIN_LIMIT_S = 20.0
+_READERS_LIMIT_S = 2.0
+"""For those who follow a call, after its last words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,12 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     ]
     telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)
     app = build_app(reception, WEB_FOLDER, [*routes, *telephony.routes])
-    drain = partial(live.drain, _DRAIN_LIMIT_S)
+
+    async def drain() -> bool:
+        has_ended = await live.drain(_DRAIN_LIMIT_S)
+        await telephony.drain(_READERS_LIMIT_S)
+        return has_ended
+
     server = Listener(app, settings.listen, drain, entrance.certificate, trail.figures)
     return _Joined(server, revoking, reception, sign_in, telephony)
 

@@ -38,6 +38,8 @@ class Telephony:
     routes: Sequence[BaseRoute]
     works: Sequence[Callable[[], Coroutine[None, None, None]]]
     """To be run as long as the server runs."""
+    drain: Callable[[float], Coroutine[None, None, None]]
+    """Once its sessions have ended: until those who follow calls have been told, or so long."""
 
 
 def join_telephony(
@@ -56,7 +58,7 @@ def join_telephony(
     ]
     heard = settings.audiosocket
     if not settings.bridges and not heard.port:
-        return Telephony(routes, [calls.run])
+        return Telephony(routes, [calls.run], calls.drain)
     try:
         pseudonyms = open_pseudonyms(settings.pseudonyms_key_file)
         kinds = [open_kind(bridge, wall_clock) for bridge in settings.bridges]
@@ -66,10 +68,10 @@ def join_telephony(
     stages = BridgeStages(reception, office, _grants(settings, wall_clock()))
     routes += bridge_routes(stages, kinds)
     if not heard.port:
-        return Telephony(routes, [calls.run])
+        return Telephony(routes, [calls.run], calls.drain)
     bound = bind_port(heard.host, heard.port, "audiosocket.port")
     port = AudioSocketPort(bound, heard, reception, office)
-    return Telephony(routes, [calls.run, port.run])
+    return Telephony(routes, [calls.run, port.run], calls.drain)
 
 
 def _grants(settings: Settings, wall_s: float) -> dict[str, Grant]:

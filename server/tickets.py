@@ -23,7 +23,8 @@ from server.grant import Grant
 from server.text_hash import hash_of
 
 _TICKET_BYTES = 16
-_TICKET_CHARS = {22, 36}
+_UUID_CHARS = 36
+_TICKET_CHARS = {22, _UUID_CHARS}
 
 
 class TicketForm(Enum):
@@ -86,7 +87,7 @@ class Tickets:
 
     def redeem(self, ticket: str, origin: str | None, now_s: float) -> Grant:
         """What its token granted, as of now. Raises RefusedError, with the reason for the trail."""
-        kept = self._kept.get(hash_of(ticket)) if len(ticket) in _TICKET_CHARS else None
+        kept = self._kept.get(hash_of(_as_issued(ticket))) if len(ticket) in _TICKET_CHARS else None
         if kept is None:
             raise RefusedError(errors.UNAUTHENTICATED, "ticket_unknown")
         if kept.is_used:
@@ -116,6 +117,11 @@ class Tickets:
         self._open_of[kept.grant.who] -= 1
         if not self._open_of[kept.grant.who]:
             del self._open_of[kept.grant.who]
+
+
+def _as_issued(ticket: str) -> str:
+    """A UUID is the same in upper case."""
+    return ticket.lower() if len(ticket) == _UUID_CHARS else ticket
 
 
 def _new_ticket(form: TicketForm) -> str:

@@ -31,6 +31,7 @@ from security.token_keys import KeySet, decode_jwks
 from server.command_line import ConfigFile, Model, plain_errors, read_settings
 from server.config import Settings
 from server.doctor import chain, host, keys, model, network, redis_store, trail, versions
+from server.doctor.bridges import check_bridges
 from server.doctor.finding import Finding, exit_code_of
 
 _PACKAGE = "earwitness"
@@ -86,6 +87,7 @@ def findings_of(settings: Settings, asked: Asked, wall_ns: int) -> Iterator[Find
         metadata(_PACKAGE).get_all("Provides-Extra") or (),
         versions.installed_version,
     )
+    yield from check_bridges(settings.bridges)
     yield from _network_findings(settings, asked, wall_s)
 
 

@@ -73,7 +73,10 @@ async def stream_in(
 async def until_last(server, event, is_meant):
     """The row may come a moment after the peer was let go."""
     async with asyncio.timeout(10):
-        while not is_meant(await asyncio.to_thread(server.last_row, event)):  # noqa: ASYNC110
+        while True:
+            rows = await asyncio.to_thread(server.trail, event=event)
+            if rows and is_meant(rows[-1]):
+                return
             await asyncio.sleep(0.05)
 
 

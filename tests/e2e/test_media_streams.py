@@ -5,6 +5,7 @@ with the real model.
 import asyncio
 import json
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -203,6 +204,33 @@ async def test_a_frame_that_is_too_big_is_refused_on_record_before_the_call_begi
     frames = [TimedFrame(0.0, " " * 300_000)]
     assert await stream_in(bridge_url(call_server, "twilio"), frames, signed()) == 1009
     await until_last(call_server, "handshake.refused", lambda row: row.reason == "message_too_big")
+
+
+async def test_a_server_that_stops_tells_who_follows_a_call_the_last_words_and_the_end(
+    embedded_model_pack, canaries, parties, tmp_path
+):
+    copy_data(embedded_model_pack, tmp_path / "data")
+    update = {"data_folder": tmp_path / "data", "bridges": bridges_in(tmp_path)}
+    settings = load_settings(
+        listen={"port": 0, "access_log": False}, calls={"rejoin_s": 30.0}, **update
+    )
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(settings))
+        server.mark = canaries.mark_token
+        call = SimulatedCall(call_id="CA-stop", parameters=token_in(server), is_stop_sent=False)
+        frames = frames_of(call, pcm_of(parties))[:-1]
+        following = asyncio.create_task(follow(server, "CA-stop"))  # noqa: TID251 (awaited below)
+        speaking = asyncio.create_task(  # noqa: TID251 (awaited below)
+            stream_in(bridge_url(server, "twilio"), frames, signed())
+        )
+        await until_last(server, "call.watched", lambda row: row.detail["call_id"] == "CA-stop")
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(stack.close)
+        events = await following
+        assert await speaking == 1012
+    assert [event["type"] for event in events[-2:]] == ["track_ended", "call_ended"]
+    assert events[-1]["reason"] == "shutting_down"
+    assert said_by(events, "customer") == words_of(parties["inbound"].text)
 
 
 async def test_a_bridge_that_is_not_there_says_so(call_server):

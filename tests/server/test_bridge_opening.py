@@ -76,7 +76,7 @@ def test_who_was_known_before_may_send_more_and_open_later_but_not_stay_for_ever
     bridged = Bridged(is_known=True)
     for _ in range(20):
         bridged.frame("x" * 1000)
-    bridged.move(299)
+    bridged.move(9)
     assert not bridged.bridge.is_over
     bridged.move(1)
     assert bridged.ended == [Ended(errors.START_LATE)]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.bridge_settings import BridgeSettings, DialectName, bridge_faults
+from server.call_values import Role
 from server.config import SettingsError, load_settings
 
 MEDIA = DialectName.MEDIA_STREAMS
@@ -21,17 +22,26 @@ def test_a_name_and_a_dialect_are_enough():
         ({"name": "a/b"}, "name"),
         ({"name": ""}, "name"),
         ({"secret_file": Path("s")}, "address"),
+        ({"address": "wss://x/v1"}, "address"),
         ({"secret_file": Path("s"), "address": "https://x/v1"}, "address"),
         ({"secret_file": Path("s"), "address": "wss://[x/v1"}, "address"),
-        ({"end_of_speech_ms": 50}, "end_of_speech_ms"),
+        ({"end_of_speech_ms": 199}, "end_of_speech_ms"),
         ({"end_of_speech_ms": 50_000}, "end_of_speech_ms"),
         ({"tracks": ()}, "tracks"),
-        ({"tracks": ("a", "b", "c")}, "tracks"),
+        ({"tracks": ("a", "b", "c"), "dialect": DialectName.PCM}, "tracks"),
+        ({"tracks": ("inbound", "inbound")}, "tracks"),
+        ({"tracks": ("inbund",)}, "tracks, roles"),
+        ({"roles": {"inbund": Role.CUSTOMER}}, "tracks, roles"),
+        ({"tracks": ("inbound",), "roles": {"outbound": Role.AGENT}}, "roles"),
+        ({"longest_call_s": 0}, "longest_call_s"),
+        ({"longest_call_s": 86_401}, "longest_call_s"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_key(given, key):
     settings = BridgeSettings(**{"name": "pbx", "dialect": MEDIA, **given})
-    assert [fault.split(":")[0] for fault in bridge_faults([settings])] == [f"bridges.0.{key}"]
+    name = "0" if key == "name" else "pbx"
+    told = [fault.split(":")[0] for fault in bridge_faults([settings])]
+    assert told == [f"bridges.{name}.{key}"]
 
 
 def test_two_bridges_of_one_name_are_refused():

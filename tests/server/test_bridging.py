@@ -40,7 +40,10 @@ class FakeWire:
             self.coming.put_nowait(frame)
 
     async def receive(self):
-        return await self.coming.get()
+        frame = await self.coming.get()
+        if isinstance(frame, Exception):
+            raise frame
+        return frame
 
     async def send(self, frame):
         if self.blocks:
@@ -111,6 +114,20 @@ async def test_a_peer_that_goes_in_the_middle_has_its_last_words_heard(scene):
     await scene.run(wire)
     [session] = scene.joined.records_of(SessionEnded)
     assert session.reason == "stopped"
+
+
+async def test_a_line_that_breaks_is_told_from_one_who_hangs_up(scene):
+    await scene.run(FakeWire(*call_of(is_stop_sent=False), ConnectionError()))
+    [ended] = scene.joined.records_of(CallEnded)
+    assert ended.reason == "client_gone"
+    assert '"client_gone"' in scene.events("CA1")[-1]
+
+
+async def test_a_call_that_is_ended_for_a_frame_says_so_in_both_rows(scene):
+    await scene.run(FakeWire(*call_of(is_stop_sent=False), "{"))
+    [ended] = scene.joined.records_of(CallEnded)
+    [session] = scene.joined.records_of(SessionEnded)
+    assert (ended.reason, session.reason) == ("frame_malformed", "bad_request")
 
 
 async def test_a_call_that_cannot_be_put_on_record_is_not_heard(scene):

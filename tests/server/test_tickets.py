@@ -175,6 +175,12 @@ def test_a_ticket_may_be_a_uuid_for_wires_that_carry_nothing_else(tickets):
     assert refusal(tickets, ticket, now_s=1.0) == "ticket_replayed"
 
 
+def test_a_uuid_is_the_same_in_upper_case_and_opens_one_call(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0, TicketForm.UUID)
+    assert tickets.redeem(ticket.upper(), None, 1.0).subject == "alice"
+    assert refusal(tickets, ticket) == "ticket_replayed"
+
+
 def test_a_uuid_is_a_ticket_as_it_is_spelt_alone(tickets):
     ticket, _ = tickets.issue(GRANT, None, 0.0, TicketForm.UUID)
     for other in (ticket.replace("-", ""), ticket.upper() + " ", f"{{{ticket}}}", str(uuid4())):
