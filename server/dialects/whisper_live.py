@@ -157,13 +157,14 @@ class WhisperLive:
             case "int16":
                 return frame
             case "uint8":
-                centred = np.frombuffer(frame, np.uint8).astype(np.int16) - 128
-                return _encode_pcm(centred.astype(np.float32) / 128)
+                unsigned: NDArray[np.int16] = np.frombuffer(frame, np.uint8).astype("<i2")
+                return ((unsigned - 128) << 8).tobytes()
             case _:
                 whole = self._cut + frame
                 n_bytes = len(whole) // 4 * 4
                 self._cut = whole[n_bytes:]
-                return _encode_pcm(np.frombuffer(whole[:n_bytes], np.dtype("<f4")))
+                samples: Samples = np.frombuffer(whole[:n_bytes], "<f4")
+                return _encode_pcm(samples)
 
     def _fail(self, fault: str) -> list[Translated]:
         self._state = _State.OVER
@@ -182,7 +183,7 @@ class WhisperLive:
         is_old = self._open is not None and partial.segment < self._open[0]
         if is_old or not text:
             return []
-        self._open = partial.segment, self._segment(partial.start_ms, partial.end_ms, text)
+        self._open = partial.segment, _open_segment(self._span_ms(partial), text)
         return [self._segments()]
 
     def _tell_final(self, final: wire.Final) -> list[str | bytes]:
@@ -192,20 +193,21 @@ class WhisperLive:
         if not final.text:
             return [self._segments()] if was_last and self._completed else []
         told: list[str | bytes] = []
-        said = self._segment(final.start_ms, final.end_ms, final.text)
+        span_ms = self._span_ms(final)
+        said = _open_segment(span_ms, final.text)
         if was_last:
             self._open = final.segment, said
             told.append(self._segments())
             self._open = None
         words = [word_of(word) for word in final.words] if self._wants_words else msgspec.UNSET
         self._completed.append(msgspec.structs.replace(said, completed=True, words=words))
-        self._completed_ms = max(self._completed_ms, final.end_ms)
+        self._completed_ms = span_ms[1]
         return [*told, self._segments()]
 
-    def _segment(self, start_ms: int, end_ms: int, text: str) -> Segment:
-        """An open one, after all that are completed."""
-        start_ms = max(start_ms, self._completed_ms)
-        return Segment(seconds(start_ms), seconds(max(start_ms, end_ms)), f" {text}", False)
+    def _span_ms(self, event: wire.Partial | wire.Final) -> tuple[int, int]:
+        """After all that are completed, and never nothing: clients would keep it twice."""
+        start_ms = max(event.start_ms, self._completed_ms)
+        return start_ms, max(event.end_ms, start_ms + 1)
 
     def _segments(self) -> str:
         """Those that are told; there is at least one by now."""
@@ -247,6 +249,11 @@ class WhisperLiveApi:
     def refuse(self, refusal: Refusal) -> Answer:
         """In a line."""
         return plain_answer(refusal)
+
+
+def _open_segment(span_ms: tuple[int, int], text: str) -> Segment:
+    start_ms, end_ms = span_ms
+    return Segment(seconds(start_ms), seconds(end_ms), f" {text}", completed=False)
 
 
 def _encode_pcm(samples: Samples) -> bytes:
