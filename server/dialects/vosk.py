@@ -9,8 +9,9 @@ Kaldi's are: in lower case, without punctuation.
 
 Sample rates that are not heard here, a rate that changes, and texts that are neither `config` nor
 `eof` nor `reset` break the protocol. It has no word for an error: the close code is all that a
-client is told. A list of phrases is a hint, as for the original's larger models; a model is not
-chosen by the client. Both are ignored after the start.
+client is told, and who waits for the answer to `eof` gets none, as it would be taken for all that
+was said. A list of phrases is ignored, as by the original's larger models: as a hint it would be
+taken for what has been said already. So is a model, which is not the client's to choose.
 """
 
 import unicodedata
@@ -22,7 +23,6 @@ from typing import get_args
 import msgspec
 
 from server import wire
-from server.dialects.hints import context_of
 from server.dialects.plain_answers import plain_answer
 from server.dialects.translation import Answer, Broken, ClientDialect, Hear, Host, Say, Translated
 from server.dialects.values import Reply, Upgrade
@@ -36,8 +36,6 @@ _MOST_RESETS = 16
 """Not answered yet."""
 _MOST_HELD_ANSWERS = 10_000
 """Behind a reset."""
-_NO_WORD = "[unk]"
-"""Of a list of phrases: any other."""
 _KEPT = frozenset("%&#@")
 """Punctuation, to Unicode, that is said."""
 
@@ -49,7 +47,6 @@ class _Config(msgspec.Struct, frozen=True):
     rate_hz: float | None = msgspec.field(name="sample_rate", default=None)
     words: bool | None = None
     max_alternatives: int | None = None
-    phrase_list: list[str] | None = None
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -102,7 +99,9 @@ class _State(Enum):
     NEW = auto()
     """The session has not been started: the rate may still be told."""
     STARTED = auto()
-    OVER = auto()
+    STOPPED = auto()
+    """The client waits for the answer to its `eof`; nothing more is heard."""
+    BROKEN = auto()
     """Nothing more is heard."""
 
 
@@ -112,7 +111,6 @@ class Vosk:
     def __init__(self) -> None:
         self._state = _State.NEW
         self._rate_hz: wire.SampleRateHz = _DEFAULT_RATE_HZ
-        self._context: str | None = None
         self._wants_words = True
         self._wants_alternatives = False
         self._partials: dict[int, str] = {}
@@ -128,7 +126,7 @@ class Vosk:
 
     def receive(self, frame: str | bytes) -> list[Translated]:
         """See `ClientDialect`."""
-        if self._state is _State.OVER:
+        if self._state in {_State.STOPPED, _State.BROKEN}:
             return []
         if isinstance(frame, bytes):
             return self._hear(frame)
@@ -137,7 +135,7 @@ class Vosk:
                 return self._configure(config)
             case _Message(eof=True):
                 stopped = [*self._start(), Say(wire.Stop())]
-                self._state = _State.OVER
+                self._state = _State.STOPPED
                 return stopped
             case _Message(reset=True) if len(self._held) < _MOST_RESETS:
                 self._held.append(0)
@@ -159,7 +157,7 @@ class Vosk:
             case wire.Ended("stopped"):
                 held = [each for _ in list(self._held) for each in self._answers_from_reset()]
                 return [*held, self._last()]
-            case wire.Ended() if self._finals:
+            case wire.Ended() if self._finals and self._state is not _State.STOPPED:
                 return [self._last()]
             case _:
                 pass
@@ -174,8 +172,6 @@ class Vosk:
             self._wants_words = config.words
         if config.max_alternatives is not None:
             self._wants_alternatives = config.max_alternatives > 0
-        if config.phrase_list is not None:
-            self._context = context_of(each for each in config.phrase_list if each != _NO_WORD)
         if config.rate_hz is None:
             return []
         rate_hz = _RATES_HZ.get(config.rate_hz)
@@ -190,7 +186,7 @@ class Vosk:
         if self._state is not _State.NEW:
             return []
         self._state = _State.STARTED
-        return [Say(wire.Start(self._rate_hz, context=self._context))]
+        return [Say(wire.Start(self._rate_hz))]
 
     def _hear(self, frame: bytes) -> list[Translated]:
         translated = self._start()
@@ -204,7 +200,7 @@ class Vosk:
         return translated
 
     def _fail(self) -> list[Translated]:
-        self._state = _State.OVER
+        self._state = _State.BROKEN
         return [Broken()]
 
     def _answers_from_reset(self) -> list[str | bytes]:

@@ -95,14 +95,9 @@ def test_a_config_without_a_rate_waits_for_one():
     assert said(dialect.receive(CONFIG)) == [wire.Start(16_000)]
 
 
-def test_phrases_are_a_hint_without_the_one_that_stands_for_any_other():
-    config = {"phrase_list": ["yes", "no way", "[unk]"], "sample_rate": 8000}
-    [start] = said(opened().receive(json.dumps({"config": config})))
-    assert start.context == "yes no way"
-
-
 def test_what_the_original_does_not_know_or_is_not_the_clients_to_say_is_ignored():
-    config = {"sample_rate": 8000, "model": "/models/en", "grammar": {}, "other": [1]}
+    phrases = ["yes", "no way", "[unk]"]
+    config = {"sample_rate": 8000, "model": "/models/en", "phrase_list": phrases, "other": {}}
     text = json.dumps({"config": config, "more": None})
     assert said(opened().receive(text)) == [wire.Start(8_000)]
 
@@ -119,8 +114,6 @@ def test_what_the_original_does_not_know_or_is_not_the_clients_to_say_is_ignored
         '{"eof":"x"}',
         '{"config":null}',
         '{"config":{"words":"perhaps"}}',
-        '{"config":{"phrase_list":"yes"}}',
-        '{"config":{"phrase_list":[1]}}',
         '{"config":{"max_alternatives":"many"}}',
         "[" * 60_000,
         '{"config":{"model":"' + "x" * 70_000 + '"}}',
@@ -312,9 +305,17 @@ def test_an_error_has_no_word_but_the_close_code_and_loses_no_final():
     assert dialect.close_code(4413) == 4413
 
 
-def test_an_error_answers_nothing_that_it_cannot():
+def test_an_error_is_not_taken_for_the_answer_to_the_end():
+    """Which would be the whole of what was said."""
     dialect = opened(CONFIG, PCM, RESET, EOF)
-    assert told(dialect, wire.Ended("internal", USAGE)) == []
+    told(dialect, final("One"))
+    assert told(dialect, wire.Ended("quota_audio", USAGE)) == []
+
+
+def test_what_breaks_the_protocol_loses_no_final():
+    dialect = opened(CONFIG, PCM, "nonsense")
+    told(dialect, final("One"))
+    assert told(dialect, wire.Ended("bad_message", USAGE))[0]["text"] == "one"
 
 
 # --- whatever comes ---
