@@ -148,7 +148,8 @@ async def test_a_quota_that_runs_out_is_told_as_time_that_is_over_and_nobody_com
     ticket = ticket_of(server, subject="quota", limits=Limits(session_audio_s=1))
     *_, closed, last = await transcribed_file(server, fox, folder, ticket)
     assert closed == {"closed": True}
-    assert last["error"] == ""
+    assert last["is_over_time"]
+    assert last["error"] == "Connection closed normally (code 1000)"
     assert words_of(" ".join(last["kept"])) != words_of(fox.text)
     assert ends_of(server, "quota") == ["quota_audio"]
 

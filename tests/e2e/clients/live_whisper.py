@@ -35,7 +35,8 @@ def transcribe_file(address, path, srt_path, options):
     except WebSocketConnectionClosedException:  # it says that the audio ends in any case
         report(closed=True)
     kept = [segment["text"].strip() for segment in client.transcript]
-    report(kept=kept, error=str(getattr(client, "error_message", "")))
+    error = str(getattr(client, "error_message", ""))
+    report(kept=kept, error=error, is_over_time=client._server_disconnect)
 
 
 def transcribe_stream(address, pcm, options):
