@@ -113,7 +113,8 @@ class WhisperLive:
             case wire.Partial():
                 return self._tell_partial(event)
             case wire.Final():
-                return [*self._tell_language(event.language), *self._tell_final(event)]
+                language = event.language if event.text else None
+                return [*self._tell_language(language), *self._tell_final(event)]
             case wire.ErrorEvent() if self._uid:
                 return [self._error(event)]
             case _:

@@ -280,6 +280,7 @@ def test_words_are_told_to_who_wants_them():
 
 def test_a_language_that_was_found_out_is_told_once_and_only_to_who_did_not_name_it():
     dialect = opened(language=None)
+    assert told(dialect, final("", language="nn")) == []
     messages = told(dialect, final("Hallo", language="de"), final("Hello", 1, language="en"))
     assert messages[0] == {"uid": UID, "language": "de"}
     assert sum("language" in each for each in messages) == 1
