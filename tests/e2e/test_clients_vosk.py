@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 import websockets
 
@@ -232,3 +233,9 @@ async def heard_at(url, pcm):
 async def test_a_client_that_takes_an_address_shows_its_key_as_a_password_in_it(vosk_server, fox):
     url = vosk_url(vosk_server, before=f"key:{vosk_server.token()}@")
     assert await heard_at(url, pcm_of(fox)) == words_of(fox.text)
+
+
+def test_who_asks_for_a_page_at_the_root_gets_the_page(vosk_server):
+    with httpx2.Client(trust_env=False) as client:
+        answer = client.get(vosk_server.page_url)
+    assert (answer.status_code, "<title>" in answer.text) == (200, True)
