@@ -97,13 +97,9 @@ class WhisperLive:
 
     def receive(self, frame: str | bytes) -> list[Translated]:
         """See `ClientDialect`."""
-        match self._state:
-            case _State.NEW:
-                return self._begin(frame)
-            case _State.STARTED:
-                return self._hear(frame)
-            case _State.OVER:
-                return []
+        if self._state is _State.OVER:
+            return []
+        return self._begin(frame) if self._state is _State.NEW else self._hear(frame)
 
     def tell(self, event: wire.ServerEvent) -> list[str | bytes]:
         """See `ClientDialect`."""

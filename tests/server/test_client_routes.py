@@ -20,6 +20,7 @@ from server.errors import RefusedError
 from tests.fakes import silence
 from tests.joined import NOW_S, Joined, bearer
 
+PEER = "198.51.100.7"
 TOKEN = "a.b.c"  # noqa: S105 (of no account)
 BASIC = "Basic " + base64.b64encode(f"user:{TOKEN}".encode()).decode()
 UNSUPPORTED = Answer(400, b'{"error":"no"}', [("x-request-id", "r-1")])
@@ -157,7 +158,13 @@ class Scene(Joined):
         super().__init__(folder)
         self.api = ParrotApi()
         routes = client_routes([self.api], self.reception, lambda: self.wall_s, **given)
-        self.client = TestClient(Starlette(routes=routes))
+        self.client = TestClient(Starlette(routes=routes), client=(PEER, 5))
+        self.blocks_who_is_greeted = False
+
+    async def note(self, event):
+        await super().note(event)
+        if self.blocks_who_is_greeted:
+            self.blocks.block(PEER, NOW_S + 60)
 
     def connect(self, path="/v1/parrot", claims=None, **given):
         headers = bearer(**(claims or {})) if "headers" not in given else given.pop("headers")
@@ -275,6 +282,12 @@ def test_whether_something_is_done_here_is_told_only_to_who_may_come_in(scene):
     assert (response.status_code, response.json()) == (401, {"squawk": "unauthenticated"})
     [refused] = scene.records_of(HandshakeRefused)
     assert refused.reason == "token_missing"
+
+
+def test_who_is_blocked_meanwhile_is_told_that_and_not_what_is_done_here(scene):
+    scene.blocks_who_is_greeted = True
+    response = scene.denial("/v1/parrot?sing=1")
+    assert (response.status_code, response.json()) == (429, {"squawk": "address_blocked"})
 
 
 def test_the_token_for_something_else_does_not_open(scene):
