@@ -1,10 +1,12 @@
 """Handshakes of clients of another API, as far as that is the same for all of them."""
 
+import asyncio
 import base64
 import time
 from dataclasses import dataclass, field
 
 import pytest
+import websockets
 from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocketDisconnect
@@ -19,6 +21,7 @@ from server.door import Ticket, Token
 from server.errors import RefusedError
 from tests.fakes import silence
 from tests.joined import NOW_S, Joined, bearer
+from tests.server.listening import LIMIT_S, listening
 
 PEER = "198.51.100.7"
 TOKEN = "a.b.c"  # noqa: S105 (of no account)
@@ -116,9 +119,15 @@ class Parrot:
         return [Say(wire.Start(16_000))]
 
     def receive(self, frame):
-        if frame == "end":
-            return [Say(wire.Stop())]
-        return [Hear(frame)] if isinstance(frame, bytes) else [Reply(frame), Broken()]
+        match frame:
+            case bytes():
+                return [Hear(frame)]
+            case "end":
+                return [Say(wire.Stop())]
+            case "sing":
+                return [Broken()]
+            case _:
+                return [Reply(frame)]
 
     def tell(self, event):
         return [type(event).__name__]
@@ -309,7 +318,23 @@ def test_a_dialect_knows_the_model_the_time_and_names_that_are_new_each_time(sce
 
 def test_what_breaks_the_protocol_of_the_api_ends_the_session(scene):
     with scene.connect() as peer:
-        told, code = converse(peer, "polly")
+        told, code = converse(peer, "polly", "sing")
     assert sorted(told[:2]) == ["Ready", "polly"]
     assert (told[-1], code) == ("Ended", 4000)
     assert scene.records_of(SessionEnded)[0].reason == "bad_message"
+
+
+async def test_a_client_that_vanishes_in_the_middle_of_its_answers_has_gone(scene):
+    async with asyncio.timeout(LIMIT_S), listening(app=scene.client.app) as here:
+        url = f"ws://127.0.0.1:{here.port}/v1/parrot"
+        websocket = await websockets.connect(
+            url, additional_headers=bearer(), proxy=None, compression=None, max_queue=1
+        )
+        await websocket.recv()
+        for _ in range(200):
+            await websocket.send("polly" * 1000)
+        websocket.transport.abort()
+        await here.until(lambda: scene.records_of(SessionEnded))
+    [ended] = scene.records_of(SessionEnded)
+    assert ended.reason == "client_gone"
+    assert scene.live.total == 0
