@@ -14,6 +14,20 @@ _HOST = Host(ModelCard("tiny", frozenset({"en", "de"})), lambda: "0" * 36, 0.0)
 _USAGE = wire.Usage(0, 0, 0, 0)
 _WORD = wire.WordEvent("word", 0, 100, 0.5)
 SEEDS = [
+    b'/v1/realtime?intent=transcription\n{"type":"session.update","session":{"type":"transcription",'
+    b'"audio":{"input":{"format":{"type":"audio/pcm","rate":24000},"transcription":{"model":'
+    b'"whisper-1","language":"en","prompt":"a b"},"turn_detection":{"type":"server_vad",'
+    b'"silence_duration_ms":500}}}}}\n{"type":"input_audio_buffer.append","audio":"AAAA"}\n'
+    b'{"type":"input_audio_buffer.commit"}\n{"type":"input_audio_buffer.clear"}',
+    b'/v1/realtime?intent=transcription\n{"type":"transcription_session.update","session":{'
+    b'"input_audio_format":"g711_ulaw","input_audio_transcription":{"model":"whisper-1"},'
+    b'"turn_detection":null,"include":["item.input_audio_transcription.logprobs"]}}\n'
+    b'{"type":"input_audio_buffer.append","audio":"AAAA"}\n{"type":"input_audio_buffer.commit"}',
+    b"/v1/listen?encoding=linear16&sample_rate=16000&interim_results=true&vad_events=true"
+    b"&utterance_end_ms=1000&endpointing=300&keyterm=a\n\xff\x01\x02\n"
+    b'{"type":"Finalize"}\n{"type":"KeepAlive"}\n{"type":"CloseStream"}',
+    b"/v1/listen?encoding=mulaw&sample_rate=8000&channels=2&multichannel=true\n\xff\x01\x02\n"
+    b'{"type":"CloseStream"}',
     b'/v1/vosk\n{ "config" : { "sample_rate" : 16000, "words" : 1, "max_alternatives" : 2 } }\n'
     b'\xff\x01\x02\n{"reset" : 1}\n\xff\x03\x04\n{"eof" : 1}',
     b'/v1/vosk\n\xff\x01\x02\n{"config":{"sample_rate":"8000.0","phrase_list":["a"]}}\n{"eof":1}',
@@ -26,8 +40,8 @@ SEEDS = [
 
 def fuzz_client_dialects(data: bytes) -> None:
     """The first line is the path, with a query; a line that begins with 0xff is binary. What is
-    said to the session is a message of its own protocol, and `start` comes first and once; what the
-    client is told is JSON.
+    said to the session is a message of its own protocol, `start` comes once and before audio, and
+    what the client is told is JSON.
     """
     target, *lines = data.split(b"\n")
     path, _, query = target.decode("utf-8", "replace").partition("?")
@@ -50,7 +64,7 @@ def fuzz_client_dialects(data: bytes) -> None:
     for event in (wire.ErrorEvent("internal", "text", True), wire.Ended("internal", _USAGE)):
         for told in dialect.tell(event):
             json.loads(told)
-    to_session = [each for each in said if isinstance(each, wire.Start | wire.Stop | bytes)]
+    to_session = [each for each in said if isinstance(each, wire.Start | wire.Flush | bytes)]
     starts = [each for each in to_session if isinstance(each, wire.Start)]
     assert len(starts) <= 1
     assert not to_session or to_session[0] in starts
