@@ -24,3 +24,9 @@ class ClientSettings:
     """Whether a token may come as `?token=`: addresses are logged by whoever stands between. A
     ticket may always.
     """
+
+
+def client_faults(settings: ClientSettings) -> list[str]:
+    """A line for each, by key and rule, never by value."""
+    spoken = {"vosk": settings.vosk, "whisper_live": settings.whisper_live, None: True}
+    return [] if spoken[settings.at_root] else ["at_root: one that is switched on"]

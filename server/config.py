@@ -34,7 +34,7 @@ from server.bridge_settings import (
     bridge_faults,
 )
 from server.call import CallsSettings
-from server.client_settings import ClientSettings
+from server.client_settings import ClientSettings, client_faults
 from server.engines.transformers_settings import TransformersSettings
 from server.engines.whisper_ct2 import WhisperSettings
 from server.grant import GrantSettings
@@ -123,6 +123,7 @@ class Settings(BaseSettings):
         faults += [f"subjects.{fault}" for fault in subject_faults(self.subjects)]
         faults += [f"audit.{fault}" for fault in trail_faults(self.audit)]
         faults += bridge_faults(self.bridges)
+        faults += [f"clients.{fault}" for fault in client_faults(self.clients)]
         faults += [f"audiosocket.{fault}" for fault in audiosocket_faults(self.audiosocket)]
         faults += _issuer_faults(self.token_policy, self.issuers)
         names = {"model": self.model, "transformers.aligner": self.transformers.aligner}

@@ -3,7 +3,8 @@ peer, with a dialect between.
 
 Whatever the dialect says goes out in the order in which it was said: what it answers at once and
 what the session's events become are two streams, and a frame that was made later must not overtake
-one that was made before.
+one that was made before. What is answered at once to somebody who has gone is dropped: that they
+are gone, and why, is what they say last.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import deque
 from typing import Protocol, assert_never
 
 from starlette.types import Message
+from starlette.websockets import WebSocketDisconnect
 
 from server import wire
 from server.dialects.translation import Broken, ClientDialect, Hear, Say, Translated
@@ -38,6 +40,8 @@ class Translator:
         self._dialect = dialect
         self._heard: deque[Message] = deque()
         self._is_open = False
+        self._is_deaf = False
+        """Nothing can be answered to it; why is left to be read."""
         self._speaking = asyncio.Lock()
 
     async def receive(self) -> Message:
@@ -77,11 +81,19 @@ class Translator:
                     text = wire.encode(message)
                     self._heard.append({"type": "websocket.receive", "text": text})
                 case Reply(frame):
-                    await self._send(frame)
+                    await self._reply(frame)
                 case Broken():
                     self._heard.append(_NOT_A_MESSAGE)
                 case _:
                     assert_never(each)
+
+    async def _reply(self, frame: str | bytes) -> None:
+        if self._is_deaf:
+            return
+        try:
+            await self._send(frame)
+        except (WebSocketDisconnect, RuntimeError):
+            self._is_deaf = True
 
     async def _send(self, frame: str | bytes) -> None:
         if isinstance(frame, str):
