@@ -36,6 +36,7 @@ from server.aftermath import tell_of_killed
 from server.app import build_app
 from server.blocks import Blocks
 from server.client_apis import client_apis
+from server.client_grants import grant_routes
 from server.client_routes import client_routes
 from server.config import Settings
 from server.configured import configured
@@ -51,6 +52,7 @@ from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
 from server.metrics import CountedTrail, Metrics, Watched, watch_loop_lag
 from server.opening import Opening, open_engine
+from server.prerecorded import prerecorded
 from server.reception import Parts, Reception
 from server.recognition import ModelCard, Recognizer
 from server.rest import rest_routes
@@ -228,7 +230,13 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         *admin_routes(office),
         *insight_routes(stages, WEB_FOLDER),
         *sign_in.routes(),
-        *rest_routes(reception, model.card, settings.rest),
+        *rest_routes(
+            reception,
+            model.card,
+            settings.rest,
+            prerecorded(settings.clients, model.card, _wall_clock),
+        ),
+        *grant_routes(settings.clients, reception),
         *client_routes(
             client_apis(settings.clients),
             reception,
