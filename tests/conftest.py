@@ -19,7 +19,9 @@ from tests.fakes import ManualClock
 ASSETS_FOLDER = Path(__file__).parent.parent / "build" / "test-assets"
 _WITHOUT_ASTERISK = {"asterisk"} if os.environ.get("EARWITNESS_WITHOUT_ASTERISK") else set()
 """Where `.ci/asterisk` has said that this machine cannot have one."""
-_MAY_BE_SKIPPED = {"gpu", "shared"} | _WITHOUT_ASTERISK
+_WITHOUT_CLIENTS = {"clients"} if os.environ.get("EARWITNESS_WITHOUT_CLIENTS") else set()
+"""The same of `.ci/clients`."""
+_MAY_BE_SKIPPED = {"gpu", "shared"} | _WITHOUT_ASTERISK | _WITHOUT_CLIENTS
 CANARIES = pytest.StashKey[Canaries]()
 
 

@@ -59,7 +59,9 @@ def test_a_developer_may_skip(run):
     assert run(SKIPPING.values()) == (0, set())
 
 
-def test_an_asterisk_may_be_skipped_where_it_was_said_that_there_can_be_none(run):
-    source = "@pytest.mark.asterisk\n@pytest.mark.skip\ndef test_it(): pass"
-    assert run([source], EARWITNESS_CI="1", EARWITNESS_WITHOUT_ASTERISK="") == (1, {0})
-    assert run([source], EARWITNESS_CI="1", EARWITNESS_WITHOUT_ASTERISK="1") == (0, set())
+@pytest.mark.parametrize("need", ["asterisk", "clients"])
+def test_what_was_said_to_be_not_there_may_be_skipped(run, need):
+    source = f"@pytest.mark.{need}\n@pytest.mark.skip\ndef test_it(): pass"
+    said = f"EARWITNESS_WITHOUT_{need.upper()}"
+    assert run([source], EARWITNESS_CI="1", **{said: ""}) == (1, {0})
+    assert run([source], EARWITNESS_CI="1", **{said: "1"}) == (0, set())

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("server", "client", "security", "web", "bench", "docs", "tests", ".ci")
 TEXT_SUFFIXES = {".css", ".html", ".js", ".json", ".md", ".py", ".svg", ".toml", ".txt", ".yml"}
-TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "asterisk", "run"}
+TEXT_NAMES = {".gitignore", "LICENSE", "Makefile", "asterisk", "clients", "run"}
 MOST_LINES = 400
 ONE_FILE = {"security/verify_trail.py"}  # copied and run alone by whoever does not trust the rest
 NAMELESS = {"utils", "helpers", "common", "manager", "base"}
