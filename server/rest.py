@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from server import errors, transcriptions
+from server.dialects.openai_errors import error_body, error_headers
 from server.errors import Refusal, RefusedError
 from server.form import FILE, Form, FormLimits, FormReader
 from server.grant import Grant
@@ -95,7 +96,7 @@ def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -
         options=lambda form: transcriptions.options_from_fields(form.fields, model),
         answer=transcriptions.answer,
         refusal=lambda refusal, field: (
-            transcriptions.error_body(refusal, field),
+            error_body(refusal, field),
             transcriptions.error_status(refusal),
         ),
     )
@@ -293,11 +294,7 @@ async def _keep_quiet(_final: Final) -> None:
 
 def _refused(dialect: _Dialect, refusal: Refusal, field: str | None = None) -> Response:
     body, status = dialect.refusal(refusal, field)
-    headers = {"connection": "close", "x-should-retry": str(refusal.is_retryable).lower()}
-    if refusal.http_status == errors.UNAUTHENTICATED.http_status:
-        headers["www-authenticate"] = "Bearer"
-    if refusal.is_retryable:
-        headers["retry-after"] = str(refusal.retry_after_s)
+    headers = {"connection": "close", **dict(error_headers(refusal))}
     return Response(body, status, headers, media_type="application/json")
 
 
