@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from server import errors, transcriptions
+from server.dialects.openai_errors import error_body, error_headers
 from server.door import Read
 from server.errors import Refusal, RefusedError
 from server.form import FILE, Form, FormLimits, FormReader
@@ -117,7 +118,7 @@ def rest_routes(
         answer=transcriptions.answer,
         refuse=lambda refusal, field: _refused(
             refusal,
-            transcriptions.error_body(refusal, field),
+            error_body(refusal, field),
             transcriptions.error_status(refusal),
         ),
     )
@@ -326,11 +327,7 @@ async def _keep_quiet(_final: Final) -> None:
 
 
 def _refused(refusal: Refusal, body: bytes, status: int) -> Response:
-    headers = {"connection": "close", "x-should-retry": str(refusal.is_retryable).lower()}
-    if refusal.http_status == errors.UNAUTHENTICATED.http_status:
-        headers["www-authenticate"] = "Bearer"
-    if refusal.is_retryable:
-        headers["retry-after"] = str(refusal.retry_after_s)
+    headers = {"connection": "close", **dict(error_headers(refusal))}
     return Response(body, status, headers, media_type="application/json")
 
 
