@@ -15,15 +15,16 @@ from server.dialects.deepgram_messages import Error
 from server.dialects.translation import Answer
 from server.errors import Refusal
 
-_BAD_REQUEST = 400
+_BAD_REQUEST, _PAYMENT_REQUIRED = 400, 402
 _REFUSALS = {refusal.code: refusal for refusal in errors.ALL}
+_USED_UP = {errors.QUOTA_BYTES, errors.QUOTA_AUDIO, errors.QUOTA_DAILY, errors.SESSION_TOO_LONG}
 _NOTHING_CAME, _NO_AUDIO = "NET-0001", "DATA-0000"
 _UNDECODABLE = (
     "The audio cannot be decoded. Send WAV, or samples whose encoding and sample_rate are said."
 )
 _CODES: Mapping[int, str] = {
     401: "INVALID_AUTH",
-    402: "ASR_PAYMENT_REQUIRED",
+    _PAYMENT_REQUIRED: "ASR_PAYMENT_REQUIRED",
     403: "INSUFFICIENT_PERMISSIONS",
     413: "PAYLOAD_TOO_LARGE",
     429: "TOO_MANY_REQUESTS",
@@ -70,13 +71,14 @@ def error_of(code: str, text: str) -> Error:
 
 
 def _status(refusal: Refusal) -> int:
-    match refusal.http_status:
-        case errors.QUOTA_AUDIO.http_status if not refusal.is_retryable:
-            return 402
-        case errors.AUDIO_UNREADABLE.http_status | errors.MODEL_UNKNOWN.http_status:
-            return _BAD_REQUEST
-        case status:
-            return status
+    if refusal in _USED_UP:
+        return _PAYMENT_REQUIRED
+    if refusal.http_status in {
+        errors.AUDIO_UNREADABLE.http_status,
+        errors.MODEL_UNKNOWN.http_status,
+    }:
+        return _BAD_REQUEST
+    return refusal.http_status
 
 
 def _answer(

@@ -216,7 +216,7 @@ def _hearing(asked: _Asked, languages: frozenset[str]) -> Hearing:
 def _context(terms: Sequence[str]) -> str | None:
     """As many as there is room for."""
     context = ""
-    for term in terms:
+    for term in filter(None, terms):
         printable = "".join(char if char.isprintable() else " " for char in term)
         longer = f"{context}, {printable}" if context else printable
         if len(longer) <= _MOST_CONTEXT_CHARS:

@@ -9,6 +9,7 @@ came.
 """
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from server import wire
 from server.dialects import deepgram_messages as messages
@@ -85,6 +86,8 @@ class ChannelResults:
                 self._held = event, begun
                 may_be_answer = self._n_flushes and not self._begun
                 return told if may_be_answer else told + self.release(heard_ms)
+            case _:
+                assert_never(event)
 
     def tell_flushed(self, at_ms: int, heard_ms: int) -> Told:
         """The session has said all that came before a `Finalize`."""
