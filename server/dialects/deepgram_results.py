@@ -9,7 +9,6 @@ came.
 """
 
 from dataclasses import dataclass
-from typing import assert_never
 
 from server import wire
 from server.dialects import deepgram_messages as messages
@@ -79,15 +78,8 @@ class ChannelResults:
             case wire.SpeechEnded(_, end_ms):
                 self._ended_ms = max(self._ended_ms, end_ms)
                 return []
-            case wire.Final(number):
-                begun = self._begun_of(number, event.start_ms)
-                self._begun.pop(number, None)
-                told = self.release(heard_ms)
-                self._held = event, begun
-                may_be_answer = self._n_flushes and not self._begun
-                return told if may_be_answer else told + self.release(heard_ms)
             case _:
-                assert_never(event)
+                return self._tell_final(event, heard_ms)
 
     def tell_flushed(self, at_ms: int, heard_ms: int) -> Told:
         """The session has said all that came before a `Finalize`."""
@@ -126,6 +118,14 @@ class ChannelResults:
             return []
         self._last_word_ms = None
         return [messages.UtteranceEnd(self._place, last_word_ms / 1000)]
+
+    def _tell_final(self, final: wire.Final, heard_ms: int) -> Told:
+        begun = self._begun_of(final.segment, final.start_ms)
+        self._begun.pop(final.segment, None)
+        told = self.release(heard_ms)
+        self._held = final, begun
+        may_be_answer = self._n_flushes and not self._begun
+        return told if may_be_answer else told + self.release(heard_ms)
 
     def _begun_of(self, number: int, start_ms: int) -> _Begun:
         return self._begun.get(number, _Begun(start_ms, self._ended_ms))
