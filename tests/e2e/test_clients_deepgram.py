@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.clients, needs_clients]
 
 FRAME_S = 0.005
 PYTHON, NODE = "deepgram_python.py", "deepgram_node.js"
-LIVEKIT, PIPECAT = "deepgram_livekit.py", "deepgram_pipecat.py"
+LIVEKIT, PIPECAT = "livekit_deepgram.py", "pipecat_deepgram.py"
 SDKS = [(PYTHON, "live"), (PYTHON, "async"), (NODE, "live")]
 LIVE = {
     "model": "nova-3",
@@ -31,6 +31,7 @@ LIVE = {
 FILE = {"model": "nova-3", "smart_format": True, "utterances": True}
 LIVEKIT_STREAM = {"model": "nova-3", "language": "en-US", "sample_rate": 16000}
 NOT_A_KEY = "not.a.key"
+ONE_SECOND_A_DAY = Limits(audio_s_per_day=1)
 ONE_SECOND, NO_PLACE = Limits(session_audio_s=1), Limits(concurrent_sessions=0)
 
 
@@ -211,6 +212,24 @@ async def test_a_quota_that_is_used_up_is_an_error_and_nobody_comes_again(
     assert error["variant"] == "ASR_PAYMENT_REQUIRED"
     assert types_of(lines).count("closed") == 1
     assert finals_of(lines)
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "more"),
+    [
+        (NODE, LIVE, {"linger_s": 4.0}),
+        (LIVEKIT, LIVEKIT_STREAM, {"retries": 2}),
+        (PIPECAT, {}, {"patience_s": 10.0, "frame_s": 0.02}),
+    ],
+)
+async def test_a_quota_that_is_used_up_makes_no_storm(
+    live_server, told_to, pcm, script, options, more
+):
+    subject = f"storm-{script}"
+    key = live_server.token(limits=ONE_SECOND_A_DAY, subject=subject)
+    await told_to(script, pcm * 4, options, key=key, **more)
+    rows = live_server.trail(event="session.started")
+    assert sum(row.subject == subject for row in rows) == 1
 
 
 async def test_a_quota_that_a_file_is_too_long_for_is_the_sdks_own_refusal(
