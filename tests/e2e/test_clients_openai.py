@@ -1,22 +1,33 @@
 """OpenAI's own client, unmodified, and a real model: its words are those of the native protocol."""
 
 import asyncio
-import base64
 
-import miniaudio
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from security.limits import Limits
-from tests.e2e.test_stream import converse, pcm_of, text_of, words_of
-from tests.fakes import silence
-
-TRANSCRIPTION = {"intent": "transcription"}
-DELTA = "conversation.item.input_audio_transcription.delta"
-COMPLETED = "conversation.item.input_audio_transcription.completed"
-CHUNK_MS = 50
+from server.config import load_settings
+from tests.clients import heard_by, needs_clients
+from tests.e2e.conftest import copy_data, serving
+from tests.e2e.openai_calls import (
+    CHUNK_MS,
+    COMPLETED,
+    DELTA,
+    TRANSCRIPTION,
+    VAD,
+    chunks_of,
+    client_of,
+    encoded,
+    g711_of,
+    native_words_of,
+    session_of,
+    sessions_of,
+    wide_pcm_of,
+)
+from tests.e2e.test_stream import words_of
+from tests.server.certificates import make_pair
 
 
 @pytest.fixture
@@ -26,36 +37,7 @@ def fox(english_recordings):
 
 @pytest.fixture
 async def native_words(live_server, fox):
-    _, events = await converse(live_server, pcm_of(fox) + silence(1000))
-    return words_of(text_of(events))
-
-
-def client_of(server, key=None, kind=AsyncOpenAI):
-    return kind(base_url=f"{server.page_url}/v1", api_key=key or server.token(), max_retries=0)
-
-
-def wide_pcm_of(recording, silence_ms=1000) -> bytes:
-    """24 kHz."""
-    samples = miniaudio.decode(recording.wav_bytes, nchannels=1, sample_rate=24_000).samples
-    return samples.tobytes() + bytes(24 * 2 * silence_ms)
-
-
-def chunks_of(pcm: bytes, bytes_per_ms=48):
-    for start in range(0, len(pcm), CHUNK_MS * bytes_per_ms):
-        yield base64.b64encode(pcm[start : start + CHUNK_MS * bytes_per_ms]).decode()
-
-
-def session_of(format_name="audio/pcm", turn_detection=None, **more):
-    rate = {"rate": 24_000} if format_name == "audio/pcm" else {}
-    audio_input = {
-        "format": {"type": format_name, **rate},
-        "transcription": {"model": "gpt-4o-transcribe", "language": "en"},
-        "turn_detection": turn_detection,
-    }
-    return {"type": "transcription", "audio": {"input": audio_input}, **more}
-
-
-VAD = {"type": "server_vad", "silence_duration_ms": 500}
+    return await native_words_of(live_server, fox)
 
 
 async def heard(connection, last=COMPLETED):
@@ -134,41 +116,20 @@ def test_its_blocking_client_ends_turns_itself(live_server, fox):
 
 @pytest.mark.parametrize("law", ["audio/pcmu", "audio/pcma"])
 async def test_telephone_audio_of_either_law_is_understood(live_server, fox, law):
-    encoded = g711_of(fox, law)
+    audio_bytes = g711_of(fox, law)
     include = ["item.input_audio_transcription.logprobs"]
     async with (
         asyncio.timeout(60),
         client_of(live_server).realtime.connect(extra_query=TRANSCRIPTION) as connection,
     ):
         await connection.session.update(session=session_of(law, VAD, include=include))
-        for audio in chunks_of(encoded, bytes_per_ms=8):
+        for audio in chunks_of(audio_bytes, bytes_per_ms=8):
             await connection.input_audio_buffer.append(audio=audio)
         completed = (await heard(connection))[-1]
     assert words_of(completed.transcript) == words_of(fox.text)
     assert "".join(each.token for each in completed.logprobs) == completed.transcript
     assert all(each.logprob <= 0 for each in completed.logprobs)
     assert completed.usage.type == "duration"
-
-
-def g711_of(recording, law: str) -> bytes:
-    samples = miniaudio.decode(recording.wav_bytes, nchannels=1, sample_rate=8_000).samples
-    encoder = {"audio/pcmu": mulaw_of, "audio/pcma": alaw_of}[law]
-    return bytes(encoder(sample) for sample in [*samples, *([0] * 8_000)])
-
-
-def mulaw_of(sample: int) -> int:
-    """ITU-T G.711."""
-    sign, magnitude = (0x80, -sample) if sample < 0 else (0, sample)
-    magnitude = min(magnitude, 32_635) + 132
-    exponent = magnitude.bit_length() - 8
-    return ~(sign | exponent << 4 | (magnitude >> exponent + 3) & 15) & 0xFF
-
-
-def alaw_of(sample: int) -> int:
-    """ITU-T G.711."""
-    sign, magnitude = (0, ~sample) if sample < 0 else (0x80, sample)
-    exponent = max(magnitude.bit_length() - 8, 0)
-    return (sign | exponent << 4 | (magnitude >> (exponent + 3 if exponent else 4)) & 15) ^ 0x55
 
 
 async def test_an_ephemeral_key_opens_one_session_of_what_was_wished_for_it(live_server, fox):
@@ -251,6 +212,75 @@ async def test_a_spent_quota_is_its_limit_error_and_it_does_not_come_again(live_
     assert events[-1].error.type == events[-1].error.code == "insufficient_quota"
     assert closed.value.rcvd.code == 1008
     assert reconnections == []
+
+
+@pytest.fixture(scope="session")
+def secured_server(embedded_model_pack, tmp_path_factory, canaries):
+    """OpenAI's client for Node speaks TLS or not at all."""
+    folder = tmp_path_factory.mktemp("secured")
+    cert_file, key_file = make_pair(folder)
+    copy_data(embedded_model_pack, folder / "data")
+    tls = {"tls_cert": cert_file, "tls_key": key_file}
+    listen = {"port": 0, "access_log": False, **tls}
+    with serving(load_settings(data_folder=folder / "data", listen=listen)) as server:
+        server.mark = canaries.mark_token
+        yield server, {"NODE_EXTRA_CA_CERTS": str(cert_file)}
+
+
+def node_of(server, recording, key=None, **more):
+    return {
+        "url": f"{server.page_url}/v1",
+        "key": key or server.token(),
+        "pcm": encoded(wide_pcm_of(recording)),
+        "session": session_of(turn_detection=VAD),
+        **more,
+    }
+
+
+@pytest.mark.clients
+@needs_clients
+@pytest.mark.parametrize("is_page", [False, True])
+async def test_its_client_for_node_hears_the_words_of_the_native_protocol(
+    secured_server, fox, native_words, is_page
+):
+    server, trusting = secured_server
+    lines = await heard_by("openai_realtime.js", node_of(server, fox, is_page=is_page), trusting)
+    types = [line["type"] for line in lines if "type" in line]
+    [completed] = [line for line in lines if line.get("type") == COMPLETED]
+    assert words_of(completed["transcript"]) == native_words
+    assert DELTA in types
+    assert lines[-1] == {"closed": 1000, "subprotocol": "realtime" if is_page else ""}
+
+
+@pytest.mark.clients
+@needs_clients
+async def test_its_client_for_node_has_its_own_errors_for_a_bad_key_and_a_spent_quota(
+    secured_server, fox
+):
+    server, trusting = secured_server
+    refused = await heard_by("openai_realtime.js", node_of(server, fox, key="a.b.c"), trusting)
+    assert refused[0]["error"] == "OpenAIRealtimeError"
+    assert "401" in refused[0]["message"]
+    wav = encoded(fox.wav_bytes[:2000])  # of a long body not all is read
+    [refused] = await heard_by(
+        "openai_realtime.js", node_of(server, fox, key="a.b.c", wav=wav), trusting
+    )
+    assert refused == {"error": "AuthenticationError", "status": 401, "code": "invalid_api_key"}
+    key = server.token(limits=Limits(session_audio_s=1), subject="node-quota")
+    lines = await heard_by("openai_realtime.js", node_of(server, fox, key=key), trusting)
+    [refused] = [line for line in lines if "error" in line and "body" in line]
+    assert refused["body"]["code"] == "insufficient_quota"
+    assert lines[-1]["closed"] == 1008
+    assert sessions_of(server, "node-quota") == 1
+
+
+@pytest.mark.clients
+@needs_clients
+async def test_its_client_for_node_hears_a_file(secured_server, fox, native_words):
+    server, trusting = secured_server
+    given = node_of(server, fox, wav=encoded(fox.wav_bytes))
+    [line] = await heard_by("openai_realtime.js", given, trusting)
+    assert words_of(line["text"]) == native_words
 
 
 async def gather(connection, events):
