@@ -267,7 +267,8 @@ async def test_its_client_for_node_has_its_own_errors_for_a_bad_key_and_a_spent_
     )
     assert refused == {"error": "AuthenticationError", "status": 401, "code": "invalid_api_key"}
     key = server.token(limits=Limits(session_audio_s=1), subject="node-quota")
-    lines = await heard_by("openai_realtime.js", node_of(server, fox, key=key), trusting)
+    given = node_of(server, fox, key=key, stays=True)
+    lines = await heard_by("openai_realtime.js", given, trusting)
     [refused] = [line for line in lines if "error" in line and "body" in line]
     assert refused["body"]["code"] == "insufficient_quota"
     assert lines[-1]["closed"] == 1008

@@ -1,5 +1,6 @@
 // OpenAI's client for Node hears a recording: a line for each event, for an error and for the close.
-// `is_page` takes the class that it has for browsers, which brings its key as a subprotocol.
+// `is_page` takes the class that it has for browsers, which brings its key as a subprotocol; `stays`
+// leaves the end to the server.
 const OpenAI = require("openai");
 const { OpenAIRealtimeWS } = require("openai/realtime/ws");
 const { OpenAIRealtimeWebSocket } = require("openai/realtime/websocket");
@@ -25,7 +26,7 @@ async function hear(given) {
       realtime.send({ type: "input_audio_buffer.append", audio });
     }
   });
-  realtime.on(COMPLETED, () => realtime.close({ code: 1000, reason: "heard" }));
+  if (!given.stays) realtime.on(COMPLETED, () => realtime.close({ code: 1000, reason: "heard" }));
   const socket = realtime.socket;
   socket.addEventListener("close", (event) => tell({ closed: event.code, subprotocol: socket.protocol }));
 }
