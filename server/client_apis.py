@@ -9,7 +9,7 @@ from server.dialects.translation import ClientApi
 def client_apis(
     settings: ClientSettings, openai_keys: EphemeralKeys | None = None
 ) -> list[ClientApi]:
-    """Those that are wished."""
+    """Those that are wished; `openai_keys` holds what came with OpenAI's ephemeral keys."""
     apis: list[ClientApi] = []
     if settings.openai:
         apis.append(OpenAiApi(openai_keys or EphemeralKeys()))

@@ -17,11 +17,9 @@ from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from typing_extensions import override
 
 from security.limits import Limits
 from server import errors
@@ -54,16 +52,6 @@ class _Asked(msgspec.Struct, frozen=True):
     session: SessionUpdate = SessionUpdate()
 
 
-class _Secret(msgspec.Struct, frozen=True, omit_defaults=True):
-    value: str
-    expires_at_s: int = msgspec.field(name="expires_at")
-    session: msgspec.Raw | UnsetType = UNSET
-
-    @override
-    def __repr__(self) -> str:
-        return "_Secret(…)"
-
-
 class _WrongError(RefusedError):
     """With a fault of OpenAI's."""
 
@@ -92,24 +80,25 @@ class _Secrets:
         async def read() -> _Asked:
             return await read_message(request, _Asked)
 
-        async def answer() -> bytes:
+        async def say() -> bytes:
             issued = await self._issue(request, read)
             session = msgspec.Raw(nested_session(issued.wishes, _session_id()))
-            return msgspec.json.encode(_Secret(issued.key, issued.ends_s, session))
+            said = {"value": issued.key, "expires_at": issued.ends_s, "session": session}
+            return msgspec.json.encode(said)
 
-        return await _answered(answer)
+        return await _answered(say)
 
     async def give_flat(self, request: Request) -> Response:
         async def read() -> _Asked:
             return _Asked(session=await read_message(request, SessionUpdate))
 
-        async def answer() -> bytes:
+        async def say() -> bytes:
             issued = await self._issue(request, read)
             session = flat_session(issued.wishes, _session_id())
-            secret = msgspec.json.encode(_Secret(issued.key, issued.ends_s))
+            secret = msgspec.json.encode({"value": issued.key, "expires_at": issued.ends_s})
             return session[:-1] + b',"client_secret":' + secret + b"}"
 
-        return await _answered(answer)
+        return await _answered(say)
 
     async def _issue(self, request: Request, read: Callable[[], Awaitable[_Asked]]) -> _Issued:
         """Raises RefusedError."""
@@ -145,9 +134,9 @@ def client_secret_routes(
     ]
 
 
-async def _answered(answer: Callable[[], Awaitable[bytes]]) -> Response:
+async def _answered(say: Callable[[], Awaitable[bytes]]) -> Response:
     try:
-        body, status, headers = await answer(), 200, {"cache-control": "no-store"}
+        body, status, headers = await say(), 200, {"cache-control": "no-store"}
     except RefusedError as refused:
         refusal = refused.refusal
         fault = refused.fault if isinstance(refused, _WrongError) else fault_of(refusal)

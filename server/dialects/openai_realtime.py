@@ -29,7 +29,6 @@ from server.dialects.openai_realtime_messages import (
     MessageError,
     ServerEvent,
     SessionUpdate,
-    Update,
     decode_event,
     encode,
     event_id_of,
@@ -143,9 +142,9 @@ class OpenAiRealtime:
                 return self._end_turn(self._turns.commit)
             case Clear():
                 return self._clear()
-            case Update(session) | FlatUpdate(session):
+            case _:
                 self._turns.is_flat = isinstance(event, FlatUpdate)
-                return self._update(session)
+                return self._update(event.session)
 
     def _append(self, audio: str) -> list[Translated]:
         try:
