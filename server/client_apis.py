@@ -4,15 +4,18 @@ import uuid
 
 from server.client_settings import ClientSettings
 from server.dialects.deepgram import DeepgramApi
+from server.dialects.openai_keys import EphemeralKeys
 from server.dialects.openai_realtime import OpenAiApi
 from server.dialects.translation import ClientApi
 
 
-def client_apis(settings: ClientSettings) -> list[ClientApi]:
-    """Those that are wished."""
+def client_apis(
+    settings: ClientSettings, openai_keys: EphemeralKeys | None = None
+) -> list[ClientApi]:
+    """Those that are wished; `openai_keys` holds what came with OpenAI's ephemeral keys."""
     apis: list[ClientApi] = []
     if settings.openai:
-        apis.append(OpenAiApi())
+        apis.append(OpenAiApi(openai_keys or EphemeralKeys()))
     if settings.deepgram:
         apis.append(DeepgramApi(lambda: str(uuid.uuid4())))
     return apis

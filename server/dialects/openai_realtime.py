@@ -19,6 +19,7 @@ import msgspec
 from server import errors, wire
 from server.dialects import openai_errors
 from server.dialects.openai_asked import is_served
+from server.dialects.openai_keys import EphemeralKeys, in_subprotocols
 from server.dialects.openai_realtime_messages import (
     Append,
     Clear,
@@ -28,7 +29,6 @@ from server.dialects.openai_realtime_messages import (
     MessageError,
     ServerEvent,
     SessionUpdate,
-    Update,
     decode_event,
     encode,
     event_id_of,
@@ -56,7 +56,6 @@ from server.errors import Refusal
 
 PATH = "/v1/realtime"
 _PROTOCOL = "realtime"
-_KEY_PREFIX = "openai-insecure-api-key."
 _BETA_PROTOCOL, _BETA_HEADER = "openai-beta.realtime-v1", "openai-beta"
 _MOST_FAULTS = 20
 _MOST_HELD_MS = 2_000
@@ -143,9 +142,9 @@ class OpenAiRealtime:
                 return self._end_turn(self._turns.commit)
             case Clear():
                 return self._clear()
-            case Update(session) | FlatUpdate(session):
+            case _:
                 self._turns.is_flat = isinstance(event, FlatUpdate)
-                return self._update(session)
+                return self._update(event.session)
 
     def _append(self, audio: str) -> list[Translated]:
         try:
@@ -237,13 +236,12 @@ class OpenAiApi:
 
     paths: Sequence[str] = (PATH,)
 
+    def __init__(self, ephemeral_keys: EphemeralKeys) -> None:
+        self._ephemeral_keys = ephemeral_keys
+
     def keys(self, upgrade: Upgrade) -> list[str]:
         """A browser brings it as a subprotocol."""
-        return [
-            offered.removeprefix(_KEY_PREFIX)
-            for offered in upgrade.subprotocols
-            if offered.startswith(_KEY_PREFIX)
-        ]
+        return in_subprotocols(upgrade)
 
     def subprotocol(self, upgrade: Upgrade) -> str | None:
         """See `ClientApi`."""
@@ -259,7 +257,10 @@ class OpenAiApi:
         if model and not is_served(model, host.model):
             raise _declined(errors.MODEL_UNKNOWN, "model")
         is_flat = _BETA_PROTOCOL in upgrade.subprotocols or upgrade.header(_BETA_HEADER) is not None
-        return OpenAiRealtime(host, None, is_flat=is_flat)
+        kept = self._ephemeral_keys.take(upgrade)
+        if kept is not None and host.wall_s >= kept.ends_s:
+            raise _declined(errors.UNAUTHENTICATED, None)
+        return OpenAiRealtime(host, kept.wishes if kept else None, is_flat=is_flat)
 
     def headers(self, dialect: ClientDialect) -> Sequence[tuple[str, str]]:
         """None."""
@@ -270,7 +271,7 @@ class OpenAiApi:
         return _answer(refusal)
 
 
-def _declined(refusal: Refusal, param: str, text: str | None = None) -> DeclinedError:
+def _declined(refusal: Refusal, param: str | None, text: str | None = None) -> DeclinedError:
     return DeclinedError(_answer(replace(refusal, text=text or refusal.text), param))
 
 
