@@ -6,7 +6,7 @@ byte of the body is read.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
@@ -16,16 +16,16 @@ from server import errors
 from server.client_routes import new_id, read_key, response_of
 from server.client_settings import ClientSettings
 from server.dialects.deepgram_errors import declined, refused
-from server.dialects.deepgram_files import HeardFile, answer
+from server.dialects.deepgram_files import HeardChannel, HeardFile, answer
 from server.dialects.deepgram_options import FileOptions, OptionError, file_options
 from server.door import Knock, Ticket, Token
 from server.errors import Refusal, RefusedError
+from server.oneshot import OneShot
 from server.recognition import ModelCard
 from server.rest import Dialect, RawBody
 from server.transcriptions import FieldError, Options, joined_text
 from server.upload import Upload
 from server.visitor import upgrade_of
-from server.wire import Final
 
 PATH = "/v1/listen"
 _JSON = "application/json"
@@ -90,6 +90,7 @@ class _Exchange:
             has_words=True,
             has_segments=False,
             is_streamed=False,
+            hears_apart=self._file_options.is_multichannel,
         )
 
     def _read(self, _knock: Knock) -> Token | Ticket:
@@ -108,17 +109,20 @@ class _Exchange:
 
         return RawBody(receive)
 
-    def _answer(
-        self, _options: Options, finals: Sequence[Final], audio_ms: int
-    ) -> tuple[bytes, str]:
+    def _answer(self, _options: Options, shot: OneShot) -> tuple[bytes, str]:
         heard = HeardFile(
             request_id=self._request_id,
             model=self._stages.model,
             sha256=self._sha256.hexdigest(),
             wall_s=self._stages.wall_clock(),
-            audio_ms=audio_ms,
+            audio_ms=shot.audio_ms,
         )
-        return answer(heard, self._file_options, finals, joined_text(finals)), _JSON
+        by_channel = [
+            [final for final in shot.finals if final.channel == channel]
+            for channel in range(shot.channels)
+        ]
+        spoken = [HeardChannel(finals, joined_text(finals)) for finals in by_channel]
+        return answer(heard, self._file_options, spoken), _JSON
 
     def _refuse(self, refusal: Refusal, option: str | None) -> Response:
         answered = (

@@ -11,7 +11,7 @@ closed.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -91,7 +91,8 @@ class Dialect:
 
     new_reader: Callable[[Request, Upload], Reader]
     options: Callable[[Form], Options]
-    answer: Callable[[Options, Sequence[Final], int], tuple[bytes, str]]
+    answer: Callable[[Options, OneShot], tuple[bytes, str]]
+    """The body and its media type."""
     refuse: Callable[[Refusal, str | None], Response]
     """With the field that is to blame, if one is."""
     read: Read | None = None
@@ -115,7 +116,7 @@ def rest_routes(
             FormLimits(),
         ),
         options=lambda form: transcriptions.options_from_fields(form.fields, model),
-        answer=transcriptions.answer,
+        answer=lambda options, shot: transcriptions.answer(options, shot.finals, shot.audio_ms),
         refuse=lambda refusal, field: _refused(
             refusal,
             error_body(refusal, field),
@@ -125,8 +126,8 @@ def rest_routes(
     plain = Dialect(
         new_reader=lambda _request, upload: RawBody(upload.append),
         options=lambda _form: _PLAIN,
-        answer=lambda _options, finals, _audio_ms: (
-            _status(transcriptions.joined_text(finals), "ok"),
+        answer=lambda _options, shot: (
+            _status(transcriptions.joined_text(shot.finals), "ok"),
             "application/json",
         ),
         refuse=lambda refusal, _field: _refused(
@@ -200,10 +201,15 @@ class _Endpoint:
             options = dialect.options(form)
             if not form.has_file:
                 raise FieldError(FILE, "file is missing.")
-            sound = await asyncio.to_thread(SoundFile, upload.view, self._settings.most_audio_s)
+            sound = await asyncio.to_thread(
+                SoundFile,
+                upload.view,
+                self._settings.most_audio_s,
+                hears_apart=options.hears_apart,
+            )
             stream = _EventStream(send) if options.is_streamed else None
             on_final = stream.send_final if stream else _keep_quiet
-            shot = OneShot(sound, options.language, options.context, on_final)
+            shot = OneShot(sound, options.language, options.context, on_final, sound.channels)
             await _run(run, shot, request)
         finally:
             await _forget(sound, upload)
@@ -214,7 +220,7 @@ class _Endpoint:
             return None
         if shot.refusal is not None:
             return dialect.refuse(shot.refusal, None)
-        body, media_type = dialect.answer(options, shot.finals, shot.audio_ms)
+        body, media_type = dialect.answer(options, shot)
         return Response(body, headers=dict(dialect.headers), media_type=media_type)
 
     def _most_bytes(self, request: Request) -> int:

@@ -64,6 +64,8 @@ class Options:
     has_words: bool
     has_segments: bool
     is_streamed: bool
+    hears_apart: bool = False
+    """Two channels of the file."""
 
 
 def options_from_fields(fields: Mapping[str, Sequence[str]], model: ModelCard) -> Options:

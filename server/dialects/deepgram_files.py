@@ -1,11 +1,11 @@
 """The finals of a file in; the answer of Deepgram's API for files out.
 
 An utterance, and a paragraph where they are asked for, is what was said between two pauses; a
-sentence ends with a word that ends one. Channels of a file are heard together, so there is one.
+sentence ends with a word that ends one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -91,16 +91,32 @@ class HeardFile:
     audio_ms: int
 
 
-def answer(
-    heard: HeardFile, options: FileOptions, finals: Sequence[Final], transcript: str
-) -> bytes:
-    """The body; `transcript` is what the finals say together."""
-    has_languages = options.hearing.has_languages
-    words = [word for final in finals for word in final.words]
+@dataclass(frozen=True, slots=True)
+class HeardChannel:
+    """What was said in one."""
+
+    finals: Sequence[Final]
+    transcript: str = field(repr=False)
+    """What the finals say together."""
+
+
+def answer(heard: HeardFile, options: FileOptions, channels: Sequence[HeardChannel]) -> bytes:
+    """The body."""
+    utterances = None
+    if options.has_utterances:
+        finals = [final for channel in channels for final in channel.finals]
+        finals.sort(key=lambda final: final.start_ms)
+        utterances = [_utterance(heard.request_id, *each) for each in enumerate(finals)]
+    results = _Results([_channel(channel, options) for channel in channels], utterances)
+    return msgspec.json.encode(_Answer(_metadata(heard, len(channels)), results))
+
+
+def _channel(channel: HeardChannel, options: FileOptions) -> _Channel:
+    has_languages, finals = options.hearing.has_languages, channel.finals
     languages = list(dict.fromkeys(final.language for final in finals if final.language))
     alternative = _Alternative(
-        transcript=transcript,
-        confidence=_confidence(words),
+        transcript=channel.transcript,
+        confidence=_confidence([word for final in finals for word in final.words]),
         words=[
             word
             for final in finals
@@ -109,15 +125,10 @@ def answer(
         languages=languages if has_languages else None,
         paragraphs=_paragraphs(finals) if options.has_paragraphs else None,
     )
-    found = languages[0] if options.finds_language and languages else None
-    utterances = [_utterance(heard.request_id, index, final) for index, final in enumerate(finals)]
-    results = _Results(
-        [_Channel([alternative], found)], utterances if options.has_utterances else None
-    )
-    return msgspec.json.encode(_Answer(_metadata(heard), results))
+    return _Channel([alternative], languages[0] if options.finds_language and languages else None)
 
 
-def _metadata(heard: HeardFile) -> _Metadata:
+def _metadata(heard: HeardFile, n_channels: int) -> _Metadata:
     name = messages.model_uuid(heard.model)
     return _Metadata(
         transaction_key="deprecated",
@@ -125,7 +136,7 @@ def _metadata(heard: HeardFile) -> _Metadata:
         sha256=heard.sha256,
         created=messages.utc_text(heard.wall_s),
         duration_s=heard.audio_ms / 1000,
-        channels=1,
+        channels=n_channels,
         models=[name],
         model_info={name: messages.model_info(heard.model)},
     )
@@ -136,7 +147,7 @@ def _utterance(request_id: str, index: int, final: Final) -> _Utterance:
         start_s=final.start_ms / 1000,
         end_s=final.end_ms / 1000,
         confidence=final.confidence,
-        channel=0,
+        channel=final.channel,
         transcript=final.text,
         words=messages.words_of(final, has_language=False),
         id=f"{request_id}-{index}",

@@ -45,7 +45,6 @@ _UNDONE_OF_FILES = _UNDONE | {
     "custom_topic": "custom_topic is not supported.",
     "encoding": "encoding is of live audio: send a file that says what it holds.",
     "intents": "intents is not supported.",
-    "multichannel": "multichannel is of live audio: channels of a file are heard together.",
     "sentiment": "sentiment is not supported.",
     "summarize": "summarize is not supported.",
     "topics": "topics is not supported.",
@@ -107,6 +106,7 @@ class FileOptions:
 
     hearing: Hearing
     finds_language: bool
+    is_multichannel: bool
     has_utterances: bool
     has_paragraphs: bool
 
@@ -146,6 +146,7 @@ def file_options(query: Iterable[tuple[str, str]], languages: frozenset[str]) ->
     return FileOptions(
         hearing=replace(hearing, language=None) if finds_language else hearing,
         finds_language=finds_language,
+        is_multichannel=asked.is_on("multichannel"),
         has_utterances=asked.is_on("utterances"),
         has_paragraphs=asked.is_on("paragraphs"),
     )

@@ -145,6 +145,19 @@ async def test_a_file_comes_back_as_its_words(told_to, fox, script):
     assert heard["results"]["utterances"][0]["transcript"] == said["transcript"]
 
 
+async def test_two_channels_of_a_file_are_heard_apart(told_to, pcm, native_words):
+    right = np.frombuffer(pcm, "<i2")
+    made = io.BytesIO()
+    with wave.open(made, "wb") as file:
+        file.setparams((2, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.stack([np.zeros_like(right), right], axis=1).tobytes())
+    options = FILE | {"multichannel": True}
+    [heard] = await told_to(PYTHON, made.getvalue(), options, way="file")
+    said = [each["alternatives"][0]["transcript"] for each in heard["results"]["channels"]]
+    assert said[0] == ""
+    assert words_of(said[1]) == native_words
+
+
 async def test_livekit_hears_what_the_native_protocol_hears(told_to, pcm, native_words):
     lines = await told_to(LIVEKIT, pcm, LIVEKIT_STREAM)
     said = {line["type"]: line["said"] for line in lines}

@@ -1,8 +1,11 @@
 """Files that come by Deepgram's API, against a door and an engine that are held in the hand."""
 
 import hashlib
+import io
 
+import numpy as np
 import pytest
+import soundfile
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
@@ -11,7 +14,7 @@ from security.limits import Limits
 from server.client_settings import ClientSettings
 from server.prerecorded import PATH, prerecorded
 from server.rest import rest_routes
-from tests.fakes import MODEL
+from tests.fakes import MODEL, silence, speech
 from tests.joined import Joined
 from tests.server.test_client_grants import key, refusal
 from tests.server.test_rest import SAID, SMALL, TWICE
@@ -58,6 +61,19 @@ def test_each_stretch_of_speech_is_an_utterance(scene):
     assert [each["transcript"] for each in utterances] == ["w5 w5 w5 w5", "w5 w5"]
 
 
+def test_two_channels_are_heard_apart_where_it_is_asked_for(scene):
+    caller = np.frombuffer(speech(1000) + silence(900), "<i2")
+    out = io.BytesIO()
+    stereo = np.stack([np.zeros_like(caller), caller], axis=1)
+    soundfile.write(out, stereo, 16_000, format="WAV")
+    answer = scene.listen(out.getvalue(), multichannel="true").json()
+    silent, said = answer["results"]["channels"]
+    assert silent["alternatives"][0]["transcript"] == ""
+    assert said["alternatives"][0]["transcript"] == "w5 w5 w5 w5"
+    assert (answer["metadata"]["channels"], answer["metadata"]["duration"]) == (2, 1.9)
+    assert len(scene.listen(out.getvalue()).json()["results"]["channels"]) == 1
+
+
 def test_utterances_are_told_where_they_are_asked_for(scene):
     assert "utterances" not in scene.listen().json()["results"]
 
@@ -79,7 +95,7 @@ def test_the_address_of_a_file_is_refused(scene):
     assert scene.records[-1].reason == "address_of_a_file"
 
 
-@pytest.mark.parametrize("option", ["diarize", "multichannel", "redact", "summarize", "callback"])
+@pytest.mark.parametrize("option", ["diarize", "redact", "summarize", "callback"])
 def test_what_is_not_done_here_is_refused(scene, option):
     response = scene.listen(**{option: "true"})
     assert refusal(response) == (400, "INVALID_QUERY_PARAMETER")

@@ -2,7 +2,7 @@
 
 import json
 
-from server.dialects.deepgram_files import HeardFile, answer
+from server.dialects.deepgram_files import HeardChannel, HeardFile, answer
 from server.dialects.deepgram_options import file_options
 from server.recognition import ModelCard
 from server.wire import Final, WordEvent
@@ -11,17 +11,19 @@ MODEL = ModelCard("tiny", frozenset({"en", "zh"}), pack_version=2)
 HEARD = HeardFile("an-id", MODEL, "abc", 1_750_000_000.0, 4_000)
 
 
-def final(text, start_ms=0, language="en"):
+def final(text, start_ms=0, language="en", channel=0):
     words = [
         WordEvent(word, start_ms + 100 * index, start_ms + 100 * index + 90, 0.5 + index / 10)
         for index, word in enumerate(text.split() if " " in text else list(text))
     ]
-    return Final(0, start_ms, start_ms + 1000, text, language, 0.5, words)
+    return Final(0, start_ms, start_ms + 1000, text, language, 0.5, words, channel=channel)
 
 
-def told(*finals, **query):
+def told(*finals, n_channels=1, **query):
     options = file_options(query.items(), MODEL.languages)
-    return json.loads(answer(HEARD, options, finals, " ".join(each.text for each in finals)))
+    by_channel = [[each for each in finals if each.channel == n] for n in range(n_channels)]
+    channels = [HeardChannel(said, " ".join(f.text for f in said)) for said in by_channel]
+    return json.loads(answer(HEARD, options, channels))
 
 
 def alternative_of(told):
@@ -36,6 +38,19 @@ def test_a_file_is_told_as_one_channel():
     assert said["confidence"] == 0.55
     assert set(said) == {"transcript", "confidence", "words"}
     assert set(it["results"]) == {"channels"}
+
+
+def test_two_channels_are_told_apart_and_their_utterances_in_turn():
+    it = told(
+        *(final("To be.", 2000), final("Hello?", channel=1), final("Or not.", 5000)),
+        n_channels=2,
+        utterances="true",
+    )
+    said = [channel["alternatives"][0]["transcript"] for channel in it["results"]["channels"]]
+    assert said == ["To be. Or not.", "Hello?"]
+    turns = [(each["channel"], each["start"]) for each in it["results"]["utterances"]]
+    assert turns == [(1, 0.0), (0, 2.0), (0, 5.0)]
+    assert it["metadata"]["channels"] == 2
 
 
 def test_what_the_file_was_is_told():

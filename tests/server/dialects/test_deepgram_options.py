@@ -162,9 +162,7 @@ def test_what_would_change_what_comes_back_is_refused_by_its_name(name):
     assert fault_of(**{name: "true"}, read=file_options) == name
 
 
-@pytest.mark.parametrize(
-    "name", ["encoding", "intents", "multichannel", "sentiment", "summarize", "topics"]
-)
+@pytest.mark.parametrize("name", ["encoding", "intents", "sentiment", "summarize", "topics"])
 def test_what_is_not_done_with_files_is_refused_by_its_name(name):
     assert fault_of(**{name: "v2"}, read=file_options) == name
 
@@ -218,8 +216,10 @@ def test_a_file_may_be_asked_for_its_language():
     assert file_options([("language", "en")], LANGUAGES).hearing.language == "en"
 
 
-def test_a_file_is_told_in_utterances_and_paragraphs():
-    options = file_options([("utterances", "true"), ("paragraphs", "true")], LANGUAGES)
+def test_a_file_is_told_in_channels_utterances_and_paragraphs():
+    asked = [("utterances", "true"), ("paragraphs", "true"), ("multichannel", "true")]
+    options = file_options(asked, LANGUAGES)
+    assert options.is_multichannel
     assert options.has_utterances
     assert options.has_paragraphs
 
