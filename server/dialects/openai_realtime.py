@@ -59,6 +59,8 @@ _PROTOCOL = "realtime"
 _BETA_PROTOCOL, _BETA_HEADER = "openai-beta.realtime-v1", "openai-beta"
 _MOST_FAULTS = 20
 _MOST_HELD_MS = 2_000
+_MOST_WAITING = 100
+"""Of turns that the client has ended."""
 _POLICY, _NORMAL, _RESTART = 1008, 1000, 1012
 _OURS = range(4000, 5000)
 _BY_CODE = {refusal.code: refusal for refusal in errors.ALL}
@@ -173,6 +175,8 @@ class OpenAiRealtime:
                 "input_audio_buffer_commit_empty",
                 "Nothing was appended since the last commit.",
             )
+        if self._turns.n_waiting >= _MOST_WAITING:
+            raise MessageError("rate_limit_exceeded", "Too many turns wait for their words.")
         started = [] if self._started else self._start()
         self._ended_bytes = self._heard_bytes
         replies = [Reply(encode(each)) for each in end(self._heard_ms())]
@@ -190,8 +194,8 @@ class OpenAiRealtime:
         if self._started is not None:
             after = wishes_kept(self._started, after)
         ended: list[Translated] = []
-        is_cut = after.silence_ms is not None
-        if is_cut and not self._turns.are_cut_by_silence and self._turns.has_open_turn():
+        is_left_open = self._turns.has_open_turn() and self._heard_bytes > self._ended_bytes
+        if after.silence_ms is not None and is_left_open:
             ended = self._end_turn(self._turns.commit)
         self._wishes, self._is_asked = after, True
         self._follow_wishes()

@@ -109,8 +109,13 @@ class Turns:
         return [self.event("input_audio_buffer.cleared")]
 
     def has_open_turn(self) -> bool:
-        """Whether something was said that nobody has committed."""
+        """Whether something was said that the client has not ended yet, as it said it would."""
         return self._open is not None
+
+    @property
+    def n_waiting(self) -> int:
+        """Turns that the client has ended and the session has not."""
+        return len(self._flushes)
 
     def receive(self, told: wire.ServerEvent) -> list[ServerEvent]:
         """How OpenAI would say it; of what is no turn's, nothing."""

@@ -202,6 +202,19 @@ def test_too_many_errors_in_a_row_end_the_session():
     assert event["error"]["code"] == "invalid_event"
 
 
+def test_turns_that_wait_for_their_words_have_a_bound():
+    client = Client()
+    client.update(**BY_CLIENT)
+    for _ in range(100):
+        client.append(b"ab")
+        assert types(client.commit())[0] == "committed"
+    client.append(b"ab")
+    [event] = client.commit()
+    assert event["error"]["code"] == "rate_limit_exceeded"
+    client.tell(wire.Flushed(0))
+    assert types(client.commit())[0] == "committed"
+
+
 def test_a_frame_without_audio_is_no_error():
     client = Client()
     client.update(**BY_CLIENT)
