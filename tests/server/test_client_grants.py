@@ -71,8 +71,11 @@ def test_a_token_opens_one_connection(scene, way):
     headers = {"authorization": f"Bearer {token}"} if way == "header" else {}
     with scene.client.websocket_connect(LISTEN, offered, headers=headers) as peer:
         assert peer.accepted_subprotocol == ("bearer" if offered else None)
+        headers_back = dict(peer.extra_headers)
         peer.send_text('{"type":"CloseStream"}')
-        assert peer.receive_json()["type"] == "Metadata"
+        last = peer.receive_json()
+        assert last["type"] == "Metadata"
+        assert headers_back[b"dg-request-id"].decode() == last["request_id"]
         with pytest.raises(WebSocketDisconnect) as closed:
             peer.receive_json()
         assert closed.value.code == 1000
