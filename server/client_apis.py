@@ -1,14 +1,25 @@
 """The settings of other people's APIs in; what speaks them, out."""
 
+import uuid
+
 from server.client_settings import ClientSettings
+from server.dialects.deepgram import DeepgramApi
+from server.dialects.openai_keys import EphemeralKeys
+from server.dialects.openai_realtime import OpenAiApi
 from server.dialects.translation import ClientApi
 from server.dialects.vosk import VoskApi
 from server.dialects.whisper_live import WhisperLiveApi
 
 
-def client_apis(settings: ClientSettings) -> list[ClientApi]:
-    """Those that are wished."""
+def client_apis(
+    settings: ClientSettings, openai_keys: EphemeralKeys | None = None
+) -> list[ClientApi]:
+    """Those that are wished; `openai_keys` holds what came with OpenAI's ephemeral keys."""
     apis: list[ClientApi] = []
+    if settings.openai:
+        apis.append(OpenAiApi(openai_keys or EphemeralKeys()))
+    if settings.deepgram:
+        apis.append(DeepgramApi(lambda: str(uuid.uuid4())))
     if settings.vosk:
         apis.append(VoskApi(is_at_root=settings.at_root == "vosk"))
     if settings.whisper_live:

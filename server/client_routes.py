@@ -45,7 +45,7 @@ class _Clients:
         def read(_knock: Knock) -> Token | Ticket:
             return read_key(upgrade, api.keys(upgrade), token_in_address=self._token_in_address)
 
-        host = Host(self._reception.model, lambda: str(uuid.uuid4()), self._wall_clock())
+        host = Host(self._reception.model, new_id, self._wall_clock())
         try:
             try:
                 dialect = api.new_dialect(upgrade, host)
@@ -84,6 +84,11 @@ def client_routes(
     """A route for each path."""
     clients = _Clients(reception, wall_clock, token_in_address=token_in_address)
     return [WebSocketRoute(path, partial(clients.serve, api)) for api in apis for path in api.paths]
+
+
+def new_id() -> str:
+    """See `Host`."""
+    return str(uuid.uuid4())
 
 
 def read_key(upgrade: Upgrade, keys: Sequence[str], *, token_in_address: bool) -> Token | Ticket:

@@ -1,5 +1,5 @@
-"""ISO 639 codes in, the English names of languages out, in small letters, as OpenAI's API spells
-them in its answers.
+"""ISO 639 codes in; the English names of languages, in small letters, as OpenAI's API spells them
+in its answers, and what stands between their words out.
 """
 
 _NAMES = {
@@ -25,8 +25,14 @@ _NAMES = {
     "uz": "uzbek", "vi": "vietnamese", "yi": "yiddish", "yo": "yoruba", "yue": "cantonese",
     "zh": "chinese",
 }  # fmt: skip
+_SPACELESS = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
 def language_name(code: str | None) -> str:
     """`unknown` when nobody has said; a code that is not in the list, as it is."""
     return _NAMES.get(code, code) if code else "unknown"
+
+
+def word_separator(language: str | None) -> str:
+    """What stands between words."""
+    return "" if language in _SPACELESS else " "

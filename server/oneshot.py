@@ -9,7 +9,7 @@ the back-pressure there is. Decoding happens in a thread.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from starlette.types import Message
 
@@ -29,7 +29,9 @@ class Sound(Protocol):
     """A decoder; its calls block."""
 
     def read(self) -> bytes:
-        """The next block of PCM16, 16 kHz mono; nothing at the end. Raises RefusedError."""
+        """The next block of PCM16, 16 kHz, of as many channels as are heard; nothing at the end.
+        Raises RefusedError.
+        """
         ...
 
 
@@ -37,12 +39,18 @@ class OneShot:
     """The socket of one request. See `server.connection.Socket`."""
 
     def __init__(
-        self, sound: Sound, language: str | None, context: str | None, on_final: OnFinal
+        self,
+        sound: Sound,
+        language: str | None,
+        context: str | None,
+        on_final: OnFinal,
+        channels: Literal[1, 2] = 1,
     ) -> None:
         """`on_final` is awaited for each final with words in it, in order."""
+        self.channels = channels
         self._sound = sound
         self._on_final = on_final
-        self._waiting: list[Message] = [_text(_start(language, context))]
+        self._waiting: list[Message] = [_text(_start(language, context, channels))]
         self._is_stopped = False
         self._gone = asyncio.Event()
         self._block = memoryview(b"")
@@ -65,8 +73,8 @@ class OneShot:
 
     @property
     def audio_ms(self) -> int:
-        """How much was heard."""
-        return self._ended.usage.audio_ms if self._ended else 0
+        """How much was heard, however many channels it had."""
+        return self._ended.usage.audio_ms // self.channels if self._ended else 0
 
     def vanish(self) -> None:
         """The client has left."""
@@ -112,8 +120,14 @@ class OneShot:
         return {"type": "websocket.receive", "bytes": bytes(frame)}
 
 
-def _start(language: str | None, context: str | None) -> wire.Start:
-    return wire.Start(sample_rate_hz=16_000, language=language, partials=False, context=context)
+def _start(language: str | None, context: str | None, channels: Literal[1, 2]) -> wire.Start:
+    return wire.Start(
+        sample_rate_hz=16_000,
+        channels=channels,
+        language=language,
+        partials=False,
+        context=context,
+    )
 
 
 def _text(message: wire.ClientMessage) -> Message:

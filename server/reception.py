@@ -180,16 +180,19 @@ class Reception:
         return grant
 
     async def issue_ticket(
-        self, peer: HTTPConnection, read_limits: Callable[[], Awaitable[Limits]]
+        self,
+        peer: HTTPConnection,
+        read_limits: Callable[[], Awaitable[Limits]],
+        read: Read | None = None,
     ) -> tuple[str, int]:
         """A ticket for sessions within the limits that are read and the token's, and its seconds:
         for nothing else that the token opens, and not for a ticket, which would live on in the next
-        one. Raises RefusedError.
+        one. See `Door.identify` for `read`. Raises RefusedError.
         """
 
         async def issue(visit: _Visit) -> tuple[str, int]:
-            grant = await self._admit(visit)
-            if isinstance(read_credential(knock_of(peer)), Ticket):
+            grant = await self._admit(visit, read=read)
+            if isinstance((read or read_credential)(knock_of(peer)), Ticket):
                 raise RefusedError(errors.FORBIDDEN, "ticket_for_ticket")
             limits = await read_limits()
             narrowed = replace(

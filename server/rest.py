@@ -1,5 +1,5 @@
 """A file over HTTP in, its words out, in one answer or as they are heard: OpenAI's transcriptions,
-and a plain `/api/recognize`.
+a plain `/api/recognize`, and what others add.
 
 The door is passed before the first byte of a body is read, and the file is heard as a session like
 any other; see `server.oneshot`. A body is held in memory, never in a file, for as long as its
@@ -11,9 +11,9 @@ closed.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -23,6 +23,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from server import errors, transcriptions
+from server.dialects.openai_errors import error_body, error_headers
+from server.door import Read
 from server.errors import Refusal, RefusedError
 from server.form import FILE, Form, FormLimits, FormReader
 from server.grant import Grant
@@ -62,30 +64,51 @@ class OneShots(Protocol):
         """Who it is. Raises RefusedError."""
         ...
 
-    def enter(self, request: Request, /) -> AbstractAsyncContextManager[Run]:
-        """Takes a place for as long as the request lasts. Raises RefusedError."""
+    def enter(
+        self, request: Request, read: Read | None = None, /
+    ) -> AbstractAsyncContextManager[Run]:
+        """Takes a place for as long as the request lasts, for whoever `read` finds to be there.
+        Raises RefusedError.
+        """
         ...
 
 
-class _Reader(Protocol):
-    def receive(self, chunk: bytes) -> None: ...
+class Reader(Protocol):
+    """Of a body."""
 
-    def finish(self) -> Form: ...
+    def receive(self, chunk: bytes) -> None:
+        """The next bytes of it. Raises RefusedError."""
+        ...
+
+    def finish(self) -> Form:
+        """All of it. Raises RefusedError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Dialect:
+class Dialect:
     """How a request is read and answered."""
 
-    new_reader: Callable[[Request, Upload], _Reader]
+    new_reader: Callable[[Request, Upload], Reader]
     options: Callable[[Form], Options]
-    answer: Callable[[Options, Sequence[Final], int], tuple[bytes, str]]
-    refusal: Callable[[Refusal, str | None], tuple[bytes, int]]
+    answer: Callable[[Options, OneShot], tuple[bytes, str]]
+    """The body and its media type."""
+    refuse: Callable[[Refusal, str | None], Response]
+    """With the field that is to blame, if one is."""
+    read: Read | None = None
+    """Where its credential is; None: in the usual places."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of an answer."""
 
 
-def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -> list[Route]:
-    """What HTTP clients ask for."""
-    openai = _Dialect(
+def rest_routes(
+    one_shots: OneShots,
+    model: ModelCard,
+    settings: RestSettings,
+    others: Mapping[str, Callable[[Request], Dialect]] | None = None,
+) -> list[Route]:
+    """What HTTP clients ask for; `others` by their paths, a dialect for each request."""
+    openai = Dialect(
         new_reader=lambda request, upload: FormReader(
             request.headers.get("content-type", ""),
             transcriptions.KNOWN_FIELDS,
@@ -93,20 +116,23 @@ def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -
             FormLimits(),
         ),
         options=lambda form: transcriptions.options_from_fields(form.fields, model),
-        answer=transcriptions.answer,
-        refusal=lambda refusal, field: (
-            transcriptions.error_body(refusal, field),
+        answer=lambda options, shot: transcriptions.answer(options, shot.finals, shot.audio_ms),
+        refuse=lambda refusal, field: _refused(
+            refusal,
+            error_body(refusal, field),
             transcriptions.error_status(refusal),
         ),
     )
-    plain = _Dialect(
-        new_reader=lambda _request, upload: _RawBody(upload),
+    plain = Dialect(
+        new_reader=lambda _request, upload: RawBody(upload.append),
         options=lambda _form: _PLAIN,
-        answer=lambda _options, finals, _audio_ms: (
-            _status(transcriptions.joined_text(finals), "ok"),
+        answer=lambda _options, shot: (
+            _status(transcriptions.joined_text(shot.finals), "ok"),
             "application/json",
         ),
-        refusal=lambda refusal, _field: (_status("", refusal.code), refusal.http_status),
+        refuse=lambda refusal, _field: _refused(
+            refusal, _status("", refusal.code), refusal.http_status
+        ),
     )
     held = _Held(settings.most_held_bytes)
 
@@ -115,11 +141,16 @@ def rest_routes(one_shots: OneShots, model: ModelCard, settings: RestSettings) -
             await one_shots.admit(request)
             return Response(transcriptions.models_body(model), media_type="application/json")
         except RefusedError as refused:
-            return _refused(openai, refused.refusal)
+            return openai.refuse(refused.refusal, None)
 
+    dialects: dict[str, Callable[[Request], Dialect]] = {
+        "/v1/audio/transcriptions": lambda _request: openai,
+        "/api/recognize": lambda _request: plain,
+        **(others or {}),
+    }
     return [
-        Route(path, _Endpoint(one_shots, settings, held, dialect), methods=["POST"])
-        for path, dialect in (("/v1/audio/transcriptions", openai), ("/api/recognize", plain))
+        Route(path, _Endpoint(one_shots, settings, held, new_dialect), methods=["POST"])
+        for path, new_dialect in dialects.items()
     ] + [Route("/v1/models", models)]
 
 
@@ -130,45 +161,55 @@ class _Endpoint:
     """One address that takes files."""
 
     def __init__(
-        self, one_shots: OneShots, settings: RestSettings, held: "_Held", dialect: _Dialect
+        self,
+        one_shots: OneShots,
+        settings: RestSettings,
+        held: "_Held",
+        new_dialect: Callable[[Request], Dialect],
     ) -> None:
         self._one_shots = one_shots
         self._settings = settings
         self._held = held
-        self._dialect = dialect
+        self._new_dialect = new_dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        dialect = self._new_dialect(request)
         try:
-            async with self._one_shots.enter(request) as run:
+            async with self._one_shots.enter(request, dialect.read) as run:
                 most_bytes = self._most_bytes(request)
                 with self._held.taken(most_bytes):
                     upload = Upload(min(most_bytes, self._settings.most_upload_bytes))
-                    response = await self._respond(request, upload, run, send)
+                    response = await self._respond(request, dialect, upload, run, send)
         except RefusedError as refused:
-            field = refused.field if isinstance(refused, FieldError) else None
-            response = _refused(self._dialect, refused.refusal, field)
+            to_blame = refused.field if isinstance(refused, FieldError) else None
+            response = dialect.refuse(refused.refusal, to_blame)
         except ClientDisconnect:
             return
         if response is not None:
             await response(scope, receive, send)
 
     async def _respond(
-        self, request: Request, upload: Upload, run: Run, send: Send
+        self, request: Request, dialect: Dialect, upload: Upload, run: Run, send: Send
     ) -> Response | None:
         """None when all has been said, or nobody is there to hear it."""
         sound = None
         try:
-            reader = self._dialect.new_reader(request, upload)
+            reader = dialect.new_reader(request, upload)
             await self._receive(request, reader)
             form = reader.finish()
-            options = self._dialect.options(form)
+            options = dialect.options(form)
             if not form.has_file:
                 raise FieldError(FILE, "file is missing.")
-            sound = await asyncio.to_thread(SoundFile, upload.view, self._settings.most_audio_s)
+            sound = await asyncio.to_thread(
+                SoundFile,
+                upload.view,
+                self._settings.most_audio_s,
+                hears_apart=options.hears_apart,
+            )
             stream = _EventStream(send) if options.is_streamed else None
             on_final = stream.send_final if stream else _keep_quiet
-            shot = OneShot(sound, options.language, options.context, on_final)
+            shot = OneShot(sound, options.language, options.context, on_final, sound.channels)
             await _run(run, shot, request)
         finally:
             await _forget(sound, upload)
@@ -178,9 +219,9 @@ class _Endpoint:
             await stream.end(shot)
             return None
         if shot.refusal is not None:
-            return _refused(self._dialect, shot.refusal)
-        body, media_type = self._dialect.answer(options, shot.finals, shot.audio_ms)
-        return Response(body, media_type=media_type)
+            return dialect.refuse(shot.refusal, None)
+        body, media_type = dialect.answer(options, shot)
+        return Response(body, headers=dict(dialect.headers), media_type=media_type)
 
     def _most_bytes(self, request: Request) -> int:
         """What the body can come to. Raises RefusedError when that is said, and too much."""
@@ -191,7 +232,7 @@ class _Endpoint:
             raise RefusedError(errors.MESSAGE_TOO_BIG, "upload_too_big")
         return most_bytes if length_bytes is None else length_bytes
 
-    async def _receive(self, request: Request, reader: _Reader) -> None:
+    async def _receive(self, request: Request, reader: Reader) -> None:
         n_bytes = 0
         try:
             async with (
@@ -207,11 +248,11 @@ class _Endpoint:
             raise RefusedError(errors.REQUEST_LATE, "upload_late") from None
 
 
-class _RawBody:
+class RawBody:
     """A body that is the file."""
 
-    def __init__(self, upload: Upload) -> None:
-        self.receive: Callable[[bytes], None] = upload.append
+    def __init__(self, receive: Callable[[bytes], None]) -> None:
+        self.receive = receive
 
     def finish(self) -> Form:
         return Form({}, has_file=True)
@@ -291,13 +332,8 @@ async def _keep_quiet(_final: Final) -> None:
     """Nothing is said before the end."""
 
 
-def _refused(dialect: _Dialect, refusal: Refusal, field: str | None = None) -> Response:
-    body, status = dialect.refusal(refusal, field)
-    headers = {"connection": "close", "x-should-retry": str(refusal.is_retryable).lower()}
-    if refusal.http_status == errors.UNAUTHENTICATED.http_status:
-        headers["www-authenticate"] = "Bearer"
-    if refusal.is_retryable:
-        headers["retry-after"] = str(refusal.retry_after_s)
+def _refused(refusal: Refusal, body: bytes, status: int) -> Response:
+    headers = {"connection": "close", **dict(error_headers(refusal))}
     return Response(body, status, headers, media_type="application/json")
 
 

@@ -102,7 +102,7 @@ class Segmenter:
         self._speech_sample = 0
         self._pause_sample = 0
         self._closed_sample = 0
-        """Where the last segment ended: no pre-roll reaches before it."""
+        """Where the last segment, or what was closed, ended: no pre-roll reaches before it."""
         self._recent: deque[float] = deque(maxlen=_windows(settings.hard_cut_search_ms))
 
     @property
@@ -144,15 +144,16 @@ class Segmenter:
         """End an open segment here, because the stream ends or the client asks for it.
 
         What may have become speech does become it: the last word of a stream can be a short one.
+        What comes later has nothing of what came before, no pre-roll either: it may be somebody
+        else's turn, or another language.
         """
         events: list[SpeechEvent] = []
-        if not self.is_open:
-            if self._speech_windows == 0:
-                return events
-            events.append(SpeechStarted(self._start_sample, self._speech_sample))
-        elif self._state is _State.PAUSING:
-            end_sample = self._pause_sample
-        self._end(end_sample, events)
+        if self.is_open or self._speech_windows:
+            if not self.is_open:
+                events.append(SpeechStarted(self._start_sample, self._speech_sample))
+            is_pausing = self._state is _State.PAUSING
+            self._end(self._pause_sample if is_pausing else end_sample, events)
+        self._closed_sample = max(self._closed_sample, end_sample)
         return events
 
     def _receive_closed(self, is_speech: bool, events: list[SpeechEvent]) -> None:

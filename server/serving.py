@@ -36,10 +36,13 @@ from server.aftermath import tell_of_killed
 from server.app import build_app
 from server.blocks import Blocks
 from server.client_apis import client_apis
+from server.client_grants import grant_routes
 from server.client_routes import client_routes
+from server.client_secrets import client_secret_routes
 from server.config import Settings
 from server.configured import configured
 from server.crowd import Crowd
+from server.dialects.openai_keys import EphemeralKeys
 from server.door import Door
 from server.engines import processor
 from server.figures import Figures
@@ -51,6 +54,7 @@ from server.listener import Listener, bind, url_of
 from server.live import LiveSessions
 from server.metrics import CountedTrail, Metrics, Watched, watch_loop_lag
 from server.opening import Opening, open_engine
+from server.prerecorded import prerecorded
 from server.reception import Parts, Reception
 from server.recognition import ModelCard, Recognizer
 from server.rest import rest_routes
@@ -224,15 +228,27 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     reception = Reception(parts)
     sign_in = SignIn(_sign_in_parts(settings, entrance, door, reception, trail))
     stages = Stages(settings, reception, live, parts.blocks, trail, reader, revoking, _wall_clock)
+    openai_keys = EphemeralKeys()
     office = Office(reception, live, revoking, settings.policies, trail, _wall_clock)
     routes = [
         *_monitor_routes(settings.listen, live, trail, model, lambda: server.crowd),
         *admin_routes(office),
         *insight_routes(stages, WEB_FOLDER),
         *sign_in.routes(),
-        *rest_routes(reception, model.card, settings.rest),
+        *rest_routes(
+            reception,
+            model.card,
+            settings.rest,
+            prerecorded(settings.clients, model.card, _wall_clock),
+        ),
+        *grant_routes(settings.clients, reception),
+        *(
+            client_secret_routes(reception, openai_keys, _wall_clock)
+            if settings.clients.openai
+            else ()
+        ),
         *client_routes(
-            client_apis(settings.clients),
+            client_apis(settings.clients, openai_keys),
             reception,
             _wall_clock,
             token_in_address=settings.clients.token_in_address,

@@ -1,4 +1,5 @@
-"""The bytes of a WAV, FLAC, OGG or MP3 file in memory in; blocks of 16 kHz mono PCM16 out.
+"""The bytes of a WAV, FLAC, OGG or MP3 file in memory in; blocks of 16 kHz PCM16 out, of all its
+channels together or of two apart, interleaved.
 
 They are read where they lie, forwards only, a block at a time: what a header claims costs nothing
 until somebody asks for it, and a small file that unpacks to days ends where its limit is.
@@ -10,6 +11,7 @@ middle, odd rates and channel counts, and more audio than the limit; with `Refus
 import io
 import re
 import threading
+from typing import Literal
 
 import numpy as np
 import soundfile
@@ -20,11 +22,11 @@ from server import errors
 from server.audio import SAMPLE_RATE_HZ
 from server.errors import RefusedError
 from server.mp3 import Mp3Error, Mp3File
-from server.recognition import Samples
 from server.resample import Resampler
 
 LEAST_RATE_HZ, MOST_RATE_HZ = 4_000, 192_000
 MOST_CHANNELS = 8
+_MOST_APART = 2
 PCM_BYTES = 2
 _BLOCK_S = 10
 _MOST_BLOCK_SAMPLES = 480_000
@@ -48,14 +50,21 @@ _SEARCHED_BYTES = 1 << 18
 class SoundFile:
     """Reads one upload; `read` and `close` take turns, from any thread."""
 
-    def __init__(self, data: memoryview, most_s: int) -> None:
-        """Opens it. Raises RefusedError."""
+    def __init__(self, data: memoryview, most_s: int, *, hears_apart: bool = False) -> None:
+        """Opens it. Raises RefusedError; also for more channels than two that are to be heard
+        apart.
+        """
         self._most_samples = most_s * SAMPLE_RATE_HZ
         self._turn = threading.Lock()
         self._n_samples = 0
         file = _open(data)
         self._file: _Forwards | Mp3File | None = file
-        self._resampler = Resampler(file.samplerate)
+        if hears_apart and file.channels > _MOST_APART:
+            file.close()
+            raise RefusedError(errors.AUDIO_UNREADABLE, "audio_channels")
+        self.channels: Literal[1, 2] = 2 if hears_apart and file.channels == _MOST_APART else 1
+        """That are heard apart."""
+        self._resamplers = [Resampler(file.samplerate) for _ in range(self.channels)]
         block_frames = min(_BLOCK_S * file.samplerate, _MOST_BLOCK_SAMPLES // file.channels)
         self._block = np.zeros((block_frames, file.channels), np.float32)
 
@@ -64,7 +73,7 @@ class SoundFile:
         with self._turn:
             while self._file is not None:
                 samples = self._next_samples(self._file)
-                self._n_samples += samples.size
+                self._n_samples += len(samples)
                 if self._n_samples > self._most_samples:
                     raise RefusedError(errors.MESSAGE_TOO_BIG, "audio_too_long")
                 if samples.size:
@@ -76,7 +85,8 @@ class SoundFile:
         with self._turn:
             self._end()
 
-    def _next_samples(self, file: "_Forwards | Mp3File") -> Samples:
+    def _next_samples(self, file: "_Forwards | Mp3File") -> NDArray[np.float32]:
+        """(n_samples, channels)"""
         try:
             block = file.read(out=self._block)
         except soundfile.LibsndfileError:
@@ -84,8 +94,13 @@ class SoundFile:
         is_last = len(block) < len(self._block)
         if is_last:
             self._end()
-        mono: Samples = np.clip(np.nan_to_num(block), -1.0, 1.0).mean(axis=1)
-        return self._resampler.resample(mono, is_last=is_last)
+        heard: NDArray[np.float32] = np.clip(np.nan_to_num(block), -1.0, 1.0)
+        apart = heard.T if self.channels > 1 else [heard.mean(axis=1)]
+        resampled = [
+            resampler.resample(samples, is_last=is_last)
+            for resampler, samples in zip(self._resamplers, apart, strict=True)
+        ]
+        return np.stack(resampled, axis=1)
 
     def _end(self) -> None:
         if self._file is not None:
@@ -178,6 +193,6 @@ def _is_mp3(head: bytes) -> bool:
     return head == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
 
 
-def _pcm16(samples: Samples) -> bytes:
+def _pcm16(samples: NDArray[np.float32]) -> bytes:
     pcm: NDArray[np.int16] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype("<i2")
     return pcm.tobytes()

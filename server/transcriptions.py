@@ -3,8 +3,8 @@ and its refusals out.
 
 What changes nothing that a caller could see is taken and ignored, as OpenAI does: a temperature,
 fields nobody knows. What was asked for and cannot be given is refused, by its field: speakers,
-log probabilities, times in a format that has none. The model is called by its own name, or by
-`whisper-1`, the one that clients are made for.
+log probabilities, times in a format that has none. The model is called by its own name, or by one
+of OpenAI's that transcribe.
 """
 
 import math
@@ -16,22 +16,19 @@ from typing import Literal, get_args
 import msgspec
 
 from server import errors
-from server.engines.words import word_separator
+from server.dialects.openai_asked import context_of, is_served
+from server.dialects.openai_errors import fault_of
 from server.errors import Refusal, RefusedError
-from server.languages import language_name
+from server.languages import language_name, word_separator
 from server.recognition import ModelCard
 from server.subtitles import cues_of, encode_srt, encode_vtt
 from server.wire import Final
 
-ALIAS = "whisper-1"
-"""The model of OpenAI's that is asked for where only one is offered."""
 MODEL, LANGUAGE, PROMPT, RESPONSE_FORMAT, STREAM = (
     *("model", "language", "prompt", "response_format", "stream"),
 )
 GRANULARITIES, INCLUDE = "timestamp_granularities[]", "include[]"
 KNOWN_FIELDS = frozenset({MODEL, LANGUAGE, PROMPT, RESPONSE_FORMAT, STREAM, GRANULARITIES, INCLUDE})
-MOST_CONTEXT_CHARS = 1_900
-"""Of a longer prompt the end is used, and engines use less: even as JSON it fits into a `start`."""
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 _FORMATS: Mapping[str, ResponseFormat] = {name: name for name in get_args(ResponseFormat)}
@@ -47,7 +44,6 @@ _WORD, _SEGMENT = "word", "segment"
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False, "": False}
 _BAD_AUDIO_STATUS = 400
 """What OpenAI says where others say 415."""
-_KEY_REFUSED, _NO_RIGHT, _TOO_OFTEN, _OURS = 401, 403, 429, 500
 
 
 class FieldError(RefusedError):
@@ -68,6 +64,8 @@ class Options:
     has_words: bool
     has_segments: bool
     is_streamed: bool
+    hears_apart: bool = False
+    """Two channels of the file."""
 
 
 def options_from_fields(fields: Mapping[str, Sequence[str]], model: ModelCard) -> Options:
@@ -90,7 +88,7 @@ def options_from_fields(fields: Mapping[str, Sequence[str]], model: ModelCard) -
     return Options(
         response_format=response_format,
         language=language,
-        context=_context(_single(fields, PROMPT)),
+        context=context_of(_single(fields, PROMPT)),
         has_words=_WORD in granularities,
         has_segments=_SEGMENT in granularities,
         is_streamed=is_streamed,
@@ -105,7 +103,7 @@ def _single(fields: Mapping[str, Sequence[str]], name: str) -> str:
 def _check_model(asked: str, model: ModelCard) -> None:
     if not asked:
         raise FieldError(MODEL, "model is missing.")
-    if asked not in (model.model_id, ALIAS):
+    if not is_served(asked, model):
         raise FieldError(MODEL, errors.MODEL_UNKNOWN.text, errors.MODEL_UNKNOWN)
 
 
@@ -117,11 +115,6 @@ def _granularities(asked: Sequence[str], response_format: ResponseFormat) -> fro
     if not {_WORD, _SEGMENT}.issuperset(asked):
         raise FieldError(GRANULARITIES, "timestamp_granularities are word and segment.")
     return frozenset(asked)
-
-
-def _context(prompt: str) -> str | None:
-    printable = "".join(char if char.isprintable() else " " for char in prompt)
-    return printable.strip()[-MOST_CONTEXT_CHARS:] or None
 
 
 # --- answers ---
@@ -154,12 +147,7 @@ def done_event(finals: Sequence[Final]) -> bytes:
 
 def error_event(refusal: Refusal) -> bytes:
     """A server-sent event: there will be no more text."""
-    return b"event: error\n" + _event(type="error", error=_error(refusal, None))
-
-
-def error_body(refusal: Refusal, field: str | None = None) -> bytes:
-    """OpenAI's form of saying no."""
-    return _json(error=_error(refusal, field))
+    return b"event: error\n" + _event(type="error", error=fault_of(refusal))
 
 
 def error_status(refusal: Refusal) -> int:
@@ -228,17 +216,6 @@ def _segment(index: int, final: Final) -> dict[str, object]:
 
 def _usage(audio_ms: int) -> dict[str, object]:
     return {"type": "duration", "seconds": math.ceil(audio_ms / 1000)}
-
-
-def _error(refusal: Refusal, field: str | None) -> dict[str, str | None]:
-    if refusal.http_status == _TOO_OFTEN:
-        kind = "rate_limit_error" if refusal.is_retryable else "insufficient_quota"
-    elif refusal.http_status == _NO_RIGHT:
-        kind = "permission_error"
-    else:
-        kind = "server_error" if refusal.http_status >= _OURS else "invalid_request_error"
-    code = "invalid_api_key" if refusal.http_status == _KEY_REFUSED else refusal.code
-    return {"message": refusal.text, "type": kind, "param": field, "code": code}
 
 
 def _json(**values: object) -> bytes:

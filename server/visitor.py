@@ -2,7 +2,6 @@
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
-from starlette.websockets import WebSocket
 
 from server.dialects.values import Upgrade
 from server.door import Knock
@@ -29,16 +28,16 @@ def knock_of(peer: HTTPConnection) -> Knock:
     )
 
 
-def upgrade_of(websocket: WebSocket) -> Upgrade:
+def upgrade_of(peer: HTTPConnection) -> Upgrade:
     """What was shown, for a dialect."""
-    scope = websocket.scope
+    scope = peer.scope
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     query: bytes = scope["query_string"]
     return Upgrade(
         target=(path + (b"?" + query if query else b"")).decode("latin-1"),
-        headers=_headers(websocket.headers),
-        query=websocket.query_params.multi_items(),
-        subprotocols=scope["subprotocols"],
+        headers=_headers(peer.headers),
+        query=peer.query_params.multi_items(),
+        subprotocols=scope.get("subprotocols", ()),
     )
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from server.audio import samples_from_ms
-from server.engines.words import word_separator
 from server.guards import GuardSettings, Verdict, without_loop, without_unsaid_repeat
+from server.languages import word_separator
 from server.recognition import NOTHING_HEARD, Hypothesis, Samples, Utterance
 
 Heard = tuple[Hypothesis, Verdict]

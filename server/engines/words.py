@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from server.languages import word_separator
 from server.recognition import Word
 
-_SPACELESS_LANGUAGES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _REPLACEMENT = "�"
 _MOST_TOKENS_HELD = 8
 """For the rest of a character; then it was none."""
@@ -46,11 +46,6 @@ class TimedText:
         ]
 
 
-def word_separator(language: str | None) -> str:
-    """What stands between words."""
-    return "" if language in _SPACELESS_LANGUAGES else " "
-
-
 def join_pieces(
     tokens: Sequence[int],
     starts_samples: Sequence[int],
@@ -75,7 +70,7 @@ def join_pieces(
 
 def group_words(pieces: Sequence[Piece], language: str | None) -> tuple[Word, ...]:
     """Words in order; a word is as sure as its least sure piece."""
-    stands_alone = language in _SPACELESS_LANGUAGES
+    stands_alone = not word_separator(language)
     groups: list[list[Piece]] = []
     for piece in pieces:
         begins = not groups or piece.text.startswith(" ") or stands_alone

@@ -25,10 +25,10 @@ class Blocks:
 
 
 class Scene:
-    def __init__(self, *blocks, language=None, context=None):
+    def __init__(self, *blocks, language=None, context=None, channels=1):
         self.said = []
         self.sound = Blocks(*blocks)
-        self.shot = OneShot(self.sound, language, context, self.hear)
+        self.shot = OneShot(self.sound, language, context, self.hear, channels)
 
     async def hear(self, final):
         self.said.append(final.text)
@@ -48,6 +48,13 @@ def ended(reason="stopped"):
 
 def decoded(message):
     return wire.decode_client_message(message["text"])
+
+
+async def test_two_channels_are_as_long_as_one():
+    it = Scene(FRAME, channels=2)
+    assert decoded(await it.shot.receive()).channels == 2
+    await it.send(wire.Ended("stopped", wire.Usage(64_000, 2000, 500, 1)))
+    assert it.shot.audio_ms == 1000
 
 
 async def test_a_file_is_a_start_frames_of_200_ms_and_a_stop():

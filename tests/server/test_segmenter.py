@@ -132,6 +132,16 @@ def test_close_takes_what_may_become_speech_for_speech():
     ]
 
 
+def test_what_follows_a_close_has_nothing_of_what_came_before_it():
+    for before in [(0.0, 20)], [(1.0, 20), (0.0, 5)]:
+        segmenter = Segmenter(SETTINGS)
+        run(*before, segmenter=segmenter)
+        n_windows = sum(n for _, n in before)
+        segmenter.close(n_windows * WINDOW_SAMPLES)
+        started = run((1.0, 20), segmenter=segmenter)[0]
+        assert started.start_sample == n_windows * WINDOW_SAMPLES
+
+
 def test_close_in_silence_does_nothing():
     assert Segmenter(SETTINGS).close(5) == []
 

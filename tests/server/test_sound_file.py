@@ -65,6 +65,31 @@ def test_whatever_is_inside_16_khz_mono_comes_out(kind, subtype, rate_hz, channe
     assert np.sqrt(np.mean(pcm[4_000:12_000] ** 2)) == pytest.approx(0.283, abs=0.02)
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "PCM_16"), ("FLAC", "PCM_16")])
+def test_two_channels_can_be_heard_apart(kind, subtype, rate_hz):
+    tone = 0.4 * np.sin(2 * np.pi * 440 * np.arange(25 * rate_hz) / rate_hz)
+    out = io.BytesIO()
+    soundfile.write(
+        out, np.stack([np.zeros_like(tone), tone], axis=1), rate_hz, format=kind, subtype=subtype
+    )
+    file = SoundFile(memoryview(out.getvalue()), 60, hears_apart=True)
+    assert file.channels == 2
+    pcm = np.frombuffer(b"".join(iter(file.read, b"")), "<i2").reshape(-1, 2) / 32767
+    assert len(pcm) == pytest.approx(25 * 16_000, abs=2)
+    assert not pcm[:, 0].any()
+    assert np.sqrt(np.mean(pcm[:, 1] ** 2)) == pytest.approx(0.283, abs=0.02)
+
+
+def test_one_channel_is_heard_as_it_is_and_three_are_not_heard_apart():
+    file = SoundFile(memoryview(encoded()), 60, hears_apart=True)
+    assert (file.channels, len(file.read())) == (1, 32_000)
+    file.close()
+    with pytest.raises(RefusedError) as refused:
+        SoundFile(memoryview(encoded(channels=3)), 60, hears_apart=True)
+    assert refused.value.reason == "audio_channels"
+
+
 def test_a_long_file_comes_in_blocks_of_ten_seconds_at_most():
     sizes = [len(block) for block in blocks_of(encoded(duration_s=25))]
     assert sizes == [160_000, 160_000, 80_000]

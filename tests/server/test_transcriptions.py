@@ -5,15 +5,15 @@ import json
 import pytest
 
 from server import errors, wire
+from server.dialects.openai_asked import MOST_CONTEXT_CHARS
+from server.dialects.openai_errors import error_body
 from server.errors import RefusedError
 from server.recognition import ModelCard
 from server.transcriptions import (
-    MOST_CONTEXT_CHARS,
     FieldError,
     answer,
     delta_event,
     done_event,
-    error_body,
     error_event,
     error_status,
     models_body,
