@@ -1,9 +1,10 @@
 """Audio in other people's protocols in, what each costs the processor beside our own out:
 `python -m bench.dialects`.
 
-A minute of sound in frames of 20 ms goes through what stands between a socket and its session, and
-through the session itself, whose windows are all silence; nothing is sent anywhere. For each API
-once as its clients send it and once as ours would send the same samples.
+Half a minute of sound in frames of 20 ms, or as long as an API's own clients make them, goes
+through what stands between a socket and its session, and through the session itself, whose windows
+are all silence; nothing is sent anywhere. For each API once as its clients send it and once as ours
+would send the same samples.
 
 core_frames_per_s     native frames, through the session alone: to be compared with a version before
 NAME_us, NAME_native_us
@@ -93,15 +94,12 @@ class Spoken:
     """A frame of `native`'s encoding, as the API has it."""
     start: wire.Start
     frames_per_s: int = FRAMES_PER_S
+    """Vosk's and WhisperLive's own clients send 200 and 256 ms at once."""
 
 
 def _appended(pcm: bytes) -> str:
     append = {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}
     return json.dumps(append)
-
-
-def _floats(pcm: bytes) -> bytes:
-    return (np.frombuffer(pcm, "<i2").astype("<f4") / 32768).tobytes()
 
 
 def _updated(audio_format: dict[str, object]) -> list[str]:
@@ -143,14 +141,15 @@ APIS = (
         ['{"config":{"sample_rate":16000}}'],
         bytes,
         wire.Start(16_000),
+        frames_per_s=5,
     ),
     Spoken(
         "whisper_live",
         "/v1/whisper-live",
         [],
         ['{"uid":"bench","language":"en","task":"transcribe","model":"small","use_vad":true}'],
-        _floats,
-        wire.Start(16_000),
+        bytes,
+        wire.Start(16_000, "pcm_f32le"),
         frames_per_s=4,
     ),
 )
@@ -158,13 +157,19 @@ APIS = (
 
 def frames_of(start: wire.Start, frames_per_s: int) -> list[bytes]:
     """Noise, as faint as a quiet room, of `LENGTH_S`."""
-    n_bytes = 1 if start.encoding == "mulaw" else 2
     n_samples = start.sample_rate_hz // frames_per_s
     rng = np.random.default_rng(0)
-    noise = rng.integers(-40, 40, n_samples * frames_per_s * LENGTH_S).astype("<i2").tobytes()
+    noise = rng.integers(-40, 40, n_samples * frames_per_s * LENGTH_S).astype("<i2")
+    match start.encoding:
+        case "pcm_f32le":
+            data, n_bytes = (noise.astype("<f4") / 32768).tobytes(), 4
+        case "mulaw":
+            data, n_bytes = noise.tobytes(), 1
+        case _:
+            data, n_bytes = noise.tobytes(), 2
     frame_bytes = n_samples * n_bytes
     n_frames = frames_per_s * LENGTH_S
-    return [noise[at * frame_bytes :][:frame_bytes] for at in range(n_frames)]
+    return [data[at * frame_bytes :][:frame_bytes] for at in range(n_frames)]
 
 
 def new_session() -> Session:

@@ -20,6 +20,8 @@ class Encoding(StrEnum):
     PCM_S16LE = "pcm_s16le"
     PCM_S16BE = "pcm_s16be"
     """As RTP carries it (RFC 3551, section 4.5.11)."""
+    PCM_F32LE = "pcm_f32le"
+    """Full scale is 1."""
     MULAW = "mulaw"
     """ITU-T G.711, of North America and Japan: PCMU."""
     ALAW = "alaw"
@@ -29,7 +31,13 @@ class Encoding(StrEnum):
 ACCEPTED_RATES_HZ = (
     8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000, 192_000,
 )  # fmt: skip
-_ONE_BYTE = frozenset({Encoding.MULAW, Encoding.ALAW})
+_SAMPLE_BYTES = {
+    Encoding.PCM_S16LE: 2,
+    Encoding.PCM_S16BE: 2,
+    Encoding.PCM_F32LE: 4,
+    Encoding.MULAW: 1,
+    Encoding.ALAW: 1,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class AudioFormat:
     @property
     def sample_bytes(self) -> int:
         """Bytes of one sample of one channel."""
-        return 1 if self.encoding in _ONE_BYTE else 2
+        return _SAMPLE_BYTES[self.encoding]
 
 
 @dataclass(frozen=True, slots=True)

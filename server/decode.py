@@ -2,7 +2,8 @@
 
 A frame may end in the middle of a sample, or of what several channels have at one time: the rest
 waits for the next frame, so that however a client, a proxy or a telephone cuts the stream, the
-samples are the same. G.711 is looked up in tables of 256 samples (ITU-T G.711, tables 1 and 2).
+samples are the same. G.711 is looked up in tables of 256 samples (ITU-T G.711, tables 1 and 2). Of
+floating-point samples what is beyond full scale is full scale, and what is no number is silence.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from server.audio import AudioFormat, Encoding
 from server.recognition import Samples
 
 _FULL_SCALE = np.float32(32768.0)
+_FLOATS = np.dtype(np.float32).newbyteorder("<")
 
 
 def _mulaw() -> NDArray[np.int16]:
@@ -33,6 +35,8 @@ _TABLES = {
     encoding: table.astype(np.float32) / _FULL_SCALE
     for encoding, table in ((Encoding.MULAW, _mulaw()), (Encoding.ALAW, _alaw()))
 }
+_ONE = np.float32(1.0)
+_BELOW_ONE = np.nextafter(_ONE, np.float32(0.0))
 _LINEAR = {Encoding.PCM_S16LE: "<i2", Encoding.PCM_S16BE: ">i2"}
 
 
@@ -52,10 +56,19 @@ class Decoder:
             return decoded
         if self._rest:
             data = self._rest + data
-        n_samples = len(data) // 2
-        self._rest = data[2 * n_samples :]
+        n_samples = len(data) // self._sample_bytes
+        self._rest = data[self._sample_bytes * n_samples :]
+        if self._encoding is Encoding.PCM_F32LE:
+            return _in_scale(np.frombuffer(data, _FLOATS, count=n_samples))
         pcm = np.frombuffer(data, _LINEAR[self._encoding], count=n_samples)
         return pcm.astype(np.float32) / _FULL_SCALE
+
+
+def _in_scale(samples: Samples) -> Samples:
+    clipped = np.clip(samples, -_ONE, _BELOW_ONE)
+    if np.isnan(clipped.sum()):  # of any: looking at each costs as much as all the rest
+        np.nan_to_num(clipped, copy=False)
+    return clipped
 
 
 class Deinterleaver:

@@ -59,7 +59,7 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     """The first message: what the audio is and what the client wants to hear about it."""
 
     sample_rate_hz: SampleRateHz
-    encoding: Literal["pcm_s16le", "pcm_s16be", "mulaw", "alaw"] = "pcm_s16le"
+    encoding: Literal["pcm_s16le", "pcm_s16be", "pcm_f32le", "mulaw", "alaw"] = "pcm_s16le"
     channels: Literal[1, 2] = 1
     """Two are interleaved, sample by sample, and heard apart: the parties of a call."""
     language: Language | None = None

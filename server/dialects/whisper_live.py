@@ -40,12 +40,10 @@ from server.dialects.whisper_live_messages import (
     word_of,
 )
 from server.errors import Refusal
-from server.recognition import Samples
 
 _END_OF_AUDIO = "END_OF_AUDIO"
 _USUAL_SEGMENTS = 10
 _MOST_SEGMENTS = 100
-_FULL_SCALE = 32_768
 _NORMAL_CLOSE = 1000
 _OVERTIME = {
     each.code
@@ -81,8 +79,6 @@ class WhisperLive:
         self._fault = ""
         """What it did wrong."""
         self._audio_format = "float32"
-        self._cut = b""
-        """The beginning of a sample whose end has not come."""
         self._wants_words = False
         self._wants_language = False
         self._completed: deque[Segment] = deque(maxlen=_USUAL_SEGMENTS)
@@ -137,7 +133,14 @@ class WhisperLive:
         self._wants_language = language is None
         self._completed = deque(maxlen=_n_segments(options.send_last_n_segments))
         context = context_of([options.initial_prompt, options.hotwords])
-        return [Say(wire.Start(16_000, language=language, context=context))]
+        is_float = self._audio_format == "float32"
+        start = wire.Start(
+            16_000,
+            "pcm_f32le" if is_float else "pcm_s16le",
+            language=language,
+            context=context,
+        )
+        return [Say(start)]
 
     def _hear(self, frame: str | bytes) -> list[Translated]:
         if frame in (_END_OF_AUDIO, _END_OF_AUDIO.encode()):
@@ -145,23 +148,9 @@ class WhisperLive:
             return [Say(wire.Stop())]
         if isinstance(frame, str):
             return self._fail("The text is none of this protocol.")
-        payload = self._pcm_of(frame)
-        return [Hear(payload)] if payload else []
-
-    def _pcm_of(self, frame: bytes) -> bytes:
-        """Of 16 bits, little-endian."""
-        match self._audio_format:
-            case "int16":
-                return frame
-            case "uint8":
-                unsigned: NDArray[np.int16] = np.frombuffer(frame, np.uint8).astype("<i2")
-                return ((unsigned - 128) << 8).tobytes()
-            case _:
-                whole = self._cut + frame
-                n_bytes = len(whole) // 4 * 4
-                self._cut = whole[n_bytes:]
-                samples: Samples = np.frombuffer(whole[:n_bytes], "<f4")
-                return _encode_pcm(samples)
+        if not frame:
+            return []
+        return [Hear(_widened(frame) if self._audio_format == "uint8" else frame)]
 
     def _fail(self, fault: str) -> list[Translated]:
         self._state = _State.OVER
@@ -253,11 +242,10 @@ def _open_segment(span_ms: tuple[int, int], text: str) -> Segment:
     return Segment(seconds(start_ms), seconds(end_ms), f" {text}", completed=False)
 
 
-def _encode_pcm(samples: Samples) -> bytes:
-    """Of 16 bits, little-endian. Beyond full scale is full scale; what is no number is silence."""
-    scaled = np.rint(np.clip(np.nan_to_num(samples), -1, 1) * _FULL_SCALE)
-    encoded: NDArray[np.int16] = np.minimum(scaled, _FULL_SCALE - 1).astype("<i2")
-    return encoded.tobytes()
+def _widened(frame: bytes) -> bytes:
+    """Samples of 8 bits without sign to 16 bits with one, little-endian."""
+    unsigned: NDArray[np.int16] = np.frombuffer(frame, np.uint8).astype("<i2")
+    return ((unsigned - 128) << 8).tobytes()
 
 
 def _n_segments(wished: int | None) -> int:

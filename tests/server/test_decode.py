@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,21 @@ def test_big_endian_samples_are_those_of_rtp():
     decoder = Decoder(AudioFormat(Encoding.PCM_S16BE, 8_000))
     assert (decoder.decode(b"\x01\x00\xff") * 32768).tolist() == [256]
     assert (decoder.decode(b"\xfe") * 32768).tolist() == [-2]
+
+
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 4, 7, 4096])
+def test_floating_samples_come_as_they_were_however_they_are_cut(n_bytes):
+    samples = np.arange(-32_768, 32_768, 17, "<f4") / 32_768
+    data, decoder = samples.tobytes(), Decoder(AudioFormat(Encoding.PCM_F32LE, 16_000))
+    parts = [decoder.decode(data[at : at + n_bytes]) for at in range(0, len(data), n_bytes)]
+    assert np.array_equal(np.concatenate(parts), samples)
+
+
+def test_floating_samples_beyond_full_scale_or_that_are_no_numbers_do_no_harm():
+    floats = np.array([1, -1, 2, -9e37, np.inf, -np.inf, np.nan, 1e-40], "<f4")
+    decoded = Decoder(AudioFormat(Encoding.PCM_F32LE, 16_000)).decode(floats.tobytes())
+    below = np.nextafter(np.float32(1), np.float32(0))
+    assert list(decoded) == [below, -1, below, -1, below, -1, 0, np.float32(1e-40)]
 
 
 @given(st.binary(max_size=64), st.lists(st.integers(0, 64), max_size=5), st.sampled_from(Encoding))
