@@ -5,8 +5,8 @@ The door is passed before the first byte of a body is read, and the file is hear
 any other; see `server.oneshot`. A body is held in memory, never in a file, for as long as its
 request lasts, and wiped; all bodies together have their limit, too. What is refused before the
 session leaves `enter` as `RefusedError`, so that whoever let the caller in can put it on record;
-what ends a session is on record with it. Of a refused body no more is read, and dropped, than what
-comes at once, as clients that still write do not hear an answer: then the connection is closed.
+what ends a session is on record with it. Of a refused body only what comes at once is read, and
+dropped: then the connection is closed.
 """
 
 import asyncio
@@ -20,13 +20,14 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from server import errors, transcriptions
 from server.dialects.openai_errors import error_body, error_headers
 from server.errors import Refusal, RefusedError
 from server.form import FILE, Form, FormLimits, FormReader
 from server.grant import Grant
+from server.incoming import Incoming
 from server.line import Socket
 from server.oneshot import OneShot
 from server.recognition import ModelCard
@@ -38,8 +39,6 @@ from server.wire import Final
 _FORM_BYTES = 1 << 20
 """What a form may be longer than its file."""
 _FORGET_LIMIT_S = 10.0
-_DROP_LIMIT_S = 0.5
-_MOST_DROPPED_BYTES = 1 << 20
 
 Run = Callable[[Socket], Awaitable[None]]
 """Runs a session with this peer to its end."""
@@ -141,7 +140,7 @@ class _Endpoint:
         self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        incoming = _Incoming(receive)
+        incoming = Incoming(receive)
         request = Request(scope, incoming.receive)
         try:
             async with self._one_shots.enter(request) as run:
@@ -210,27 +209,6 @@ class _Endpoint:
                     reader.receive(chunk)
         except TimeoutError:
             raise RefusedError(errors.REQUEST_LATE, "upload_late") from None
-
-
-class _Incoming:
-    """A request's messages, and whether more of its body comes."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._has_more = True
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._has_more = bool(message.get("more_body"))
-        return message
-
-    async def drop_rest(self) -> None:
-        """Of a body that nobody wants; or until the client has gone."""
-        n_bytes = 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DROP_LIMIT_S):
-                while self._has_more and n_bytes < _MOST_DROPPED_BYTES:
-                    n_bytes += len((await self.receive()).get("body", b""))
 
 
 class _RawBody:

@@ -280,15 +280,6 @@ async def test_who_is_refused_while_it_writes_is_answered_when_it_has_written(sc
     assert peer.status == 401
 
 
-async def test_of_a_refused_body_no_more_is_read_than_what_comes_at_once(scene):
-    async with Peer(scene, {"authorization": "Bearer x"}).asking() as peer:
-        for _ in range(20):
-            peer.put(bytes(1 << 17), more_body=True)
-        await peer.until(lambda: peer.sent)
-    assert peer.status == 401
-    assert peer.inbox.qsize() >= 10
-
-
 @pytest.mark.parametrize("length", [str(1 << 40), "9" * 400, "-1", "x"])
 async def test_a_length_that_is_too_much_is_refused_before_a_byte_is_read(scene, length):
     async with Peer(scene, {"content-length": length}).asking() as peer:
