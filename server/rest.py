@@ -5,8 +5,8 @@ The door is passed before the first byte of a body is read, and the file is hear
 any other; see `server.oneshot`. A body is held in memory, never in a file, for as long as its
 request lasts, and wiped; all bodies together have their limit, too. What is refused before the
 session leaves `enter` as `RefusedError`, so that whoever let the caller in can put it on record;
-what ends a session is on record with it. Nobody reads the rest of a refused body: the connection is
-closed.
+what ends a session is on record with it. Of a refused body only what comes at once is read, and
+dropped: then the connection is closed.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from server.door import Read
 from server.errors import Refusal, RefusedError
 from server.form import FILE, Form, FormLimits, FormReader
 from server.grant import Grant
+from server.incoming import Incoming
 from server.line import Socket
 from server.oneshot import OneShot
 from server.recognition import ModelCard
@@ -173,7 +174,8 @@ class _Endpoint:
         self._new_dialect = new_dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
+        incoming = Incoming(receive)
+        request = Request(scope, incoming.receive)
         dialect = self._new_dialect(request)
         try:
             async with self._one_shots.enter(request, dialect.read) as run:
@@ -184,6 +186,7 @@ class _Endpoint:
         except RefusedError as refused:
             to_blame = refused.field if isinstance(refused, FieldError) else None
             response = dialect.refuse(refused.refusal, to_blame)
+            await incoming.drop_rest()
         except ClientDisconnect:
             return
         if response is not None:

@@ -16,7 +16,8 @@ from typing import Literal, get_args
 import msgspec
 
 from server import errors
-from server.dialects.openai_asked import context_of, is_served
+from server.dialects.hints import context_of
+from server.dialects.openai_asked import is_served
 from server.dialects.openai_errors import fault_of
 from server.errors import Refusal, RefusedError
 from server.languages import language_name, word_separator
@@ -88,7 +89,7 @@ def options_from_fields(fields: Mapping[str, Sequence[str]], model: ModelCard) -
     return Options(
         response_format=response_format,
         language=language,
-        context=context_of(_single(fields, PROMPT)),
+        context=context_of([_single(fields, PROMPT)]),
         has_words=_WORD in granularities,
         has_segments=_SEGMENT in granularities,
         is_streamed=is_streamed,

@@ -6,7 +6,7 @@ JSON object on its standard input, credentials and audio too, so that they are n
 line nor in a file, and prints what it heard, a JSON object a line. Such a process sees nothing of
 our environment, and no proxy.
 
-Refuses to be looked for elsewhere than in EARWITNESS_CLIENTS or `build/clients`.
+Refuses to be looked for elsewhere than in EARWITNESS_TEST_CLIENTS or `build/clients`.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ RUN_LIMIT_S = 120.0
 
 def clients_root() -> Path | None:
     """Where they were installed, if they were."""
-    root = Path(os.environ.get("EARWITNESS_CLIENTS") or BUILT)
+    root = Path(os.environ.get("EARWITNESS_TEST_CLIENTS") or BUILT)
     needed = (root / "made", root / "python/bin/python", root / "node/node_modules")
     return root if all(path.exists() for path in needed) else None
 
 
 needs_clients = pytest.mark.skipif(
     clients_root() is None,
-    reason="needs other people's clients: run .ci/clients, or set EARWITNESS_CLIENTS",
+    reason="needs other people's clients: run .ci/clients, or set EARWITNESS_TEST_CLIENTS",
 )
 
 

@@ -8,8 +8,6 @@ speakers apart is not among them: that is another answer.
 
 from server.recognition import ModelCard
 
-MOST_CONTEXT_CHARS = 1_900
-"""Of a longer prompt the end is used, and engines use less: even as JSON it fits into a `start`."""
 _LIVE_ONLY = frozenset({"gpt-live-transcribe", "gpt-realtime-whisper"})
 _OPENAIS = _LIVE_ONLY | {
     *("whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"),
@@ -25,9 +23,3 @@ def is_served(asked: str, model: ModelCard) -> bool:
 def is_cut_by_client(asked: str) -> bool:
     """In what goes to these OpenAI finds no turns: the client ends them itself."""
     return asked in _LIVE_ONLY
-
-
-def context_of(prompt: str) -> str | None:
-    """What may be said, for a `start`."""
-    printable = "".join(char if char.isprintable() else " " for char in prompt)
-    return printable.strip()[-MOST_CONTEXT_CHARS:] or None

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from server import wire
-from server.dialects.openai_asked import context_of, is_cut_by_client, is_served
+from server.dialects.hints import context_of
+from server.dialects.openai_asked import is_cut_by_client, is_served
 from server.dialects.openai_realtime_messages import (
     LOGPROBS,
     Format,
@@ -80,7 +81,7 @@ class Wishes:
             encoding=_FORMATS[self.format],
             language=self.language,
             end_of_speech_ms=_BY_CLIENT_ALONE_MS if silence_ms is None else silence_ms,
-            context=context_of("\n".join([*self.keywords, self.prompt or ""])),
+            context=context_of([*self.keywords, self.prompt]),
         )
 
 

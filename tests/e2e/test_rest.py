@@ -163,7 +163,7 @@ def test_a_stream_of_events_adds_up_to_the_text(client, english_recordings):
 def test_the_model_is_listed_and_no_other_is_there(client, fox):
     assert [model.id for model in client.models.list()] == ["tiny.en"]
     with pytest.raises(openai.NotFoundError) as refused:
-        client.audio.transcriptions.create(model="gpt-4o-transcribe", file=wav(fox))
+        client.audio.transcriptions.create(model="gpt-4o-transcribe-diarize", file=wav(fox))
     assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
 
 

@@ -270,6 +270,16 @@ async def test_a_stranger_is_refused_before_a_byte_is_read(scene):
     assert peer.inbox.empty()
 
 
+async def test_who_is_refused_while_it_writes_is_answered_when_it_has_written(scene):
+    async with Peer(scene, {"authorization": "Bearer x"}).asking() as peer:
+        peer.put(b"x", more_body=True)
+        await asyncio.sleep(0)
+        assert peer.sent == []
+        peer.put(b"y")
+        await peer.until(lambda: peer.sent)
+    assert peer.status == 401
+
+
 @pytest.mark.parametrize("length", [str(1 << 40), "9" * 400, "-1", "x"])
 async def test_a_length_that_is_too_much_is_refused_before_a_byte_is_read(scene, length):
     async with Peer(scene, {"content-length": length}).asking() as peer:

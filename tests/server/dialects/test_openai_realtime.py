@@ -308,6 +308,7 @@ def test_a_page_brings_its_key_as_a_subprotocol_which_is_not_echoed():
     assert API.subprotocol(shown) == "realtime"
     assert API.subprotocol(upgrade(subprotocols=["openai-insecure-api-key.a"])) is None
     assert API.keys(upgrade()) == []
+    assert API.headers(Client(shown).dialect) == ()
 
 
 def test_who_is_refused_is_told_so_as_openai_does():

@@ -233,6 +233,17 @@ def test_words_that_nobody_has_committed_are_told_at_the_end():
     assert transcripts(client) == ["so be it"]
 
 
+def test_going_back_to_silence_with_nothing_appended_ends_no_turn():
+    client = by_silence()
+    client.update(turn_detection=None)
+    client.commit()
+    client.tell(started(0, 990))
+    assert types(client.update(turn_detection={"type": "server_vad"})) == ["updated"]
+    client.tell(ended(0), final(0, "so"), wire.Flushed(1000))
+    assert types(client.tell(error(errors.SHUTTING_DOWN)))[-1] == "completed"
+    assert transcripts(client) == ["", "so"]
+
+
 def test_news_of_segments_that_nobody_knows_is_nothing():
     client = by_silence()
     assert client.tell(partial(7, "x"), ended(7), final(7, "x"), wire.Flushed(0)) == []
