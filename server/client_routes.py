@@ -21,6 +21,7 @@ from server.dialects.values import Upgrade
 from server.door import Knock, Read, Ticket, Token
 from server.errors import RefusedError
 from server.reception import Reception
+from server.tickets import TEXT_TICKET_CHARS
 from server.translating import Translator
 from server.visitor import upgrade_of
 
@@ -103,8 +104,10 @@ def read_key(upgrade: Upgrade, keys: Sequence[str], *, token_in_address: bool) -
     [(text, credential)] = shown.items()
     if not 0 < len(text) <= MOST_CREDENTIAL_CHARS:
         raise RefusedError(errors.UNAUTHENTICATED, "token_missing")
-    is_ticket = isinstance(credential, Ticket) or "." not in text
-    return Ticket(text.removeprefix(EPHEMERAL_PREFIX)) if is_ticket else Token(text)
+    if isinstance(credential, Ticket) or "." in text:
+        return credential
+    is_bare = len(text) == TEXT_TICKET_CHARS  # which may begin so by chance
+    return Ticket(text if is_bare else text.removeprefix(EPHEMERAL_PREFIX))
 
 
 def response_of(answer: Answer) -> Response:

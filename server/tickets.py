@@ -23,8 +23,9 @@ from server.grant import Grant
 from server.text_hash import hash_of
 
 _TICKET_BYTES = 16
+TEXT_TICKET_CHARS = 22
 _UUID_CHARS = 36
-_TICKET_CHARS = {22, _UUID_CHARS}
+_TICKET_CHARS = {TEXT_TICKET_CHARS, _UUID_CHARS}
 
 
 class TicketForm(Enum):

@@ -57,6 +57,8 @@ def test_a_header_shows_a_key_as_its_makers_let_it(header, credential):
         ("ek_ticket", Ticket("ticket")),
         ("ticket", Ticket("ticket")),
         ("ek_a.b.c", Token("ek_a.b.c")),
+        ("ek_" + "x" * 19, Ticket("ek_" + "x" * 19)),
+        ("ek_" + "x" * 22, Ticket("x" * 22)),
     ],
 )
 def test_an_api_may_have_a_place_of_its_own_for_its_key(key, credential):

@@ -1,8 +1,8 @@
-"""Names and hints of OpenAI's clients."""
+"""Names of models, of OpenAI's clients."""
 
 import pytest
 
-from server.dialects.openai_asked import context_of, is_cut_by_client, is_served
+from server.dialects.openai_asked import is_cut_by_client, is_served
 from tests.server.dialects.openai_session import MODEL
 
 
@@ -25,9 +25,3 @@ def test_ours_and_those_of_openai_that_transcribe_mean_ours(name, is_ours):
 def test_two_of_them_leave_turns_to_the_client():
     assert is_cut_by_client("gpt-live-transcribe")
     assert not is_cut_by_client("whisper-1")
-
-
-def test_of_a_prompt_the_end_is_used_in_one_line():
-    assert context_of(" a\nb\0 ") == "a b"
-    assert context_of("x" * 1900 + "y") == "x" * 1899 + "y"
-    assert context_of(" ") is None
