@@ -14,7 +14,7 @@ WITH ?=
 comma := ,
 MORE := $(if $(WITH),$(comma)$(WITH))
 
-.PHONY: setup demo test lint bench bench-vad bench-audit bench-door bench-packs bench-gpu bench-page bench-calls compare fuzz clean
+.PHONY: setup demo test lint bench bench-vad bench-audit bench-door bench-packs bench-gpu bench-page bench-calls bench-dialects compare fuzz clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-audit   how much the audit trail takes, and how soon; a minute"
 	@echo "make bench-page    what the microphone page hears, and two hours of it; twenty minutes"
 	@echo "make bench-calls   what telephone calls cost, and what their protocols cost in words; ten minutes"
+	@echo "make bench-dialects  what other people's protocols cost beside ours"
 	@echo "make bench-packs   how fast a sealed model opens, beside others"
 	@echo "make fuzz          hostile input for every parser, FUZZ_S=600 seconds each"
 	@echo "make setup         only make the virtual environment"
@@ -70,6 +71,9 @@ bench-page: $(VENV)/.installed-bench
 bench-calls: $(VENV)/.installed-bench
 	$(PY) -m bench.calls $(BENCH_FLAGS)
 	$(PY) -m bench.calls_wer
+
+bench-dialects: $(VENV)/.installed-bench
+	$(PY) -m bench.dialects $(BENCH_FLAGS)
 
 bench-packs: $(VENV)/.installed-bench-packs
 	$(PY) -m bench.packs $(BENCH_FLAGS)

@@ -3,10 +3,13 @@
 connection   frames from one socket, and events back onto it
 rest         files over HTTP, and their words back: each a session, too
 form         a multipart body → its fields and its file
+incoming     the messages of a request → the same, or what is left of them dropped
 upload       the bytes of a file as they come → memory that is wiped
 sound_file   the bytes of a file → blocks of PCM; mp3 reads one kind of them
 oneshot      a file, where a client would stand
-dialects     frames of telephone systems ↔ what was heard, what is to be told
+dialects     frames of telephone systems ↔ what was heard, what is to be told; those of clients of
+             other people's APIs ↔ messages and events of the native protocol
+translating  a client of another API, where a native one would stand
 reordering   frames of one track → the order of their numbers
 placing      frames with numbers and stamps → sound without gaps, cuts, and a map to the wire's time
 timelines    the tracks of one wire → placed, each or together; events → the wire's time
@@ -47,7 +50,9 @@ people in, app, rest and admin are what they ask for. watching follows the trail
 looks suspicious. bridge_routes lets telephone systems in, by what bridge_settings, bridge_kinds and
 bridge_credentials say of each; call keeps what is said in one call, call_wire spells it,
 call_routes tells it to who may read it by call_visit, and call_tickets names a call for who can
-carry nothing else; telephony joins them. dashboard answers those who watch: asked reads their
+carry nothing else; telephony joins them. client_routes lets clients of other APIs in, by what
+client_settings says and client_apis makes of it; client_secrets and client_grants give them keys
+for a short while, prerecorded takes their files. dashboard answers those who watch: asked reads their
 questions, overview and holdings know the answers, shown words them, feed and lines go on telling,
 insight joins them. audit_commands, audit_shown and trail_commands do the same in a terminal.
 serving opens and joins all this, provision and embedded put there what it needs, and `run.py` is
