@@ -52,9 +52,9 @@ bridge_credentials say of each; call keeps what is said in one call, call_wire s
 call_routes tells it to who may read it by call_visit, and call_tickets names a call for who can
 carry nothing else; telephony joins them. client_routes lets clients of other APIs in, by what
 client_settings says and client_apis makes of it; client_secrets and client_grants give them keys
-for a short while, prerecorded takes their files. dashboard answers those who watch: asked reads their
-questions, overview and holdings know the answers, shown words them, feed and lines go on telling,
-insight joins them. audit_commands, audit_shown and trail_commands do the same in a terminal.
-serving opens and joins all this, provision and embedded put there what it needs, and `run.py` is
-the command line.
+for a short while, prerecorded takes their files. dashboard answers those who watch: asked reads
+their questions, overview and holdings know the answers, shown words them, feed and lines go on
+telling, insight joins them. audit_commands, audit_shown and trail_commands do the same in a
+terminal. serving opens and joins all this, provision and embedded put there what it needs, and
+`run.py` is the command line.
 """
