@@ -29,7 +29,13 @@ MODEL, LANGUAGE, PROMPT, RESPONSE_FORMAT, STREAM = (
     *("model", "language", "prompt", "response_format", "stream"),
 )
 GRANULARITIES, INCLUDE = "timestamp_granularities[]", "include[]"
-KNOWN_FIELDS = frozenset({MODEL, LANGUAGE, PROMPT, RESPONSE_FORMAT, STREAM, GRANULARITIES, INCLUDE})
+_SPEAKERS = ("known_speaker_names[]", "known_speaker_references[]")
+KNOWN_FIELDS = frozenset(
+    {
+        *(MODEL, LANGUAGE, PROMPT, RESPONSE_FORMAT, STREAM, GRANULARITIES, INCLUDE),
+        *_SPEAKERS,
+    }
+)
 
 ResponseFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 _FORMATS: Mapping[str, ResponseFormat] = {name: name for name in get_args(ResponseFormat)}
@@ -74,6 +80,9 @@ def options_from_fields(fields: Mapping[str, Sequence[str]], model: ModelCard) -
     _check_model(_single(fields, MODEL), model)
     if fields.get(INCLUDE):
         raise FieldError(INCLUDE, "Log probabilities are not given: leave out include.")
+    for name in _SPEAKERS:
+        if fields.get(name):
+            raise FieldError(name, "Speakers are not told apart: leave out what names them.")
     response_format = _FORMATS.get(_single(fields, RESPONSE_FORMAT) or "json")
     if response_format is None:
         raise FieldError(RESPONSE_FORMAT, "response_format is json, text, srt, vtt, verbose_json.")

@@ -50,6 +50,7 @@ async def heard_by(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        cwd=root,  # some write what they hear into where they are
         env={
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(root),

@@ -180,7 +180,7 @@ class _Asked:
         value = self.single(name)
         truth = _TRUTHS.get(value.casefold()) if value else False
         if truth is None:
-            raise OptionError(name, "An option that is true or false is neither.")
+            raise OptionError(name, f"{name} is true or false.")
         return truth
 
     def number(self, name: str, least: int, most: int) -> int | None:
@@ -188,7 +188,7 @@ class _Asked:
         value = self.single(name)
         number = _number(value)
         if value and (number is None or not least <= number <= most):
-            raise OptionError(name, "An option that is a number is none, or out of range.")
+            raise OptionError(name, f"{name} is a number from {least} to {most}.")
         return number
 
     def check(self, undone: Mapping[str, str]) -> None:

@@ -37,6 +37,7 @@ from server.dialects.whisper_live_messages import (
     fault_of,
     seconds,
     spelt,
+    uid_of,
     word_of,
 )
 from server.errors import Refusal
@@ -44,7 +45,7 @@ from server.errors import Refusal
 _END_OF_AUDIO = "END_OF_AUDIO"
 _USUAL_SEGMENTS = 10
 _MOST_SEGMENTS = 100
-_NORMAL_CLOSE = 1000
+_NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
 _OVERTIME = {
     each.code
     for each in (
@@ -113,12 +114,17 @@ class WhisperLive:
                 return []
 
     def close_code(self, code: int) -> int:
-        """The original knows no other; what was wrong has been told, unless we failed."""
+        """The original knows no other; what was wrong has been told, unless we failed or do not
+        know to whom.
+        """
+        if self._fault and not self._uid:
+            return _POLICY_CLOSE
         return code if code == errors.INTERNAL.close_code else _NORMAL_CLOSE
 
     def _begin(self, frame: str | bytes) -> list[Translated]:
         options = decode_options(frame)
         if options is None:
+            self._uid = uid_of(frame)
             return self._fail("The options cannot be read.")
         self._uid = options.uid
         is_of_english = (options.model or "").endswith("en")

@@ -34,6 +34,10 @@ class Options(msgspec.Struct, frozen=True):
     known_speakers: list[msgspec.Raw] | None = None
 
 
+class _Named(msgspec.Struct, frozen=True):
+    uid: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_ID_CHARS)]
+
+
 class Ready(msgspec.Struct, frozen=True):
     """Audio may come."""
 
@@ -96,6 +100,7 @@ class Disconnect(msgspec.Struct, frozen=True):
 
 Told = Ready | Language | Segments | Status | Disconnect
 _decoder = msgspec.json.Decoder(Options)
+_uid_decoder = msgspec.json.Decoder(_Named)
 _encoder = msgspec.json.Encoder()
 
 
@@ -105,6 +110,14 @@ def decode_options(frame: str | bytes) -> Options | None:
         return _decoder.decode(frame if len(frame) <= _MOST_TEXT_CHARS else "")
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
+
+
+def uid_of(frame: str | bytes) -> str:
+    """As far as it can be read in options that cannot; empty for none."""
+    try:
+        return _uid_decoder.decode(frame if len(frame) <= _MOST_TEXT_CHARS else "").uid
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ""
 
 
 def fault_of(options: Options) -> str:

@@ -95,6 +95,8 @@ def test_a_prompt_however_it_is_spelt_fits_into_a_start(char):
             "timestamp_granularities[]",
         ),
         ({"include": ["logprobs"]}, 400, "include[]"),
+        ({"known_speaker_names[]": ["agent"]}, 400, "known_speaker_names[]"),
+        ({"known_speaker_references[]": ["data:"]}, 400, "known_speaker_references[]"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_its_field(given, status, field):

@@ -149,7 +149,6 @@ def test_what_cannot_be_done_is_refused_in_the_words_of_the_protocol(wished):
         '{"uid":""}',
         '{"uid":7}',
         json.dumps({"uid": "x" * 129}),
-        json.dumps({"uid": UID, "send_last_n_segments": "many"}),
         "[" * 60_000,
         json.dumps({"uid": UID, "x": "x" * (1 << 18)}),
     ],
@@ -158,6 +157,15 @@ def test_who_does_not_say_who_it_is_is_told_nothing(frame):
     dialect = WhisperLive()
     assert dialect.receive(frame) == [Broken()]
     assert told(dialect, error(errors.BAD_MESSAGE), wire.Ended("bad_message", USAGE)) == []
+    assert dialect.close_code(4400) == 1008, "it is no clean end"
+
+
+def test_who_says_who_it_is_and_is_not_understood_is_told_so():
+    dialect = WhisperLive()
+    assert dialect.receive(json.dumps({"uid": UID, "language": 5})) == [Broken()]
+    [refused] = told(dialect, error(errors.BAD_MESSAGE))
+    assert (refused["uid"], refused["status"]) == (UID, "ERROR")
+    assert dialect.close_code(4400) == 1000
 
 
 # --- what is heard ---
