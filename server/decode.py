@@ -37,30 +37,32 @@ _TABLES = {
 }
 _ONE = np.float32(1.0)
 _BELOW_ONE = np.nextafter(_ONE, np.float32(0.0))
-_LINEAR = {Encoding.PCM_S16LE: "<i2", Encoding.PCM_S16BE: ">i2"}
+_LINEAR = {Encoding.PCM_S16LE: np.dtype("<i2"), Encoding.PCM_S16BE: np.dtype(">i2")}
 
 
 class Decoder:
     """Carries what a frame left over."""
 
     def __init__(self, audio_format: AudioFormat) -> None:
-        self._encoding = audio_format.encoding
+        encoding = audio_format.encoding
+        self._table = _TABLES.get(encoding)
+        self._linear = _LINEAR.get(encoding)
+        """None, without a table either: floating-point."""
         self._sample_bytes = audio_format.sample_bytes
         self._rest = b""
 
     def decode(self, data: bytes) -> Samples:
         """The whole samples that `data` completes: (n_samples,) float32 in [-1, 1)."""
-        if self._sample_bytes == 1:
-            codes = np.frombuffer(data, np.uint8)
-            decoded: Samples = _TABLES[self._encoding][codes]
+        if self._table is not None:
+            decoded: Samples = self._table[np.frombuffer(data, np.uint8)]
             return decoded
         if self._rest:
             data = self._rest + data
         n_samples = len(data) // self._sample_bytes
         self._rest = data[self._sample_bytes * n_samples :]
-        if self._encoding is Encoding.PCM_F32LE:
+        if self._linear is None:
             return _in_scale(np.frombuffer(data, _FLOATS, count=n_samples))
-        pcm = np.frombuffer(data, _LINEAR[self._encoding], count=n_samples)
+        pcm = np.frombuffer(data, self._linear, count=n_samples)
         return pcm.astype(np.float32) / _FULL_SCALE
 
 
