@@ -125,7 +125,7 @@ class BridgeSettings:
                 "tracks: one or two, each once",
             ),
             (
-                all(name in (self.tracks or self.roles) for name in self.roles),
+                self.tracks is None or set(self.roles) <= set(self.tracks),
                 "roles: of tracks that are heard",
             ),
             (self._tracks_are_known(), f"tracks, roles: {' and '.join(_MEDIA_TRACKS)}"),

@@ -11,6 +11,11 @@ from server.dialects.vosk import VoskApi
 from server.dialects.whisper_live import WhisperLiveApi
 
 
+def new_id() -> str:
+    """See `Host`."""
+    return str(uuid.uuid4())
+
+
 def client_apis(
     settings: ClientSettings, openai_keys: EphemeralKeys | None = None
 ) -> list[ClientApi]:
@@ -19,7 +24,7 @@ def client_apis(
     if settings.openai:
         apis.append(OpenAiApi(openai_keys or EphemeralKeys()))
     if settings.deepgram:
-        apis.append(DeepgramApi(lambda: str(uuid.uuid4())))
+        apis.append(DeepgramApi(new_id))
     if settings.vosk:
         apis.append(VoskApi(is_at_root=settings.at_root == "vosk"))
     if settings.whisper_live:

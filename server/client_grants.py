@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from security.limits import Limits
 from server.bodies import read_message
-from server.client_routes import new_id, read_key, response_of
+from server.client_apis import new_id
+from server.client_routes import read_key, response_of
 from server.client_settings import ClientSettings
 from server.dialects.deepgram_errors import refused
 from server.door import Knock, Ticket, Token

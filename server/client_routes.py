@@ -6,7 +6,6 @@ the API's own errors, before anything is accepted, as is who asks for what is no
 something is done here is told only to who may come in.
 """
 
-import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -16,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from server import errors
 from server.bridge_credentials import MOST_CREDENTIAL_CHARS, credential_of
+from server.client_apis import new_id
 from server.dialects.translation import Answer, ClientApi, DeclinedError, Host
 from server.dialects.values import Upgrade
 from server.door import Knock, Read, Ticket, Token
@@ -85,11 +85,6 @@ def client_routes(
     """A route for each path."""
     clients = _Clients(reception, wall_clock, token_in_address=token_in_address)
     return [WebSocketRoute(path, partial(clients.serve, api)) for api in apis for path in api.paths]
-
-
-def new_id() -> str:
-    """See `Host`."""
-    return str(uuid.uuid4())
 
 
 def read_key(upgrade: Upgrade, keys: Sequence[str], *, token_in_address: bool) -> Token | Ticket:

@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server import errors
-from server.client_routes import new_id, read_key, response_of
+from server.client_apis import new_id
+from server.client_routes import read_key, response_of
 from server.client_settings import ClientSettings
 from server.dialects.deepgram_errors import declined, refused
 from server.dialects.deepgram_files import HeardChannel, HeardFile, answer

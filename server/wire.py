@@ -42,7 +42,9 @@ _MAX_REFRESH_BYTES = MAX_TOKEN_CHARS + 64
 SampleRateHz = Literal[
     8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 64_000, 96_000, 192_000
 ]
-EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=30_000)]
+ONLY_FLUSH_MS = 30_000
+"""Silence that is longer than any segment, so that only `flush` ends one, or its length."""
+EndOfSpeechMs = Annotated[int, msgspec.Meta(ge=200, le=ONLY_FLUSH_MS)]
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 Context = Annotated[str, msgspec.Meta(max_length=2000)]
@@ -65,9 +67,7 @@ class Start(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     language: Language | None = None
     """ISO 639 code; None lets a multilingual model find out."""
     end_of_speech_ms: EndOfSpeechMs | None = None
-    """Silence that ends a segment; None takes the server's setting. With as much as the longest
-    segment has, only `flush` ends one, or its length.
-    """
+    """Silence that ends a segment, up to `ONLY_FLUSH_MS`; None takes the server's setting."""
     partials: bool = True
     """Whether to send captions before they are final."""
     context: Context | None = None

@@ -11,15 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from server.audio import ACCEPTED_RATES_HZ, AudioFormat, Encoding
+from server.dialects.hints import MOST_CONTEXT_CHARS
 from server.dialects.values import language_of
-from server.wire import Start
+from server.wire import ONLY_FLUSH_MS, Start
 
-NO_END_OF_SPEECH_MS = 30_000
-"""As long as the longest segment: silence ends none."""
 _LEAST_END_OF_SPEECH_MS, _MOST_END_OF_SPEECH_MS = 200, 3_000
 _LEAST_UTTERANCE_END_MS, _MOST_UTTERANCE_END_MS = 1_000, 60_000
-_MOST_CONTEXT_CHARS = 1_900
-"""Even as JSON it fits into a `start`."""
 _MOST_DIGITS = 9
 _G711_HZ = 8_000
 _MULTI = "multi"
@@ -220,7 +217,7 @@ def _context(terms: Sequence[str]) -> str | None:
     for term in filter(None, terms):
         printable = "".join(char if char.isprintable() else " " for char in term)
         longer = f"{context}, {printable}" if context else printable
-        if len(longer) <= _MOST_CONTEXT_CHARS:
+        if len(longer) <= MOST_CONTEXT_CHARS:
             context = longer
     return context or None
 
@@ -252,7 +249,7 @@ def _end_of_speech_ms(asked: _Asked) -> int | None:
     if value in {"", "true"}:
         return None
     if value == "false":
-        return NO_END_OF_SPEECH_MS
+        return ONLY_FLUSH_MS
     number = _number(value)
     if number is None:
         raise OptionError("endpointing", "endpointing is false, or milliseconds.")

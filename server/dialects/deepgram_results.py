@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from server import wire
 from server.dialects import deepgram_messages as messages
-from server.dialects.deepgram_options import NO_END_OF_SPEECH_MS, LiveOptions
+from server.dialects.deepgram_options import LiveOptions
 
 _NOTICED_MS = 250
 """Audio after which speech that has begun is known to have begun."""
@@ -136,7 +136,7 @@ class ChannelResults:
         """
         if any(other.start_ms == final.end_ms for other in self._begun.values()):
             return False
-        return self._is_stopped or self._options.end_of_speech_ms != NO_END_OF_SPEECH_MS
+        return self._is_stopped or self._options.end_of_speech_ms != wire.ONLY_FLUSH_MS
 
     def _results(
         self,

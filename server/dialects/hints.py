@@ -4,11 +4,11 @@ native session out.
 
 from collections.abc import Iterable
 
-_MOST_CHARS = 1900
+MOST_CONTEXT_CHARS = 1900
 """So that the start that carries it fits into a native frame, however it is escaped."""
 
 
 def context_of(hints: Iterable[str | None]) -> str | None:
     """All of them in a line, and of a long one the end, which is what counts; None for nothing."""
     words = " ".join(" ".join(hint.split()) for hint in hints if hint)
-    return "".join(filter(str.isprintable, words))[-_MOST_CHARS:].strip() or None
+    return "".join(filter(str.isprintable, words))[-MOST_CONTEXT_CHARS:].strip() or None

@@ -29,7 +29,6 @@ from server.dialects.openai_realtime_messages import (
 from server.dialects.values import language_of
 from server.recognition import ModelCard
 
-_BY_CLIENT_ALONE_MS = 30_000
 _DEFAULT_SILENCE_MS = 500
 _LEAST_SILENCE_MS, _MOST_SILENCE_MS = 200, 3_000
 _EAGERNESS_MS = {"low": 1_500, "medium": 800, "auto": 800, "high": 400}
@@ -80,7 +79,7 @@ class Wishes:
             sample_rate_hz=_PCM_HZ if _FORMATS[self.format] == "pcm_s16le" else _G711_HZ,
             encoding=_FORMATS[self.format],
             language=self.language,
-            end_of_speech_ms=_BY_CLIENT_ALONE_MS if silence_ms is None else silence_ms,
+            end_of_speech_ms=wire.ONLY_FLUSH_MS if silence_ms is None else silence_ms,
             context=context_of([*self.keywords, self.prompt]),
         )
 

@@ -128,9 +128,8 @@ class WhisperLive:
             return self._fail("The options cannot be read.")
         self._uid = options.uid
         is_of_english = (options.model or "").endswith("en")
-        wished = "en" if is_of_english else options.language
-        language = language_of(wished)
-        fault = fault_of(options) or ("The language is no code." if wished and not language else "")
+        language = language_of("en" if is_of_english else options.language)
+        fault = fault_of(options)
         if fault:
             return self._fail(fault)
         self._state = _State.STARTED

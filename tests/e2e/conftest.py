@@ -97,3 +97,13 @@ def copy_data(settings: Settings, folder: Path) -> None:
     """Keys and pack, without the trail."""
     shutil.copytree(settings.keys_folder, folder / "keys")
     shutil.copytree(settings.pack_folder, folder / "models" / settings.model)
+
+
+@pytest.fixture(params=["hello_world", "quick_brown_fox"])
+def recording(request, english_recordings):
+    return next(r for r in english_recordings if r.name == request.param)
+
+
+@pytest.fixture
+def fox(english_recordings):
+    return next(r for r in english_recordings if r.name == "quick_brown_fox")

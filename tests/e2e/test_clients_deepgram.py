@@ -36,11 +36,6 @@ ONE_SECOND, NO_PLACE = Limits(session_audio_s=1), Limits(concurrent_sessions=0)
 
 
 @pytest.fixture
-def fox(english_recordings):
-    return next(r for r in english_recordings if r.name == "quick_brown_fox")
-
-
-@pytest.fixture
 def pcm(fox):
     return pcm_of(fox) + silence(800)
 

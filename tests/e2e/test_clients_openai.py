@@ -31,11 +31,6 @@ from tests.server.certificates import make_pair
 
 
 @pytest.fixture
-def fox(english_recordings):
-    return next(r for r in english_recordings if r.name == "quick_brown_fox")
-
-
-@pytest.fixture
 async def native_words(live_server, fox):
     return await native_words_of(live_server, fox)
 

@@ -50,16 +50,6 @@ def vosk_server(embedded_model_pack, tmp_path_factory, canaries):
         yield server
 
 
-@pytest.fixture(params=["hello_world", "quick_brown_fox"])
-def recording(request, english_recordings):
-    return next(r for r in english_recordings if r.name == request.param)
-
-
-@pytest.fixture
-def fox(english_recordings):
-    return next(r for r in english_recordings if r.name == "quick_brown_fox")
-
-
 @pytest.fixture
 def counting(english_recordings):
     return next(r for r in english_recordings if r.name == "counting")

@@ -37,16 +37,6 @@ def whisper_live_server(embedded_model_pack, tmp_path_factory, canaries):
         yield server
 
 
-@pytest.fixture(params=["hello_world", "quick_brown_fox"])
-def recording(request, english_recordings):
-    return next(r for r in english_recordings if r.name == request.param)
-
-
-@pytest.fixture
-def fox(english_recordings):
-    return next(r for r in english_recordings if r.name == "quick_brown_fox")
-
-
 @pytest.fixture
 def folder(tmp_path):
     """What a client writes lies no longer than its test."""

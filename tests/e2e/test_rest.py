@@ -41,11 +41,6 @@ def client_of(server, token=None, kind=OpenAI, max_retries=0):
     )
 
 
-@pytest.fixture
-def fox(english_recordings):
-    return next(r for r in english_recordings if r.name == "quick_brown_fox")
-
-
 def encoded(recording, kind: str, **options) -> tuple[str, bytes]:
     """A file's name and bytes; what OpenAI's client takes."""
     samples, rate_hz = soundfile.read(io.BytesIO(recording.wav_bytes))
