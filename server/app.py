@@ -13,7 +13,7 @@ and a constant text, and recorded. The page and its modules are the files of a p
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated
 
@@ -32,7 +32,9 @@ from server import errors
 from server.bodies import read_message
 from server.door import chosen_subprotocol
 from server.errors import RefusedError
+from server.grant import Grant
 from server.reception import Reception
+from server.tickets import TicketWish
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -67,8 +69,16 @@ class Narrower(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return Limits(**{name: getattr(self, name) for name in Narrower.__struct_fields__})
 
 
-async def _read_limits(request: Request) -> Limits:
-    return (await read_message(request, Narrower)).limits()
+async def answer_ticket(
+    reception: Reception, request: Request, read_wish: Callable[[Grant], Awaitable[TicketWish]]
+) -> Response:
+    """The ticket that was asked for, or why there is none."""
+    try:
+        ticket, lifetime_s = await reception.issue_ticket(request, read_wish)
+    except RefusedError as refused:
+        return answer(refused.refusal)
+    body = {"ticket": ticket, "expires_in_s": lifetime_s}
+    return JSONResponse(body, status_code=201, headers={"cache-control": "no-store"})
 
 
 def build_app(
@@ -88,14 +98,10 @@ def build_app(
             await websocket.send_denial_response(answer(refused.refusal))
 
     async def tickets(request: Request) -> Response:
-        try:
-            ticket, lifetime_s = await reception.issue_ticket(
-                request, lambda: _read_limits(request)
-            )
-        except RefusedError as refused:
-            return answer(refused.refusal)
-        body = {"ticket": ticket, "expires_in_s": lifetime_s}
-        return JSONResponse(body, status_code=201, headers={"cache-control": "no-store"})
+        async def read_wish(_grant: Grant) -> TicketWish:
+            return TicketWish((await read_message(request, Narrower)).limits())
+
+        return await answer_ticket(reception, request, read_wish)
 
     async def whoami(request: Request) -> Response:
         try:

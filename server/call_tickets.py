@@ -9,28 +9,23 @@ is bound to no origin, for a telephone system has none. Tokens that transcribe g
 not.
 """
 
-import time
-from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from security.door_events import TicketIssued
 from server import errors
-from server.app import Narrower, answer
+from server.app import Narrower, answer_ticket
 from server.bodies import read_message
 from server.call_values import CallPlace, Role
 from server.dialects.values import MOST_ID_CHARS, is_id
-from server.door import Ticket, read_credential
 from server.errors import RefusedError
-from server.grant import TRANSCRIBE_SCOPE, least
+from server.grant import Grant
 from server.reception import Reception
-from server.recorder import Recorder, record_or_refuse
-from server.tickets import TicketForm, Tickets
-from server.visitor import caller_of, knock_of
+from server.recognition import ModelCard
+from server.tickets import TicketWish
 from server.wire import Language
 
 
@@ -42,52 +37,27 @@ class _Asked(Narrower, frozen=True, forbid_unknown_fields=True, kw_only=True):
     language: Language | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TicketStages:
-    """What the route stands on."""
-
-    reception: Reception
-    tickets: Tickets
-    trail: Recorder
-
-
-def call_ticket_routes(stages: TicketStages) -> list[Route]:
+def call_ticket_routes(reception: Reception) -> list[Route]:
     """The route; before those of calls, whose ids may be anything."""
 
     async def ticket(request: Request) -> Response:
-        try:
-            issued = await _issue(stages, request)
-        except RefusedError as refused:
-            return answer(refused.refusal)
-        body = {"ticket": issued[0], "expires_in_s": issued[1]}
-        return JSONResponse(body, status_code=201, headers={"cache-control": "no-store"})
+        async def read_wish(grant: Grant) -> TicketWish:
+            asked = await read_message(request, _Asked)
+            if not is_id(asked.call_id):
+                raise RefusedError(errors.BAD_REQUEST)
+            if asked.language is not None:
+                _check_language(asked.language, reception.model, grant)
+            place = CallPlace(asked.call_id, asked.role, asked.language)
+            return TicketWish(asked.limits(), place)
+
+        return await answer_ticket(reception, request, read_wish)
 
     return [Route("/v1/calls/tickets", ticket, methods=["POST"])]
 
 
-async def _issue(stages: TicketStages, request: Request) -> tuple[str, int]:
-    grant = await stages.reception.admit(request, TRANSCRIBE_SCOPE)
-
-    async def issue() -> tuple[str, int]:
-        if isinstance(read_credential(knock_of(request)), Ticket):
-            raise RefusedError(errors.FORBIDDEN, "ticket_for_ticket")
-        asked = await read_message(request, _Asked)
-        if not is_id(asked.call_id):
-            raise RefusedError(errors.BAD_REQUEST)
-        if asked.language not in {None, *stages.reception.model.languages}:
-            raise RefusedError(errors.LANGUAGE_UNKNOWN)
-        is_any = asked.language is None or grant.languages is None
-        if not is_any and asked.language not in (grant.languages or ()):
-            raise RefusedError(errors.FORBIDDEN, "language_not_granted")
-        narrowed = replace(
-            grant,
-            limits=least(grant.limits, asked.limits()),
-            scopes=frozenset({TRANSCRIBE_SCOPE}),
-            call=CallPlace(asked.call_id, asked.role, asked.language),
-        )
-        issued = stages.tickets.issue(narrowed, None, time.monotonic(), TicketForm.UUID)
-        event = TicketIssued(**grant.holder, **caller_of(request).shown)
-        await record_or_refuse(stages.trail, event)
-        return issued
-
-    return await stages.reception.attend(request, issue, grant)
+def _check_language(language: str, model: ModelCard, grant: Grant) -> None:
+    """Raises RefusedError."""
+    if language not in model.languages:
+        raise RefusedError(errors.LANGUAGE_UNKNOWN)
+    if grant.languages is not None and language not in grant.languages:
+        raise RefusedError(errors.FORBIDDEN, "language_not_granted")

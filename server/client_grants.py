@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from security.limits import Limits
 from server.bodies import read_message
 from server.client_apis import new_id
 from server.client_routes import read_key, response_of
@@ -22,7 +21,9 @@ from server.client_settings import ClientSettings
 from server.dialects.deepgram_errors import refused
 from server.door import Knock, Ticket, Token
 from server.errors import RefusedError
+from server.grant import Grant
 from server.reception import Reception
+from server.tickets import TicketWish
 from server.visitor import upgrade_of
 
 
@@ -44,13 +45,13 @@ def grant_routes(settings: ClientSettings, reception: Reception) -> list[Route]:
         def read(_knock: Knock) -> Token | Ticket:
             return read_key(upgrade_of(request), (), token_in_address=settings.token_in_address)
 
-        async def read_limits() -> Limits:
+        async def read_wish(_grant: Grant) -> TicketWish:
             await read_message(request, _Asked)
-            return Limits()
+            return TicketWish()
 
         request_id = new_id()
         try:
-            ticket, lifetime_s = await reception.issue_ticket(request, read_limits, read)
+            ticket, lifetime_s = await reception.issue_ticket(request, read_wish, read)
         except RefusedError as error:
             return response_of(refused(error.refusal, request_id))
         headers = {"cache-control": "no-store", "dg-request-id": request_id}

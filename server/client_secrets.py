@@ -21,7 +21,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from security.limits import Limits
 from server import errors
 from server.bodies import read_message
 from server.client_routes import EPHEMERAL_PREFIX
@@ -35,7 +34,9 @@ from server.dialects.openai_realtime_settings import (
     wishes_after,
 )
 from server.errors import RefusedError
+from server.grant import Grant
 from server.reception import Reception
+from server.tickets import TicketWish
 
 
 class _Expiry(msgspec.Struct, frozen=True):
@@ -105,14 +106,14 @@ class _Secrets:
         asked: list[_Asked] = []
         wished: list[Wishes] = []
 
-        async def look() -> Limits:
+        async def look(_grant: Grant) -> TicketWish:
             asked.append(await read())
             try:
                 session, model = asked[0].session, self._reception.model
                 wished.append(wishes_after(Wishes(), session, model))
             except MessageError as fault:
                 raise _WrongError(fault) from None
-            return Limits()
+            return TicketWish()
 
         ticket, lifetime_s = await self._reception.issue_ticket(request, look)
         wall_s = self._wall_clock()

@@ -21,7 +21,6 @@ from security.door_events import (
     SessionResumed,
     TicketIssued,
 )
-from security.limits import Limits
 from security.tokens import ADMIN_SCOPES
 from server import errors, wire
 from server.blocks import Blocks
@@ -31,7 +30,7 @@ from server.door import Door, Read, Ticket, Token, read_credential, read_resume_
 from server.errors import RefusedError
 from server.familiar import Familiar
 from server.figures import Figures, SessionWatch
-from server.grant import TRANSCRIBE_SCOPE, Grant, least
+from server.grant import TRANSCRIBE_SCOPE, Grant
 from server.line import ConnectionSettings, Socket
 from server.live import LiveSession, LiveSessions, limits_of
 from server.recognition import ModelCard
@@ -42,6 +41,7 @@ from server.session import Session
 from server.session_values import Caller, SessionSettings, start_of
 from server.stay import Stay
 from server.subjects import SubjectStore
+from server.tickets import TicketForm, TicketWish
 from server.vad import SpeechDetector
 from server.visitor import caller_of, knock_of
 
@@ -182,28 +182,27 @@ class Reception:
     async def issue_ticket(
         self,
         peer: HTTPConnection,
-        read_limits: Callable[[], Awaitable[Limits]],
+        read_wish: Callable[[Grant], Awaitable[TicketWish]],
         read: Read | None = None,
     ) -> tuple[str, int]:
-        """A ticket for sessions within the limits that are read and the token's, and its seconds:
-        for nothing else that the token opens, and not for a ticket, which would live on in the next
-        one. See `Door.identify` for `read`. Raises RefusedError.
+        """A ticket for what is read, as far as the token allows it, and its seconds: for nothing
+        else that the token opens, and not for a ticket, which would live on in the next one. See
+        `Door.identify` for `read`. Raises RefusedError.
         """
 
         async def issue(visit: _Visit) -> tuple[str, int]:
             grant = await self._admit(visit, read=read)
             if isinstance((read or read_credential)(knock_of(peer)), Ticket):
                 raise RefusedError(errors.FORBIDDEN, "ticket_for_ticket")
-            limits = await read_limits()
-            narrowed = replace(
-                grant, limits=least(grant.limits, limits), scopes=frozenset({TRANSCRIBE_SCOPE})
+            wish, caller = await read_wish(grant), caller_of(peer)
+            is_page = wish.call is None
+            issued = self._parts.door.tickets.issue(
+                wish.within(grant),
+                caller.origin if is_page else None,
+                time.monotonic(),
+                TicketForm.TEXT if is_page else TicketForm.UUID,
             )
-            caller = caller_of(peer)
-            issued = self._parts.door.tickets.issue(narrowed, caller.origin, time.monotonic())
-            event = TicketIssued(
-                **grant.holder,
-                **caller.shown,
-            )
+            event = TicketIssued(**grant.holder, **caller.shown)
             await record_or_refuse(self._parts.trail, event)
             return issued
 

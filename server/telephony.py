@@ -16,7 +16,7 @@ from server.bridge_kinds import open_kind
 from server.bridge_routes import BridgeStages, bridge_routes
 from server.bridging import CallOffice
 from server.call_routes import CallStages, call_routes
-from server.call_tickets import TicketStages, call_ticket_routes
+from server.call_tickets import call_ticket_routes
 from server.calls import Calls
 from server.config import Settings
 from server.door import Door
@@ -53,7 +53,7 @@ def join_telephony(
     """Raises StartError."""
     calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
     routes: list[BaseRoute] = [
-        *call_ticket_routes(TicketStages(reception, door.tickets, trail)),
+        *call_ticket_routes(reception),
         *call_routes(CallStages(reception, calls, trail, door.is_revoked)),
     ]
     heard = settings.audiosocket

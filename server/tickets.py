@@ -10,16 +10,18 @@ clock but the one handed in.
 
 import secrets
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated
 from uuid import UUID
 
 from annotated_types import Ge, Le
 
+from security.limits import Limits
 from server import errors
+from server.call_values import CallPlace
 from server.errors import RefusedError
-from server.grant import Grant
+from server.grant import TRANSCRIBE_SCOPE, Grant, least
 from server.text_hash import hash_of
 
 _TICKET_BYTES = 16
@@ -45,6 +47,25 @@ class TicketSettings:
     """That are not used yet and not over."""
     most: Annotated[int, Ge(1)] = 10_000
     """Used ones too, as long as there is room for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketWish:
+    """What a ticket is to be for."""
+
+    limits: Limits = field(default_factory=Limits)
+    """None: as its token has it."""
+    call: CallPlace | None = None
+    """For a telephone system: none has an origin, and many can say no more than a UUID."""
+
+    def within(self, grant: Grant) -> Grant:
+        """As far as this allows it, and to transcribe only."""
+        return replace(
+            grant,
+            limits=least(grant.limits, self.limits),
+            scopes=frozenset({TRANSCRIBE_SCOPE}),
+            call=self.call,
+        )
 
 
 @dataclass(slots=True)

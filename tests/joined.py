@@ -53,6 +53,7 @@ class Joined:
         self.blocks = Blocks(Networks(["192.0.2.0/24"]))
         subjects = MemorySubjects(time.monotonic, lambda: self.wall_s)
         self.live = LiveSessions(most_sessions, subjects)
+        self.tickets = Tickets(TicketSettings())
         self.revoking = Revoking(folder / "revocations.ndjson", self.live, NOW_S)
         verifier = TokenVerifier.of_one(POLICY, KEY.public_key())
 
@@ -64,7 +65,7 @@ class Joined:
             verify,
             frozenset({"http://testserver"}),
             GrantSettings(),
-            Tickets(TicketSettings()),
+            self.tickets,
             self.revoking.is_revoked,
         )
         self.reception = Reception(

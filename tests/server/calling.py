@@ -14,10 +14,9 @@ from security.call_events import CallUnwatched
 from server import call_wire
 from server.call import CallsSettings
 from server.call_routes import CallStages, call_routes
-from server.call_tickets import TicketStages, call_ticket_routes
+from server.call_tickets import call_ticket_routes
 from server.calls import Calls
 from server.revoking import revocation_of
-from server.tickets import Tickets, TicketSettings
 from tests.joined import NOW_S, POLICY, Joined, bearer
 from tests.server.listening import LIMIT_S, Listening, listening
 from tests.server.test_call import CUSTOMER
@@ -43,10 +42,8 @@ class Switchboard(Joined):
         settings = replace(QUICK, **changes)
         self.is_stopping = False
         self.calls = Calls(settings, time.monotonic, lambda: self.is_stopping)
-        self.tickets = Tickets(TicketSettings())
         self.watching = CallStages(self.reception, self.calls, self, self.revoking.is_revoked)
-        self.ticketing = TicketStages(self.reception, self.tickets, self)
-        routes = [*call_ticket_routes(self.ticketing), *call_routes(self.watching)]
+        routes = [*call_ticket_routes(self.reception), *call_routes(self.watching)]
         self.app = Starlette(routes=routes)
 
     def join(self, call_id="c-1", owner=PBX, tracks=(CUSTOMER,)):

@@ -122,8 +122,7 @@ async def test_without_a_token_there_is_none(board):
 
 
 async def test_a_ticket_gets_no_ticket(board):
-    door = board.reception._parts.door
-    ticket, _ = door.tickets.issue(GRANT, None, time.monotonic())
+    ticket, _ = board.tickets.issue(GRANT, None, time.monotonic())
     answered = await refusal(board, headers={}, query=f"?ticket={ticket}")
     assert answered == (403, "forbidden")
     assert board.records_of(HandshakeRefused)[0].reason == "ticket_for_ticket"

@@ -188,7 +188,7 @@ class Scene(Joined):
 
     async def ticket(self):
         grant = await self.reception._parts.door.grant(bearer()["authorization"][7:], NOW_S)
-        return self.reception._parts.door.tickets.issue(grant, None, time.monotonic())[0]
+        return self.tickets.issue(grant, None, time.monotonic())[0]
 
 
 @pytest.fixture
