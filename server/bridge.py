@@ -15,7 +15,16 @@ from enum import Enum, auto
 import msgspec
 
 from server import errors, wire
-from server.bridge_values import Action, Admit, BridgeLimits, EndSession, ToCall, ToPeer, ToSession
+from server.bridge_values import (
+    Action,
+    Admit,
+    BridgeLimits,
+    Cause,
+    EndSession,
+    ToCall,
+    ToPeer,
+    ToSession,
+)
 from server.dialects.values import (
     Admitted,
     Audio,
@@ -36,7 +45,6 @@ from server.placing import Cut, Sound
 from server.timelines import Losses, MixedError, OfChannel, Timelines
 
 _MOST_TRACKS = 2
-_BROKEN = "client_gone"
 _REFUSALS = {refusal.code: refusal for refusal in errors.ALL}
 
 
@@ -86,11 +94,10 @@ class Bridge:
         self._languages: frozenset[str | None] = frozenset()
         """That the session can be told to hear; None: to find it out, if it began with that."""
         self._is_peer_there = True
-        self._refusal: errors.Refusal | None = None
+        self._cause: Cause | None = None
+        """The first that there was."""
         self._is_ready = False
         """The session is."""
-        self._fault: str | None = None
-        """What the peer did, if that was the first thing that went wrong."""
         self.is_behind = False
         """The session cannot take more audio now; for the shell to set."""
         self._actions: list[Action] = []
@@ -101,14 +108,9 @@ class Bridge:
         return self._phase is _Phase.OVER
 
     @property
-    def refusal(self) -> errors.Refusal | None:
+    def cause(self) -> Cause | None:
         """Why it ended, or will; None: as the peer wished."""
-        return self._refusal
-
-    @property
-    def reason(self) -> str | None:
-        """The same for the trail: exactly what was wrong, where it was the peer's."""
-        return self._fault or (self._refusal.code if self._refusal else None)
+        return self._cause
 
     @property
     def is_asking(self) -> bool:
@@ -160,33 +162,29 @@ class Bridge:
         self._frame_s, limits = now_s, self._limits
         n_bytes = _size_bytes(frame)
         if n_bytes > limits.frame_bytes:
-            self._fail(errors.MESSAGE_TOO_BIG, now_s)
+            self._fail(Cause.of(errors.MESSAGE_TOO_BIG), now_s)
             return
         if self._phase is _Phase.OPENING and not self._is_known:
             self._n_frames += 1
             self._n_bytes += n_bytes
             if self._n_frames > limits.opening_frames or self._n_bytes > limits.opening_bytes:
-                self._give_up(errors.UNAUTHENTICATED, now_s)
+                self._give_up(Cause.of(errors.UNAUTHENTICATED), now_s)
                 return
         for heard in self._dialect.receive(frame):
             if not self.is_over:
                 self._hear(heard, now_s)
 
-    def receive_gone(
-        self, now_s: float, refusal: errors.Refusal | None = None, *, is_broken: bool = False
-    ) -> None:
-        """The peer has closed, or the connection has: for this reason, where that was ours;
-        `is_broken`: without a word.
-        """
+    def receive_gone(self, now_s: float, cause: Cause | None = None) -> None:
+        """The peer has closed, or for this cause the connection has."""
         self._is_peer_there = False
-        if refusal is not None:
-            self._refuse(refusal)
-        elif is_broken and self._phase is _Phase.OPEN:
-            self._fault = self._fault or _BROKEN
-        if self._phase in _UNHEARD or self._phase is _Phase.PARTING:
-            self._enter(_Phase.OVER, now_s)
-        elif self._phase is _Phase.OPEN:
+        if self._phase is _Phase.OPEN:
+            self._blame(cause)
             self._stop(now_s)
+        elif self._phase in _UNHEARD:
+            self._blame(cause)
+            self._enter(_Phase.OVER, now_s)
+        elif self._phase is _Phase.PARTING:
+            self._enter(_Phase.OVER, now_s)
 
     # --- from the door and the session ---
 
@@ -219,7 +217,7 @@ class Bridge:
     def receive_refused(self, refusal: errors.Refusal, now_s: float) -> None:
         """It is nobody we know, or there is no room."""
         if self._phase not in {_Phase.PARTING, _Phase.OVER}:
-            self._give_up(refusal, now_s)
+            self._give_up(Cause.of(refusal), now_s)
 
     def receive_event(
         self, event: wire.ServerEvent, languages: frozenset[str], now_s: float
@@ -238,14 +236,14 @@ class Bridge:
                 self._actions.append(ToCall(said))
                 self._tell_peer(said)
             case wire.ErrorEvent(code):
-                self._refuse(_REFUSALS.get(code, errors.INTERNAL))
+                self._blame(Cause.of(_REFUSALS.get(code, errors.INTERNAL)))
             case _:
                 pass
 
     def receive_session_end(self, now_s: float) -> None:
         """The session has closed."""
         if self._phase is _Phase.OPEN:
-            self._refuse(errors.INTERNAL)
+            self._blame(Cause.of(errors.INTERNAL))
         if self._phase in {_Phase.OPEN, _Phase.DRAINING}:
             self._part(now_s)
 
@@ -255,14 +253,14 @@ class Bridge:
             return
         match self._phase:
             case _Phase.OPENING | _Phase.ASKING:
-                self._give_up(errors.START_LATE, now_s)
+                self._give_up(Cause.of(errors.START_LATE), now_s)
             case _Phase.PROBED:
                 self._part(now_s)
             case _Phase.PARTING:
                 self._actions.append(ToPeer(Close()))
                 self._enter(_Phase.OVER, now_s)
             case _Phase.OPEN if now_s >= self._frame_s + self._limits.idle_limit_s:
-                self._refuse(errors.IDLE)
+                self._blame(Cause.of(errors.IDLE))
                 self._stop(now_s)
             case _:  # open: the other phases have no deadline
                 self._hand_on(self._timelines.tick(now_s) if self._timelines else [], now_s)
@@ -277,8 +275,7 @@ class Bridge:
                 if self._is_peer_there:
                     self._actions.append(ToPeer(frame))
             case Fault(refusal, reason):
-                self._fault = self._fault or reason
-                self._fail(refusal, now_s)
+                self._fail(Cause(refusal, reason), now_s)
             case Stopped():
                 self._stop(now_s)
             case Opening():
@@ -292,7 +289,7 @@ class Bridge:
         if self._phase is not _Phase.OPENING:
             return
         if not opening.is_probe and not 0 < len(opening.tracks) <= _MOST_TRACKS:
-            self._fail(errors.AUDIO_UNREADABLE, now_s)
+            self._fail(Cause.of(errors.AUDIO_UNREADABLE), now_s)
             return
         self._opening = opening
         self._phase = _Phase.ASKING
@@ -315,7 +312,7 @@ class Bridge:
             else:
                 self._hand_on([self._timelines.receive(audio, now_s)], now_s)
         except MixedError:
-            self._fail(errors.BAD_MESSAGE, now_s)
+            self._fail(Cause.of(errors.BAD_MESSAGE), now_s)
 
     def _hand_on(self, parts: list[OfChannel], now_s: float) -> None:
         for part in parts:
@@ -347,13 +344,13 @@ class Bridge:
 
     # --- the end ---
 
-    def _fail(self, refusal: errors.Refusal, now_s: float) -> None:
+    def _fail(self, cause: Cause, now_s: float) -> None:
         """The peer broke its protocol: what was said until then is still heard."""
         if self._phase is _Phase.OPEN:
-            self._refuse(refusal)
+            self._blame(cause)
             self._stop(now_s)
         elif self._phase in _UNHEARD:
-            self._give_up(refusal, now_s)
+            self._give_up(cause, now_s)
 
     def _stop(self, now_s: float) -> None:
         if self._phase in _UNHEARD:
@@ -361,22 +358,22 @@ class Bridge:
         if self._phase is not _Phase.OPEN:
             return
         self._hand_on(self._timelines.end() if self._timelines else [], now_s)
-        if self._refusal is None:
+        if self._cause is None or self._cause.refusal is None:
             self._tell_session(wire.encode(wire.Stop()), now_s)
         else:
-            self._actions.append(EndSession(self._refusal))
+            self._actions.append(EndSession(self._cause.refusal))
         self._enter(_Phase.DRAINING, now_s)
 
-    def _give_up(self, refusal: errors.Refusal, now_s: float) -> None:
-        self._refuse(refusal)
+    def _give_up(self, cause: Cause, now_s: float) -> None:
+        self._blame(cause)
         self._part(now_s)
 
-    def _refuse(self, refusal: errors.Refusal) -> None:
-        """The first reason stays the reason."""
-        self._refusal = self._refusal or refusal
+    def _blame(self, cause: Cause | None) -> None:
+        """The first cause stays the cause."""
+        self._cause = self._cause or cause
 
     def _part(self, now_s: float) -> None:
-        is_closed = self._tell_peer(Ended(self._refusal))
+        is_closed = self._tell_peer(Ended(self._cause.refusal if self._cause else None))
         is_done = is_closed or not self._is_peer_there
         self._enter(_Phase.OVER if is_done else _Phase.PARTING, now_s)
 

@@ -29,6 +29,25 @@ class BridgeLimits:
     placing: PlacingSettings = field(default_factory=PlacingSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a call ends, where it is not that its peer is done."""
+
+    refusal: Refusal | None
+    """None: nobody is left to be told anything."""
+    reason: str
+    """For the trail: exactly what was wrong."""
+
+    @classmethod
+    def of(cls, refusal: Refusal) -> "Cause":
+        """Of which nothing more is known."""
+        return cls(refusal, refusal.code)
+
+
+PEER_LOST = Cause(None, "client_gone")
+"""The connection broke without a word."""
+
+
 # --- wanted of the shell ---
 
 

@@ -24,12 +24,21 @@ from security.pseudonyms import Pseudonyms
 from server import wire
 from server.bridge import Bridge
 from server.bridge_settings import BridgeSettings
-from server.bridge_values import Action, Admit, EndSession, ToCall, ToPeer, ToSession
+from server.bridge_values import (
+    PEER_LOST,
+    Action,
+    Admit,
+    Cause,
+    EndSession,
+    ToCall,
+    ToPeer,
+    ToSession,
+)
 from server.call import CallSeat
 from server.call_values import CallTrack, Role
 from server.calls import Calls
 from server.dialects.values import Close, Frame, Opening
-from server.errors import Refusal, RefusedError
+from server.errors import RefusedError
 from server.reception import Entry
 from server.recorder import Recorder, record_or_refuse
 
@@ -167,9 +176,9 @@ class Bridging:
             await writing
             for task in helpers:
                 task.cancel()
-        refusal, reason = self._bridge.refusal, self._bridge.reason
-        if self._opening is None and refusal is not None:
-            raise RefusedError(refusal, reason or "")
+        cause = self._bridge.cause
+        if self._opening is None and cause is not None and cause.refusal is not None:
+            raise RefusedError(cause.refusal, cause.reason)
 
     # --- the call ---
 
@@ -198,7 +207,7 @@ class Bridging:
         reason = _CANCELLED
         try:
             await self._hear(entry, call_id, tracks)
-            reason = self._bridge.reason or _ENDED
+            reason = self._bridge.cause.reason if self._bridge.cause else _ENDED
         except RefusedError as refused:
             reason = refused.reason
             raise
@@ -260,18 +269,17 @@ class Bridging:
     # --- to and fro ---
 
     async def _read(self) -> None:
-        refusal: Refusal | None = None
-        is_broken = False
+        cause: Cause | None = None
         try:
             while (frame := await self._peer.receive()) is not None:
                 self._bridge.receive_frame(frame, time.monotonic())
                 self._carry_out()
                 await self._is_decided.wait()  # what comes meanwhile waits in the kernel, unseen
         except RefusedError as refused:
-            refusal = refused.refusal
+            cause = Cause(refused.refusal, refused.reason)
         except ConnectionError:
-            is_broken = True
-        self._bridge.receive_gone(time.monotonic(), refusal, is_broken=is_broken)
+            cause = PEER_LOST
+        self._bridge.receive_gone(time.monotonic(), cause)
         self._carry_out()
 
     async def _write(self) -> None:

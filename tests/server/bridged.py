@@ -64,8 +64,8 @@ class Bridged:
         self.bridge.receive_frame(frame, self.clock())
         return self.settle()
 
-    def gone(self, refusal=None):
-        self.bridge.receive_gone(self.clock(), refusal)
+    def gone(self, cause=None):
+        self.bridge.receive_gone(self.clock(), cause)
         return self.settle()
 
     def admit(self, language=None):
@@ -130,6 +130,11 @@ class Bridged:
     @property
     def sent(self):
         return [each.frame for each in self.of(ToPeer)]
+
+    @property
+    def refusal(self):
+        """For which it ended, or will."""
+        return self.bridge.cause and self.bridge.cause.refusal
 
     @property
     def said(self):

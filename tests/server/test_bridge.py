@@ -200,7 +200,7 @@ def test_a_second_opening_changes_nothing():
 
 def test_limits_are_those_of_the_settings():
     bridged = Bridged(limits=BridgeLimits(opening_frames=1)).frame().frame()
-    assert bridged.bridge.refusal == errors.UNAUTHENTICATED
+    assert bridged.refusal == errors.UNAUTHENTICATED
 
 
 def test_a_sample_of_which_a_part_was_let_go_is_let_go_whole():

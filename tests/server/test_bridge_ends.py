@@ -3,7 +3,7 @@
 import pytest
 
 from server import errors, wire
-from server.bridge_values import ToPeer
+from server.bridge_values import PEER_LOST, Cause, ToPeer
 from server.dialects.values import Admitted, Audio, Close, Ended, Fault, Opening, Reply, Stopped
 from server.wire import ErrorEvent, Usage
 from tests.server.bridged import FRAME, OPENING, READY, Bridged, FakeDialect, final, opened
@@ -28,7 +28,7 @@ def test_a_wire_that_stops_hears_the_last_words_and_then_the_end():
     assert bridged.ended == [Ended(None)]
     assert bridged.actions[-1] == ToPeer(Close(1000))
     assert bridged.bridge.is_over
-    assert bridged.bridge.refusal is None
+    assert bridged.bridge.cause is None
 
 
 def test_what_waits_for_overtaken_audio_is_heard_before_the_stop():
@@ -71,7 +71,7 @@ def test_a_peer_that_goes_after_its_stop_stops_once():
 def test_a_session_that_ends_by_itself_says_why(refusal):
     bridged = opened().event(error(refusal)).session_end()
     assert bridged.ended == [Ended(refusal)]
-    assert bridged.bridge.refusal == refusal
+    assert bridged.bridge.cause == Cause.of(refusal)
     assert bridged.actions[-1] == ToPeer(Close(refusal.close_code))
 
 
@@ -93,28 +93,43 @@ def test_the_first_reason_stays_the_reason():
     bridged = opened().event(error(errors.QUOTA_AUDIO)).hear(Fault(errors.BAD_REQUEST, "x"))
     bridged.event(error(errors.INTERNAL)).session_end()
     assert bridged.ended == [Ended(errors.QUOTA_AUDIO)]
+    assert bridged.bridge.cause == Cause.of(errors.QUOTA_AUDIO)
 
 
 def test_a_fault_while_open_ends_with_the_last_words():
     bridged = opened().hear(Audio(FRAME, 0)).hear(Fault(errors.BAD_REQUEST, "media_malformed"))
     assert bridged.ends == [errors.BAD_REQUEST]
     assert bridged.event(final(0, 20)).session_end().ended == [Ended(errors.BAD_REQUEST)]
+    assert bridged.bridge.cause == Cause(errors.BAD_REQUEST, "media_malformed")
     assert len(bridged.said) == 1
 
 
 def test_who_was_sent_away_for_a_frame_is_not_one_who_stopped():
-    bridged = opened().hear(Audio(FRAME, 0)).gone(errors.MESSAGE_TOO_BIG)
+    sent_away = Cause.of(errors.MESSAGE_TOO_BIG)
+    bridged = opened().hear(Audio(FRAME, 0)).gone(sent_away)
     assert bridged.ends == [errors.MESSAGE_TOO_BIG]
-    assert bridged.session_end().bridge.reason == "message_too_big"
+    assert bridged.session_end().bridge.cause == sent_away
 
 
 def test_who_was_sent_away_before_the_call_is_refused_for_it():
-    assert Bridged().gone(errors.MESSAGE_TOO_BIG).bridge.refusal is errors.MESSAGE_TOO_BIG
+    sent_away = Cause.of(errors.MESSAGE_TOO_BIG)
+    assert Bridged().gone(sent_away).bridge.cause == sent_away
+
+
+def test_a_line_that_breaks_is_not_a_stop_but_ends_the_session_like_one():
+    bridged = opened().hear(Audio(FRAME, 0)).gone(PEER_LOST)
+    assert bridged.types[-1] == "stop"
+    assert bridged.session_end().bridge.cause == PEER_LOST
+
+
+def test_a_line_that_breaks_after_the_stop_was_stopped():
+    assert opened().hear(Stopped()).gone(PEER_LOST).session_end().bridge.cause is None
 
 
 def test_a_fault_after_the_stop_changes_nothing():
     bridged = opened().hear(Stopped()).hear(Fault(errors.BAD_REQUEST, "x")).session_end()
     assert bridged.ended == [Ended(None)]
+    assert bridged.bridge.cause is None
 
 
 def test_a_refusal_after_the_session_began_ends_it():

@@ -128,7 +128,7 @@ def test_who_is_refused_is_told_why_and_closed():
     bridged = Bridged().hear(OPENING).refuse(errors.FORBIDDEN)
     assert bridged.ended == [Ended(errors.FORBIDDEN)]
     assert bridged.actions[-1] == ToPeer(Close(4403))
-    assert bridged.bridge.refusal == errors.FORBIDDEN
+    assert bridged.refusal == errors.FORBIDDEN
 
 
 @pytest.mark.parametrize("late", ["refuse", "admit"])

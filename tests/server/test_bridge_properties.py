@@ -132,7 +132,7 @@ class AnyCall(RuleBasedStateMachine):
         ended = self.bridged.ended
         assert len(ended) <= 1
         if ended:
-            assert ended[0].refusal == self.bridged.bridge.refusal
+            assert ended[0].refusal == self.bridged.refusal
             assert self.bridged.dialect.told[-1] is ended[0]
 
 

@@ -12,7 +12,7 @@ import pytest
 from server import errors
 from server.audio import AudioFormat, Encoding
 from server.bridge import Bridge
-from server.bridge_values import Admit, BridgeLimits, EndSession, ToCall, ToPeer, ToSession
+from server.bridge_values import Admit, BridgeLimits, Cause, EndSession, ToCall, ToPeer, ToSession
 from server.decode import Decoder
 from server.dialects.media_streams import MediaStreams, MediaStreamsSettings
 from server.dialects.values import Close
@@ -246,7 +246,7 @@ def test_pitfall_9_a_track_that_is_not_to_be_heard_costs_nothing():
 def test_pitfall_10_a_flood_before_anybody_is_known_is_closed_undecoded():
     call = PhoneCall().run([TimedFrame(0, '{"event":"connected"}')] * 11)
     assert call.sent == [Close(4401)]
-    assert call.bridge.refusal == errors.UNAUTHENTICATED
+    assert call.bridge.cause == Cause.of(errors.UNAUTHENTICATED)
     silent = PhoneCall()
     silent.wait_until(silent.clock() + 5)
     assert silent.sent == [Close(4408)]
