@@ -14,13 +14,13 @@ from typing import Protocol, assert_never
 from starlette.types import Message
 from starlette.websockets import WebSocketDisconnect
 
-from server import wire
+from server import errors, wire
 from server.dialects.translation import Broken, ClientDialect, Hear, Say, Translated
 from server.dialects.values import Reply
 from server.line import Socket
 
-_NOT_A_MESSAGE: Message = {"type": "websocket.receive", "text": ""}
-"""With which the session ends: it is nothing of the protocol."""
+_BROKEN: Message = {"type": "websocket.receive", "refusal": errors.BAD_MESSAGE}
+"""With which the session ends. See `server.connection.Connection`."""
 
 
 class ClientSocket(Socket, Protocol):
@@ -83,7 +83,7 @@ class Translator:
                 case Reply(frame):
                     await self._reply(frame)
                 case Broken():
-                    self._heard.append(_NOT_A_MESSAGE)
+                    self._heard.append(_BROKEN)
                 case _:
                     assert_never(each)
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from security.door_events import SessionEnded
-from server import wire
+from server import errors, wire
 from server.dialects.translation import Broken, Hear, Say
 from server.dialects.values import Reply
 from server.line import ConnectionSettings
@@ -172,12 +172,11 @@ async def test_an_event_is_told_while_nobody_says_anything():
     assert peer.sent == ["Flushed 1", "Flushed 2"]
 
 
-async def test_what_breaks_the_protocol_is_no_message_of_the_native_one():
+async def test_what_breaks_the_protocol_ends_the_session_after_what_was_said():
     _, translator = translated(FakeDialect([Hear(b"1"), Broken()]), b"x")
     heard, broken = await received(translator, 2)
     assert heard["bytes"] == b"1"
-    with pytest.raises(wire.WireError):
-        wire.decode_client_message(broken["text"])
+    assert broken == {"type": "websocket.receive", "refusal": errors.BAD_MESSAGE}
 
 
 async def test_the_end_of_the_connection_is_handed_on():
