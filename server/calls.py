@@ -3,8 +3,8 @@
 A call is known by who streams it and by the telephone system's id: those of different owners never
 meet, whatever their ids. One that is over is kept for a while, so that who comes late gets it
 whole, and then its words are dropped; the oldest such one goes earlier when there are too many. A
-call of the same id begins anew with numbers that go on, so that who comes back to the former one
-does not miss what has the same numbers in the new one.
+call begins with a number that none that is gone has had, so that who comes back to a former call
+of the same id does not miss what has the same numbers in the new one.
 """
 
 import asyncio
@@ -63,14 +63,19 @@ class Calls:
         settings: CallsSettings,
         clock: Callable[[], float],
         is_stopping: Callable[[], bool] = lambda: False,
+        first_seq: int = 1,
     ) -> None:
-        """`clock` is the one by which connections say what time it is."""
+        """`clock` is the one by which connections say what time it is; `first_seq` no process
+        before this one has come to.
+        """
         self.settings = settings
         self._clock = clock
         self._is_stopping = is_stopping
         self._calls: dict[str, dict[str, LiveCall]] = {}
         """By id and owner."""
         self._n_calls = 0
+        self._unused_seq = first_seq
+        """No call that is gone has had it, or a higher one."""
         self._begun = _News()
         self._n_visitors = 0
         self._has_none = asyncio.Event()
@@ -154,14 +159,12 @@ class Calls:
             await self._begun.wait(min(left_s, _LOOK_S))
 
     def _begin(self, owner: str, call_id: str, now_s: float, former: LiveCall | None) -> LiveCall:
-        first_seq = 1
         if former is not None:
-            first_seq = former.call.last_seq + 1
             self._drop(former)
         if self._n_calls >= self.settings.most_calls:
             self._make_room()
         news = _News()
-        call = Call(call_id, self.settings, now_s, news.tell, first_seq)
+        call = Call(call_id, self.settings, now_s, news.tell, self._unused_seq)
         live = LiveCall(owner, call_id, call, news)
         self._calls.setdefault(call_id, {})[owner] = live
         self._n_calls += 1
@@ -176,6 +179,7 @@ class Calls:
 
     def _drop(self, live: LiveCall) -> None:
         """Who reads it still has it, to its end."""
+        self._unused_seq = max(self._unused_seq, live.call.last_seq + 1)
         owners = self._calls[live.call_id]
         del owners[live.owner]
         if not owners:

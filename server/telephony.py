@@ -51,7 +51,8 @@ def join_telephony(
     wall_clock: Callable[[], float],
 ) -> Telephony:
     """Raises StartError."""
-    calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping)
+    began_ms = int(wall_clock() * 1000)  # more than any process before has told of one call
+    calls = Calls(settings.calls, time.monotonic, lambda: live.is_stopping, began_ms)
     routes: list[BaseRoute] = [
         *call_ticket_routes(reception),
         *call_routes(CallStages(reception, calls, trail, door.is_revoked)),

@@ -19,9 +19,9 @@ OWNER, OTHER = "tests pbx", "tests other"
 class Place:
     """Calls, and what time it is."""
 
-    def __init__(self, settings=SETTINGS):
+    def __init__(self, settings=SETTINGS, first_seq=1):
         self.now_s, self.is_stopping = 0.0, False
-        self.calls = Calls(settings, lambda: self.now_s, lambda: self.is_stopping)
+        self.calls = Calls(settings, lambda: self.now_s, lambda: self.is_stopping, first_seq)
 
     def join(self, owner=OWNER, call_id="c-1", tracks=(CUSTOMER,)):
         return self.calls.join(owner, call_id, "s-1", tracks, self.now_s)
@@ -102,6 +102,23 @@ def test_the_same_id_begins_anew_with_numbers_that_go_on(place):
     assert place.find() is not former
     assert [event["seq"] for event in read(place.find().call)] == [5, 6]
     assert place.calls.total == 1
+
+
+def test_numbers_go_on_when_nothing_is_known_of_the_former_call_any_more(place):
+    place.join().leave("stopped", 0.0)
+    place.wait(5.0)
+    place.wait(30.0)
+    assert place.calls.total == 0
+    place.join()
+    assert [event["seq"] for event in read(place.find().call)] == [5, 6]
+
+
+async def test_who_comes_back_after_a_restart_misses_nothing_of_the_next_call():
+    before, after = Place(first_seq=1000), Place(first_seq=2000)
+    before.join()
+    had = before.find().call.last_seq
+    after.join()
+    assert kinds(await taken(after.reader(after_seq=had))) == ["call_started", "track_started"]
 
 
 def test_there_are_so_many_calls_and_those_that_are_over_make_room():
