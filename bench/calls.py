@@ -117,7 +117,7 @@ def _turn(call: Call, dialect: Dialect) -> list[float]:
         ]
     )
     assert len(heard) == len(dues), "the dialect did not hear every frame"
-    places = [Placing(TELEPHONE, 1, PlacingSettings()) for _ in range(N_TRACKS)]
+    places = [Placing(TELEPHONE, 1, PlacingSettings(), 0.0) for _ in range(N_TRACKS)]
     placed = costs.of(
         lambda: [
             (audio.channel or 0, one.payload)

@@ -194,7 +194,7 @@ class Bridge:
             return
         opening = self._opening
         audio_format, n_tracks = opening.audio_format, len(opening.tracks)
-        self._timelines = Timelines(audio_format, n_tracks, self._limits.placing)
+        self._timelines = Timelines(audio_format, n_tracks, self._limits.placing, now_s)
         self._enter(_Phase.OPEN, now_s)
         spoken = opening.language or language
         self._languages = frozenset() if spoken else frozenset({None})

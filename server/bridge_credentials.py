@@ -7,7 +7,6 @@ once it was used. Two credentials are refused, like one that is empty.
 """
 
 import base64
-import binascii
 
 from server import errors
 from server.dialects.values import Upgrade
@@ -47,6 +46,6 @@ def _authorized(value: str) -> str:
         return value.strip()
     try:
         user_and_password = base64.b64decode(rest.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeError):
+    except ValueError:  # no base 64, no UTF-8, or not even ASCII
         raise RefusedError(errors.UNAUTHENTICATED, "token_malformed") from None
     return user_and_password.partition(":")[2]

@@ -23,6 +23,7 @@ from server.reordering import Arrived, Reordering
 _SILENCE = {
     Encoding.PCM_S16LE: b"\0\0",
     Encoding.PCM_S16BE: b"\0\0",
+    Encoding.PCM_F32LE: b"\0\0\0\0",
     Encoding.MULAW: b"\xff",
     Encoding.ALAW: b"\xd5",
 }
@@ -79,8 +80,14 @@ class Placing:
     """Of one track, or of several that are interleaved. Sans-I/O."""
 
     def __init__(
-        self, audio_format: AudioFormat, n_channels: int, settings: PlacingSettings
+        self,
+        audio_format: AudioFormat,
+        n_channels: int,
+        settings: PlacingSettings,
+        begun_s: float,
     ) -> None:
+        """`begun_s`: when the stream did, where no stamp says so."""
+        self._begun_s = begun_s
         self._rate_hz = rate_hz = audio_format.sample_rate_hz
         self._tolerance_samples = samples_from_ms(settings.tolerance_ms, rate_hz)
         self._filled_samples = samples_from_ms(settings.filled_ms, rate_hz)
@@ -216,11 +223,13 @@ class Placing:
                 self._skip(gap_samples, placed)
 
     def _follow_clock(self, arrived_s: float, n_samples: int, placed: list[Placed]) -> None:
-        if self._origin_s is None:
-            return
-        clock_samples = round((arrived_s - self._origin_s) * self._rate_hz)
+        origin_s = self._begun_s if self._origin_s is None else self._origin_s
+        clock_samples = round((arrived_s - origin_s) * self._rate_hz)
         gap_samples = clock_samples - n_samples - self._stream_sample
-        if gap_samples < 0 < self._stall_samples and arrived_s <= self._stall_until_s:
+        if self._origin_s is None:
+            if gap_samples > self._filled_samples:
+                self._jump(gap_samples)  # this track begins later than the stream
+        elif gap_samples < 0 < self._stall_samples and arrived_s <= self._stall_until_s:
             self._take_back(min(-gap_samples, self._stall_samples))
         elif gap_samples > self._filled_samples:
             self._gap_samples += gap_samples

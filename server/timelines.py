@@ -47,7 +47,11 @@ class Losses:
 class Timelines:
     """Of one connection. Sans-I/O."""
 
-    def __init__(self, audio_format: AudioFormat, n_tracks: int, settings: PlacingSettings) -> None:
+    def __init__(
+        self, audio_format: AudioFormat, n_tracks: int, settings: PlacingSettings, begun_s: float
+    ) -> None:
+        """`begun_s`: when the stream did, where no stamp says so."""
+        self._begun_s = begun_s
         self._format = audio_format
         self._n_tracks = n_tracks
         self._settings = settings
@@ -127,7 +131,8 @@ class Timelines:
             self._is_apart = audio.channel is not None or self._n_tracks == 1
             n_placings, n_channels = (self._n_tracks, 1) if self._is_apart else (1, self._n_tracks)
             self._placings = [
-                Placing(self._format, n_channels, self._settings) for _ in range(n_placings)
+                Placing(self._format, n_channels, self._settings, self._begun_s)
+                for _ in range(n_placings)
             ]
             self._severed_bytes = [0] * n_placings
             self._step_bytes *= n_channels

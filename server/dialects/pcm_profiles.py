@@ -11,6 +11,7 @@ else.
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -74,6 +75,10 @@ def _parties(n_channels: int, settings: PcmForkSettings) -> tuple[str, ...]:
     """Those of a wire that says how many there are."""
     is_named = settings.is_named and len(settings.tracks) >= n_channels
     return (settings.tracks if is_named else PARTIES)[:n_channels]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _id_or_none(text: str | None) -> str | None:
@@ -151,7 +156,7 @@ def _added(dialled: str) -> Mapping[str, str]:
     """
     found = _ADDED.search(dialled)
     pairs = (pair.partition("=") for pair in (found[1] if found else "").split(","))
-    return {name.strip(): value for name, _, value in pairs}
+    return {name.strip(): unquote(value) for name, _, value in pairs}
 
 
 # --- what says nothing of itself ---
@@ -222,13 +227,10 @@ class VonageProfile(_Silent):
 # --- jambonz ---
 
 
-class _Metadata(msgspec.Struct, frozen=True):
-    call: _Text | None = None
-    language: _Text | None = None
-
-
 class _Attributes(msgspec.Struct, frozen=True):
-    """Of the call; the names that its webhooks have, in either spelling."""
+    """Of the call, by the names that its webhooks have, in either spelling; what an application
+    gives as `metadata` stands among them and may be anything.
+    """
 
     rate_hz: int = msgspec.field(name="sampleRate")
     mix_type: _Text = msgspec.field(name="mixType", default="mono")
@@ -236,7 +238,8 @@ class _Attributes(msgspec.Struct, frozen=True):
     other_call_sid: _Text | None = msgspec.field(name="call_sid", default=None)
     caller: str | None = msgspec.field(name="from", default=None)
     callee: str | None = msgspec.field(name="to", default=None)
-    metadata: _Metadata | None = None
+    call: object = None
+    language: object = None
 
 
 _attributes_decoder = msgspec.json.Decoder(_Attributes, strict=False)
@@ -251,12 +254,12 @@ class JambonzListenProfile(_Silent):
         start = _decoded(_attributes_decoder, text)
         if start.rate_hz not in ACCEPTED_RATES_HZ:
             raise _refused("rate_unsupported", errors.AUDIO_UNREADABLE)
-        metadata, n_channels = start.metadata or _Metadata(), 1 + (start.mix_type == "stereo")
+        n_channels = 1 + (start.mix_type == "stereo")
         return Opening(
             tracks=_parties(n_channels, settings),
             audio_format=AudioFormat(Encoding.PCM_S16LE, start.rate_hz),
-            call_id=_id_or_none(metadata.call or start.call_sid or start.other_call_sid),
-            language=language_of(metadata.language),
+            call_id=_id_or_none(_text(start.call) or start.call_sid or start.other_call_sid),
+            language=language_of(_text(start.language)),
             caller=_id_or_none(start.caller),
             callee=_id_or_none(start.callee),
         )

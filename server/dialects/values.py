@@ -174,6 +174,10 @@ class Dialect(Protocol):
 
 
 MOST_ID_CHARS = 128
+_MODELS_CODES = {
+    "cmn": "zh", "in": "id", "iw": "he", "ji": "yi", "jv": "jw", "nb": "no",
+}  # fmt: skip
+"""Former and narrower codes that telephone systems and browsers still say, by those of models."""
 
 
 def is_id(text: str) -> bool:
@@ -182,7 +186,7 @@ def is_id(text: str) -> bool:
 
 
 def language_of(tag: str | None) -> str | None:
-    """ISO 639 of a tag such as `en-US`; None for what is no tag."""
+    """ISO 639 of a tag such as `en-US`, as models name the language; None for what is no tag."""
     primary = (tag or "").partition("-")[0].partition("_")[0].lower()
     is_code = 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha()
-    return primary if is_code else None
+    return _MODELS_CODES.get(primary, primary) if is_code else None

@@ -63,6 +63,7 @@ def test_one_credential_twice_is_one():
         ([("authorization", "x" * 9000)], [], "token_missing"),
         ([("authorization", "Basic %%%")], [], "token_malformed"),
         ([("authorization", "Basic /////w==")], [], "token_malformed"),
+        ([("authorization", "Basic caf\u00e9")], [], "token_malformed"),
         ([], [("ticket", "")], "token_missing"),
     ],
 )

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.audio import AudioFormat, Encoding
+from server.decode import Decoder
 from server.dialects.values import Audio
 from server.placing import Cut, Placed, Placing, PlacingSettings, Sound
 
@@ -19,12 +21,21 @@ WORD = b"\x11" * 160
 """20 ms of mu-law that is not silent."""
 
 
+BEGUN_S = 100.0
+LOUDEST_SILENCE = 0.001
+"""Of full scale: A-law has no nearer to zero."""
+
+
+def placing_of(audio_format=MULAW, n_channels=1):
+    return Placing(audio_format, n_channels, PlacingSettings(), BEGUN_S)
+
+
 @dataclass
 class Heard:
     """A placing on a clock, and what it gave out."""
 
-    placing: Placing = field(default_factory=lambda: Placing(MULAW, 1, PlacingSettings()))
-    now_s: float = 100.0
+    placing: Placing = field(default_factory=placing_of)
+    now_s: float = BEGUN_S
     placed: list[Placed] = field(default_factory=list)
 
     def frame(self, payload=WORD, *, number=None, at_ms=None, after_s=0.0) -> list[Placed]:
@@ -110,9 +121,21 @@ def test_a_short_gap_is_filled_with_silence_so_that_a_pause_is_heard():
     assert heard.placing.gap_ms == 100
 
 
+@pytest.mark.parametrize("encoding", Encoding)
+def test_every_encoding_has_a_silence_that_is_heard_as_one(encoding):
+    audio_format = AudioFormat(encoding, 8_000)
+    heard = Heard(placing_of(audio_format))
+    frame = bytes(160 * audio_format.sample_bytes)
+    heard.frame(frame, at_ms=0)
+    heard.frame(frame, at_ms=120)
+    filled = heard.audio[len(frame) : -len(frame)]
+    assert len(filled) == 800 * audio_format.sample_bytes
+    assert np.abs(Decoder(audio_format).decode(filled)).max() < LOUDEST_SILENCE
+
+
 def test_each_encoding_and_channel_has_its_own_silence():
     for audio_format, silence in ((MULAW, b"\xff\xff"), (ALAW, b"\xd5\xd5"), (PCM, bytes(4))):
-        heard = Heard(Placing(audio_format, 2, PlacingSettings()))
+        heard = Heard(placing_of(audio_format, 2))
         frame = b"\x11" * (audio_format.sample_rate_hz // 50 * audio_format.sample_bytes * 2)
         heard.frame(frame, at_ms=0)
         heard.frame(frame, at_ms=120)
@@ -295,7 +318,7 @@ def test_frames_without_sound_in_them_keep_nobody_speaking():
 
 
 def test_a_sample_that_is_cut_in_two_is_put_together_across_silence():
-    heard = Heard(Placing(PCM, 2, PlacingSettings()))
+    heard = Heard(placing_of(PCM, 2))
     heard.frame(b"abcd" * 320 + b"abc", at_ms=0)
     heard.frame(b"d" + b"abcd" * 320, at_ms=120)
     assert heard.audio == b"abcd" * 320 + bytes(4 * 1600) + b"abcd" * 321
@@ -307,13 +330,44 @@ def test_a_sample_that_is_cut_in_two_is_put_together_across_silence():
     n_channels=st.integers(1, 3),
 )
 def test_bytes_cut_anywhere_come_out_in_whole_samples(content, cuts, n_channels):
-    heard = Heard(Placing(PCM, n_channels, PlacingSettings()))
+    heard = Heard(placing_of(PCM, n_channels))
     bounds = [0, *sorted(min(cut, len(content)) for cut in cuts), len(content)]
     for start, end in pairwise(bounds):
         heard.frame(content[start:end])
     step_bytes = 2 * n_channels
     assert heard.audio == content[: len(content) // step_bytes * step_bytes]
     assert all(len(one.payload) % step_bytes == 0 for one in heard.placed)
+
+
+# --- the beginning ---
+
+
+def test_who_is_silent_at_first_speaks_when_it_was():
+    heard = Heard()
+    heard.frame(after_s=8.0)
+    assert heard.audio == WORD
+    assert heard.placing.call_ms(0) == 8000 - FRAME_MS
+    assert heard.placing.gap_ms == 0
+
+
+def test_the_clock_of_a_stream_counts_from_its_beginning_after_that_too():
+    heard = Heard()
+    heard.frame(after_s=8.0)
+    heard.frame(after_s=2.0)
+    session_ms = len(heard.audio) // 8
+    assert heard.placing.call_ms(session_ms, is_end=True) == 10_000
+
+
+def test_a_moment_before_the_first_frame_is_none():
+    heard = Heard()
+    heard.frame(after_s=0.2)
+    assert heard.placing.call_ms(0) == 0
+
+
+def test_stamps_say_when_a_stream_began_whenever_they_come():
+    heard = Heard()
+    heard.frame(at_ms=500, after_s=8.0)
+    assert heard.placing.call_ms(0) == 500
 
 
 # --- always ---

@@ -15,7 +15,7 @@ LINEAR = AudioFormat(Encoding.PCM_S16LE, 8000)
 
 
 def new(n_tracks=1, audio_format=MULAW):
-    return Timelines(audio_format, n_tracks, PlacingSettings())
+    return Timelines(audio_format, n_tracks, PlacingSettings(), 0.0)
 
 
 def sounds(parts):

@@ -58,6 +58,13 @@ def test_asterisks_start_in_json_names_the_call_as_it_was_dialled():
     assert opened(AsteriskProfile, media_start()) == Opening(("customer",), LINEAR, call_id="c1")
 
 
+def test_what_asterisk_wants_encoded_has_one_name_on_either_wire():
+    dialled = "us/c(slin16)f(json)v(call=SIP%2Ftrunk-0001)"
+    start = media_start(channel_variables={"DIALEDPEERNUMBER": dialled})
+    assert opened(AsteriskProfile, start).call_id == "SIP/trunk-0001"
+    assert opened(AsteriskProfile, PLAIN, call="SIP/trunk-0001").call_id == "SIP/trunk-0001"
+
+
 def test_what_asterisk_kept_of_a_former_call_does_not_count():
     text = media_start(channel_variables={"DIALEDPEERNUMBER": "us/c(alaw)f(json)d(in)"})
     opening = opened(AsteriskProfile, text, call="former", track="agent")
@@ -141,7 +148,7 @@ def test_what_vonage_does_not_send_is_refused(content_type, reason):
 def test_jambonz_listens_to_both_parties_or_to_one():
     text = (
         '{"callSid":"s1","from":"+15550100","to":"+15550199","sampleRate":8000,'
-        '"mixType":"stereo","metadata":{"language":"de-DE"}}'
+        '"mixType":"stereo","language":"de-DE"}'
     )
     narrow = AudioFormat(Encoding.PCM_S16LE, 8_000)
     assert opened(JambonzListenProfile, text) == Opening(
@@ -149,6 +156,9 @@ def test_jambonz_listens_to_both_parties_or_to_one():
     )
     mono = opened(JambonzListenProfile, '{"call_sid":"s2","sampleRate":"16000"}')
     assert (mono.tracks, mono.call_id) == (("caller",), "s2")
+    named = '{"callSid":"s1","sampleRate":8000,"call":"c1","language":{"of":"the application"}}'
+    assert opened(JambonzListenProfile, named).call_id == "c1"
+    assert opened(JambonzListenProfile, named).language is None
     assert why_refused(JambonzListenProfile, '{"sampleRate":11025}') == "rate_unsupported"
     assert why_refused(JambonzListenProfile, "{}") == "start_malformed"
     assert why_refused(JambonzListenProfile, None) == "media_before_start"
