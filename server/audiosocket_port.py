@@ -2,7 +2,7 @@
 
 There is no upgrade and there are no headers: who calls is the ticket that the first message holds.
 Silence is sent from the connection on, since Asterisk gives up a peer that says nothing. Little is
-read at a time: tiny messages must not keep the others waiting.
+read at a time: tiny messages must not keep the others waiting. A fault of one ends no other.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import structlog
 from starlette.requests import HTTPConnection
 
 from server import errors
@@ -26,6 +27,7 @@ from server.lines import Place, Places
 from server.reception import Entry, Reception
 from server.visitor import caller_of
 
+_log = structlog.get_logger()
 _READ_BYTES = 4096
 _CLOSE_LIMIT_S = 1.0
 _LIMITS = BridgeLimits(opening_limit_s=60.0)
@@ -55,11 +57,19 @@ class AudioSocketPort:
         async with asyncio.TaskGroup() as tasks:
 
             async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                tasks.create_task(self._serve(reader, writer))
+                tasks.create_task(self._serve_alone(reader, writer))
 
             server = await asyncio.start_server(accept, sock=self._bound, limit=_READ_BYTES)
             async with server:
                 await asyncio.Event().wait()
+
+    async def _serve_alone(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        try:
+            await self._serve(reader, writer)
+        except Exception as error:  # noqa: BLE001 - a fault of one call ends no other
+            _log.error("a connection of AudioSocket failed", error=type(error).__name__)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire, peer = _StreamWire(reader, writer), _peer_of(writer)
@@ -103,6 +113,7 @@ class _StreamWire:
 
     async def receive(self) -> str | bytes | None:
         """See `Wire`."""
+        await asyncio.sleep(0)  # what has come already would be read without a pause
         try:
             return await self._reader.read(_READ_BYTES) or None
         except OSError:
@@ -111,7 +122,10 @@ class _StreamWire:
     async def send(self, frame: str | bytes) -> None:
         """See `Wire`."""
         self._writer.write(frame if isinstance(frame, bytes) else frame.encode())
-        await self._writer.drain()
+        try:
+            await self._writer.drain()
+        except OSError:
+            raise ConnectionError from None
 
     async def close(self, code: int) -> None:
         """See `Wire`; a code has no place here."""

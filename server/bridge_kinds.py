@@ -3,7 +3,7 @@
 import binascii
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,13 +15,13 @@ from server.audio import AudioFormat
 from server.bridge_credentials import credential_of
 from server.bridge_settings import BridgeSettings, DialectName
 from server.bridge_values import BridgeLimits
+from server.call_values import PARTIES
 from server.dialects.aeap import SUBPROTOCOL, Aeap
 from server.dialects.audiohook import AudioHook, AudioHookSettings
 from server.dialects.http_signature import SignatureSettings, SignatureVerifier
 from server.dialects.media_streams import MediaStreams, MediaStreamsSettings
 from server.dialects.pcm_fork import PcmFork, PcmForkSettings, Profile
 from server.dialects.pcm_profiles import (
-    PARTIES,
     AsteriskProfile,
     BareProfile,
     JambonzListenProfile,
@@ -82,6 +82,12 @@ class BridgeKind:
 
 def open_kind(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:
     """Raises KeyFileError."""
+    kind = _kind_of(settings, wall_clock)
+    limits = replace(kind.limits, idle_limit_s=float(settings.longest_silence_s))
+    return replace(kind, limits=limits)
+
+
+def _kind_of(settings: BridgeSettings, wall_clock: Callable[[], float]) -> BridgeKind:
     if settings.dialect in _FORKS:
         return _pcm_fork(settings, *_FORKS[settings.dialect])
     match settings.dialect:

@@ -13,14 +13,13 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from server.audio import ACCEPTED_RATES_HZ, Encoding
-from server.call_values import Role
+from server.call_values import PARTIES, Role
 from server.listed import Listed
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 _LEAST_SPEECH_END_MS, _MOST_SPEECH_END_MS = 200, 30_000
 """As in `start` of the native protocol."""
 _MOST_CALL_S = 86_400
-_MEDIA_TRACKS = ("inbound", "outbound")
 _MOST_PORT = 65_535
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -50,6 +49,20 @@ class DialectName(StrEnum):
     """Asterisk over TCP; a port of its own and no bridge, see `AudioSocketSettings`."""
 
 
+_TRACKS = {
+    DialectName.MEDIA_STREAMS: ("inbound", "outbound"),
+    DialectName.AUDIOHOOK: ("external", "internal"),
+}
+"""Of wires that name them, and have each one heard or not."""
+_BARE = {DialectName.PCM, DialectName.FREESWITCH_STREAM, DialectName.FREESWITCH_FORK}
+"""That say nothing of what they carry."""
+_N_NAMED = {
+    DialectName.ASTERISK: 1,
+    DialectName.VONAGE: 1,
+    DialectName.JAMBONZ_LISTEN: 2,
+    DialectName.JAMBONZ_STT: 2,
+}
+"""Parties of a connection at most: all are heard, `tracks` says what they are called."""
 _SIGNED = (DialectName.MEDIA_STREAMS, DialectName.AUDIOHOOK)
 """Whose vendors sign."""
 
@@ -71,7 +84,8 @@ class BridgeSettings:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """Of each track, as the wire calls it."""
     tracks: Annotated[tuple[str, ...] | None, Listed] = None
-    """Those that are heard; None: all that the wire names."""
+    """Those that are heard, of a wire that has them apart; of another, what all of them are
+    called, in the order in which they are interleaved. None: all, by the names that they have."""
     encoding: Encoding = Encoding.PCM_S16LE
     """Of a wire that does not say it: `pcm`, FreeSWITCH."""
     sample_rate_hz: int = 16_000
@@ -88,6 +102,8 @@ class BridgeSettings:
     longest_call_s: int = 14_400
     """How long a call may last whose token ends before it does: that lets calls in, and what was
     revoked ends them. Limits of the token, such as `session_s`, count all the same."""
+    longest_silence_s: int = 3600
+    """Without a frame, after which a call counts as gone: of one on hold there may come none."""
     end_of_speech_ms: int | None = None
     """Silence that ends a segment; None: as the model's other sessions have it."""
 
@@ -120,23 +136,45 @@ class BridgeSettings:
                 f"sample_rate_hz: one of {', '.join(map(str, ACCEPTED_RATES_HZ))}",
             ),
             (self.channels in {1, 2}, "channels: 1 or 2"),
-            (
-                self.tracks is None or len(set(self.tracks)) == len(self.tracks) in {1, 2},
-                "tracks: one or two, each once",
-            ),
-            (
-                self.tracks is None or set(self.roles) <= set(self.tracks),
-                "roles: of tracks that are heard",
-            ),
-            (self._tracks_are_known(), f"tracks, roles: {' and '.join(_MEDIA_TRACKS)}"),
+            (self._tracks_are_right(), f"tracks: {self._n_tracks_wanted()}, each once"),
+            (self._names_are_known(), f"tracks, roles: {' and '.join(self._names())}"),
+            (self._roles_are_heard(), "roles: of tracks that are heard"),
             (self.address is None or self.secret_file, "address: only with secret_file"),
             (0 < self.longest_call_s <= _MOST_CALL_S, f"longest_call_s: from 1 to {_MOST_CALL_S}"),
+            (
+                0 < self.longest_silence_s <= _MOST_CALL_S,
+                f"longest_silence_s: from 1 to {_MOST_CALL_S}",
+            ),
         ]
         return [fault for is_kept, fault in rules if not is_kept]
 
-    def _tracks_are_known(self) -> bool:
-        named = {*(self.tracks or ()), *self.roles}
-        return self.dialect is not DialectName.MEDIA_STREAMS or named <= set(_MEDIA_TRACKS)
+    def _n_tracks_wanted(self) -> str:
+        if self.dialect in _BARE:
+            return "as many as channels"
+        return {1: "one", 2: "two"}.get(_N_NAMED.get(self.dialect, 0), "one or two")
+
+    def _tracks_are_right(self) -> bool:
+        if self.tracks is None:
+            return True
+        n_bare = self.channels if self.dialect in _BARE else None
+        n_wanted = n_bare or _N_NAMED.get(self.dialect)
+        is_each_once = len(set(self.tracks)) == len(self.tracks) in {1, 2}
+        return is_each_once and n_wanted in {None, len(self.tracks)}
+
+    def _names(self) -> tuple[str, ...]:
+        """That there can be; empty: any."""
+        return _TRACKS.get(self.dialect, ())
+
+    def _names_are_known(self) -> bool:
+        return not self._names() or {*(self.tracks or ()), *self.roles} <= set(self._names())
+
+    def _roles_are_heard(self) -> bool:
+        heard = self.tracks
+        if heard is None and self.dialect in _BARE:
+            heard = PARTIES[: self.channels]
+        elif heard is None and _N_NAMED.get(self.dialect) == len(PARTIES):
+            heard = PARTIES
+        return heard is None or set(self.roles) <= set(heard)
 
 
 @dataclass(frozen=True, slots=True)

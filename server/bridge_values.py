@@ -20,7 +20,7 @@ class BridgeLimits:
     opening_bytes: int = 8192
     frame_bytes: int = 65_536
     """Of any frame: telephone systems send some hundreds, and a few thousand at most."""
-    idle_limit_s: float = 300.0
+    idle_limit_s: float = 3600.0
     """Without a frame: a call on hold may send none, a machine that is gone sends none either."""
     keep_alive_s: float = 10.0
     """How often a session without audio is told that its call goes on."""

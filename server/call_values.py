@@ -5,6 +5,9 @@ that tickets, grants, bridges and those who watch share.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+PARTIES = ("caller", "callee")
+"""Of interleaved channels, in the order in which FreeSWITCH and jambonz have them."""
+
 
 class Role(StrEnum):
     """What a party of a call is to those who run this."""

@@ -2,11 +2,11 @@
 `earwitness.calls.v1`, and their text.
 
 `seq` goes up with the events of a call, from any number, and has gaps: a caption that a newer one,
-or the final, has replaced is not told to who comes later. Times are milliseconds of the call's clock, which begins
-with its first connection; `at_ms` is when an event was told. `track` counts the tracks of the call
-from 0, over all its connections, and `segment` the stretches of speech of one session: the two
-together name one. Of one track the events come in the order in which it was spoken; what two said
-at the same time comes as it was understood.
+or the final, has replaced is not told to who comes later. Times are milliseconds of the call's
+clock, which begins with its first connection; `at_ms` is when an event was told. `track` counts the
+tracks of the call from 0, over all its connections, and `segment` the stretches of speech of one
+session: the two together name one. Of one track the events come in the order in which it was
+spoken; what two said at the same time comes as it was understood.
 """
 
 from typing import Literal

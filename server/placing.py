@@ -195,7 +195,9 @@ class Placing:
             self._heard_s = frame.arrived_s
             self._patience_s = max(self._quiet_s, 2 * n_samples / self._rate_hz)
         began_s = frame.arrived_s - self._stream_sample / self._rate_hz
-        self._origin_s = began_s if self._origin_s is None else min(self._origin_s, began_s)
+        # a sample less is rounding, which would add up
+        if self._origin_s is None or began_s < self._origin_s - 1 / self._rate_hz:
+            self._origin_s = began_s
 
     def _whole_steps(self, payload: bytes) -> bytes:
         if self._rest:
@@ -231,6 +233,7 @@ class Placing:
                 self._jump(gap_samples)  # this track begins later than the stream
         elif gap_samples < 0 < self._stall_samples and arrived_s <= self._stall_until_s:
             self._take_back(min(-gap_samples, self._stall_samples))
+            self._stall_until_s = arrived_s + self._quiet_s  # the burst goes on
         elif gap_samples > self._filled_samples:
             self._gap_samples += gap_samples
             self._stall_samples = gap_samples

@@ -17,6 +17,7 @@ import msgspec
 
 from server import errors, wire
 from server.audio import ACCEPTED_RATES_HZ, AudioFormat, Encoding
+from server.call_values import PARTIES
 from server.dialects.pcm_fork import PcmForkSettings
 from server.dialects.values import (
     MOST_ID_CHARS,
@@ -28,8 +29,6 @@ from server.dialects.values import (
     language_of,
 )
 
-PARTIES = ("caller", "callee")
-"""Of interleaved channels, in the order in which FreeSWITCH and jambonz have them."""
 _INBOUND = ("inbound",)
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 _Decoded = TypeVar("_Decoded")

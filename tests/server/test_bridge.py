@@ -104,8 +104,8 @@ def test_audio_says_that_the_call_goes_on():
     assert "keep_alive" not in bridged.types
 
 
-def test_a_wire_without_a_frame_for_five_minutes_ends_with_its_last_words():
-    bridged = opened().move(299)
+def test_a_wire_without_a_frame_for_an_hour_ends_with_its_last_words():
+    bridged = opened().move(3599)
     assert bridged.bridge.is_open
     bridged.move(1)
     assert bridged.ends == [errors.IDLE]

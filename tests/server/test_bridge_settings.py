@@ -29,12 +29,20 @@ def test_a_name_and_a_dialect_are_enough():
         ({"end_of_speech_ms": 50_000}, "end_of_speech_ms"),
         ({"tracks": ()}, "tracks"),
         ({"tracks": ("a", "b", "c"), "dialect": DialectName.PCM}, "tracks"),
+        ({"tracks": ("a", "b"), "dialect": DialectName.PCM}, "tracks"),
+        ({"tracks": ("a",), "dialect": DialectName.FREESWITCH_STREAM, "channels": 2}, "tracks"),
+        ({"tracks": ("a",), "dialect": DialectName.JAMBONZ_LISTEN}, "tracks"),
+        ({"tracks": ("a", "b"), "dialect": DialectName.ASTERISK}, "tracks"),
         ({"tracks": ("inbound", "inbound")}, "tracks"),
         ({"tracks": ("inbund",)}, "tracks, roles"),
         ({"roles": {"inbund": Role.CUSTOMER}}, "tracks, roles"),
+        ({"roles": {"callee": Role.AGENT}, "dialect": DialectName.PCM}, "roles"),
+        ({"roles": {"agent": Role.AGENT}, "dialect": DialectName.JAMBONZ_STT}, "roles"),
         ({"tracks": ("inbound",), "roles": {"outbound": Role.AGENT}}, "roles"),
         ({"longest_call_s": 0}, "longest_call_s"),
         ({"longest_call_s": 86_401}, "longest_call_s"),
+        ({"longest_silence_s": 0}, "longest_silence_s"),
+        ({"longest_silence_s": 86_401}, "longest_silence_s"),
     ],
 )
 def test_what_is_wrong_is_told_by_its_key(given, key):
@@ -42,6 +50,22 @@ def test_what_is_wrong_is_told_by_its_key(given, key):
     name = "0" if key == "name" else "pbx"
     told = [fault.split(":")[0] for fault in bridge_faults([settings])]
     assert told == [f"bridges.{name}.{key}"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dialect": DialectName.PCM, "channels": 2, "tracks": ("agent", "caller")},
+        {"dialect": DialectName.PCM, "roles": {"caller": Role.CUSTOMER}},
+        {"dialect": DialectName.JAMBONZ_LISTEN, "tracks": ("a", "b"), "roles": {"b": Role.AGENT}},
+        {"dialect": DialectName.JAMBONZ_STT, "roles": {"callee": Role.AGENT}},
+        {"dialect": DialectName.ASTERISK, "roles": {"anything": Role.AGENT}},
+        {"dialect": DialectName.VONAGE, "tracks": ("agent",)},
+        {"dialect": MEDIA, "tracks": ("outbound",), "roles": {"outbound": Role.AGENT}},
+    ],
+)
+def test_what_a_wire_has_can_be_named_and_given_roles(given):
+    assert bridge_faults([BridgeSettings(name="pbx", **given)]) == []
 
 
 def test_two_bridges_of_one_name_are_refused():

@@ -339,6 +339,22 @@ def test_bytes_cut_anywhere_come_out_in_whole_samples(content, cuts, n_channels)
     assert all(len(one.payload) % step_bytes == 0 for one in heard.placed)
 
 
+@pytest.mark.parametrize(("stalled_s", "burst_s"), [(2, 0.1), (5, 0.3), (5, 1.0), (20, 2.0)])
+def test_without_stamps_a_stall_is_taken_back_however_long_its_burst_takes(stalled_s, burst_s):
+    heard = Heard()
+    heard.frame(after_s=0.02)
+    n_held_up = round((stalled_s + burst_s) * 1000 / FRAME_MS)
+    heard.wait(stalled_s)
+    for _ in range(n_held_up):
+        heard.frame(after_s=burst_s / n_held_up)
+    for _ in range(500):
+        heard.frame(after_s=0.02)
+    session_ms = len(heard.audio) // 8
+    told_ms = heard.placing.call_ms(session_ms, is_end=True)
+    assert told_ms == pytest.approx((heard.now_s - BEGUN_S) * 1000, abs=FRAME_MS)
+    assert heard.placing.gap_ms <= FRAME_MS
+
+
 # --- the beginning ---
 
 
