@@ -33,11 +33,17 @@ class _Clients:
     """Of one server."""
 
     def __init__(
-        self, reception: Reception, wall_clock: Callable[[], float], *, token_in_address: bool
+        self,
+        reception: Reception,
+        wall_clock: Callable[[], float],
+        *,
+        token_in_address: bool,
+        quiet_limit_s: float,
     ) -> None:
         self._reception = reception
         self._wall_clock = wall_clock
         self._token_in_address = token_in_address
+        self._quiet_limit_s = quiet_limit_s
 
     async def serve(self, api: ClientApi, websocket: WebSocket) -> None:
         """One connection, to its end."""
@@ -54,7 +60,8 @@ class _Clients:
                 await self._decline(websocket, read)
                 await websocket.send_denial_response(response_of(declined.answer))
                 return
-            async with self._reception.enter(websocket, read) as run:
+            quiet_limit_s = self._quiet_limit_s if api.may_be_quiet else 0.0
+            async with self._reception.enter(websocket, read, quiet_limit_s=quiet_limit_s) as run:
                 headers = [(n.encode(), v.encode()) for n, v in api.headers(dialect)]
                 await websocket.accept(api.subprotocol(upgrade), headers)
                 await run(Translator(websocket, dialect))
@@ -81,9 +88,15 @@ def client_routes(
     wall_clock: Callable[[], float],
     *,
     token_in_address: bool = False,
+    quiet_limit_s: float = 0.0,
 ) -> list[BaseRoute]:
-    """A route for each path."""
-    clients = _Clients(reception, wall_clock, token_in_address=token_in_address)
+    """A route for each path; for the last two see `ClientSettings`."""
+    clients = _Clients(
+        reception,
+        wall_clock,
+        token_in_address=token_in_address,
+        quiet_limit_s=quiet_limit_s,
+    )
     return [WebSocketRoute(path, partial(clients.serve, api)) for api in apis for path in api.paths]
 
 

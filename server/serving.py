@@ -252,6 +252,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
             reception,
             _wall_clock,
             token_in_address=settings.clients.token_in_address,
+            quiet_limit_s=settings.clients.quiet_limit_s,
         ),
     ]
     telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)

@@ -5,6 +5,8 @@ The session starts with the first audio that comes after an update, by what was 
 audio that is there before the first update waits for it, for some clients send both at once. What
 comes later than that and cannot change any more is answered by an `error`, which some clients take
 for the end: so there is none for what harms nobody, nor where the client had better come again.
+Whatever is understood keeps the session alive, before it starts too, for OpenAI sends nobody away
+who is quiet.
 Refuses, each with an `error` that names the client's event: sessions that do more than transcribe,
 events of such sessions, binary frames, audio that is not base64. Nothing is lost by one; too many
 in a row end the session.
@@ -113,7 +115,8 @@ class OpenAiRealtime:
             answer = [Reply(encode(self._error(told)))]
             return [*answer, Broken()] if self._n_faults >= _MOST_FAULTS else [*answer]
         self._n_faults = 0
-        return translated
+        is_heard = any(isinstance(each, Say | Hear) for each in translated)
+        return translated if is_heard else [*translated, Say(wire.KeepAlive())]
 
     def tell(self, event: wire.ServerEvent) -> list[str | bytes]:
         """See `ClientDialect`."""
@@ -239,6 +242,7 @@ class OpenAiApi:
     """See `ClientApi`."""
 
     paths: Sequence[str] = (PATH,)
+    may_be_quiet = True
 
     def __init__(self, ephemeral_keys: EphemeralKeys) -> None:
         self._ephemeral_keys = ephemeral_keys

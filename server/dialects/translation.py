@@ -19,7 +19,7 @@ from server.recognition import ModelCard
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """To the session; `Start` before anything else, once."""
+    """To the session; `Start` once, and before it nothing but `KeepAlive`."""
 
     message: wire.SessionMessage
 
@@ -97,6 +97,8 @@ class ClientApi(Protocol):
 
     paths: Sequence[str]
     """Of its address, such as `/v1/listen`."""
+    may_be_quiet: bool
+    """Whether the original lets a client stay that says nothing, for longer than we do."""
 
     def keys(self, upgrade: Upgrade) -> list[str]:
         """What the client shows where this API has a place of its own for its key, such as a

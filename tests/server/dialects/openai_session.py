@@ -33,6 +33,7 @@ class Client:
         api = OpenAiApi(keys or EphemeralKeys())
         self.dialect = api.new_dialect(shown or upgrade(), host(wall_s))
         self.events, self.said, self.audio, self.is_broken = [], [], b"", False
+        self.n_kept_alive = 0
         self._take(self.dialect.open())
 
     def send(self, kind, **fields):
@@ -81,6 +82,8 @@ class Client:
             match each:
                 case Reply(frame):
                     self.events.append(json.loads(frame))
+                case Say(wire.KeepAlive()):
+                    self.n_kept_alive += 1
                 case Say(message):
                     wire.decode_client_message(wire.encode(message))
                     self.said.append(message)

@@ -34,6 +34,27 @@ def test_the_server_speaks_first():
     assert client.session["type"] == "transcription"
 
 
+def test_what_is_understood_keeps_the_session_alive_and_what_is_not_does_not():
+    client = Client()
+    client.update()
+    client.clear()
+    client.append(b"")
+    assert (client.said, client.n_kept_alive) == ([], 3)
+    client.send("response.create")
+    client.send_frame("{")
+    client.commit()
+    assert client.n_kept_alive == 3
+    client.append()
+    client.commit()
+    assert client.n_kept_alive == 3, "said otherwise"
+
+
+def test_audio_that_waits_keeps_the_session_alive():
+    client = Client()
+    client.append(b"ab")
+    assert (client.said, client.n_kept_alive) == ([], 1)
+
+
 def test_the_session_starts_with_the_first_audio_by_what_was_wished_until_then():
     client = Client()
     client.update_input(transcription={"model": "whisper-1", "language": "de", "prompt": "Anna"})
