@@ -7,6 +7,7 @@ something is done here is told only to who may come in.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from starlette.responses import Response
@@ -49,10 +50,10 @@ class _Clients:
         """One connection, to its end."""
         upgrade = upgrade_of(websocket)
 
-        def read(_knock: Knock) -> Token | Ticket:
+        def read(_knock: Knock | None = None) -> Token | Ticket:
             return read_key(upgrade, api.keys(upgrade), token_in_address=self._token_in_address)
 
-        host = Host(self._reception.model, new_id, self._wall_clock())
+        host = Host(self._reception.model, new_id, self._wall_clock(), self._carried_by(read))
         try:
             try:
                 dialect = api.new_dialect(upgrade, host)
@@ -67,6 +68,12 @@ class _Clients:
                 await run(Translator(websocket, dialect))
         except RefusedError as refused:
             await websocket.send_denial_response(response_of(api.refuse(refused.refusal)))
+
+    def _carried_by(self, read: Callable[[], Token | Ticket]) -> object:
+        """What comes with the ticket, if one is shown: who has none to show is told at the door."""
+        with suppress(RefusedError):
+            return self._reception.carried_by(read())
+        return None
 
     async def _decline(self, websocket: WebSocket, read: Read) -> None:
         """On record, of somebody who may come in. Raises RefusedError for who may not."""

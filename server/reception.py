@@ -202,12 +202,16 @@ class Reception:
                 caller.origin if is_page else None,
                 time.monotonic(),
                 TicketForm.TEXT if is_page else TicketForm.UUID,
+                wish,
             )
-            event = TicketIssued(**grant.holder, **caller.shown)
-            await record_or_refuse(self._parts.trail, event)
+            await record_or_refuse(self._parts.trail, TicketIssued(**grant.holder, **caller.shown))
             return issued
 
         return await self._on_record(peer, issue)
+
+    def carried_by(self, shown: Token | Ticket) -> object:
+        """See `Door.carried_by`."""
+        return self._parts.door.carried_by(shown)
 
     @asynccontextmanager
     async def enter(

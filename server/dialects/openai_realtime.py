@@ -21,7 +21,6 @@ import msgspec
 from server import errors, wire
 from server.dialects import openai_errors
 from server.dialects.openai_asked import is_served
-from server.dialects.openai_keys import EphemeralKeys, in_subprotocols
 from server.dialects.openai_realtime_messages import (
     Append,
     Clear,
@@ -58,6 +57,8 @@ from server.errors import Refusal
 
 PATH = "/v1/realtime"
 _PROTOCOL = "realtime"
+_KEY_PREFIX = "openai-insecure-api-key."
+"""Of the subprotocol in which a page brings its key."""
 _BETA_PROTOCOL, _BETA_HEADER = "openai-beta.realtime-v1", "openai-beta"
 _MOST_FAULTS = 20
 _MOST_HELD_MS = 2_000
@@ -244,12 +245,10 @@ class OpenAiApi:
     paths: Sequence[str] = (PATH,)
     may_be_quiet = True
 
-    def __init__(self, ephemeral_keys: EphemeralKeys) -> None:
-        self._ephemeral_keys = ephemeral_keys
-
     def keys(self, upgrade: Upgrade) -> list[str]:
         """A browser brings it as a subprotocol."""
-        return in_subprotocols(upgrade)
+        offered = [each for each in upgrade.subprotocols if each.startswith(_KEY_PREFIX)]
+        return [each.removeprefix(_KEY_PREFIX) for each in offered]
 
     def subprotocol(self, upgrade: Upgrade) -> str | None:
         """See `ClientApi`."""
@@ -265,10 +264,8 @@ class OpenAiApi:
         if model and not is_served(model, host.model):
             raise _declined(errors.MODEL_UNKNOWN, "model")
         is_flat = _BETA_PROTOCOL in upgrade.subprotocols or upgrade.header(_BETA_HEADER) is not None
-        kept = self._ephemeral_keys.take(upgrade)
-        if kept is not None and host.wall_s >= kept.ends_s:
-            raise _declined(errors.UNAUTHENTICATED, None)
-        return OpenAiRealtime(host, kept.wishes if kept else None, is_flat=is_flat)
+        wishes = host.carried if isinstance(host.carried, Wishes) else None
+        return OpenAiRealtime(host, wishes, is_flat=is_flat)
 
     def headers(self, dialect: ClientDialect) -> Sequence[tuple[str, str]]:
         """None."""

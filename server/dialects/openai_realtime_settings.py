@@ -104,6 +104,15 @@ def wishes_after(before: Wishes, update: SessionUpdate, model: ModelCard) -> Wis
     return after
 
 
+def wishes_shortened(wishes: Wishes) -> Wishes:
+    """As they are, with no more of the hints than a session hears: for those that have to be kept
+    in memory before there is one.
+    """
+    keywords = context_of(wishes.keywords)
+    prompt = context_of([wishes.prompt])
+    return replace(wishes, prompt=prompt, keywords=(keywords,) if keywords else ())
+
+
 def wishes_kept(started: Wishes, wished: Wishes) -> Wishes:
     """What holds in a session that has `started`. Raises MessageError."""
     if wished.format != started.format:

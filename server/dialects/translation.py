@@ -90,6 +90,10 @@ class Host:
     """A UUID, version 4, in lower case: another each time."""
     wall_s: float
     """Unix time at which the client came."""
+    carried: object = field(default=None, repr=False)
+    """By the ticket that is shown, which need not be good: what it was wished to open, of whatever
+    kind; see `TicketWish`.
+    """
 
 
 class ClientApi(Protocol):

@@ -20,6 +20,7 @@ from server.dialects.values import Reply, Upgrade
 from server.door import Ticket, Token
 from server.errors import RefusedError
 from server.session_values import SessionSettings
+from server.tickets import TicketWish
 from tests.fakes import silence
 from tests.joined import NOW_S, Joined, bearer
 from tests.server.listening import LIMIT_S, listening
@@ -194,9 +195,9 @@ class Scene(Joined):
             raise AssertionError("was let in")
         return denied.value
 
-    async def ticket(self):
+    async def ticket(self, **wished):
         grant = await self.reception._parts.door.grant(bearer()["authorization"][7:], NOW_S)
-        return self.tickets.issue(grant, None, time.monotonic())[0]
+        return self.tickets.issue(grant, None, time.monotonic(), wish=TicketWish(**wished))[0]
 
 
 @pytest.fixture
@@ -254,6 +255,25 @@ async def test_a_ticket_opens_once(scene):
         converse(peer)
     assert scene.denial(headers=headers).status_code == 401
     assert scene.records_of(HandshakeRefused)[-1].reason == "ticket_replayed"
+
+
+@pytest.mark.parametrize("prefix", ["", "ek_"])
+async def test_what_a_ticket_carries_is_known_to_the_dialect_however_often_it_is_refused(
+    scene, prefix
+):
+    headers = {"authorization": f"Bearer {prefix}{await scene.ticket(carried='seed')}"}
+    scene.denial(headers=headers | {"origin": "https://foreign.example"})
+    with scene.connect(headers=headers) as peer:
+        converse(peer)
+    assert scene.denial(headers=headers).status_code == 401
+    assert [host.carried for host in scene.api.hosts] == ["seed", "seed", None]
+
+
+def test_a_token_carries_nothing(scene):
+    with scene.connect() as peer:
+        converse(peer)
+    scene.denial(headers={})
+    assert [host.carried for host in scene.api.hosts] == [None, None]
 
 
 HASTY = SessionSettings(start_limit_s=0.05, idle_limit_s=0.05)
