@@ -38,6 +38,11 @@ from server.grant import Grant
 from server.reception import Reception
 from server.tickets import TicketWish
 
+_MOST_BODY_BYTES = 262_144
+"""As a frame of a session that says the same, unless that is set otherwise: the longest prompt,
+however it is escaped.
+"""
+
 
 class _Expiry(msgspec.Struct, frozen=True):
     anchor: Literal["created_at"] = "created_at"
@@ -49,8 +54,8 @@ class _Expiry(msgspec.Struct, frozen=True):
 class _Asked(msgspec.Struct, frozen=True):
     """Of today."""
 
-    expires_after: _Expiry = _Expiry()
     session: SessionUpdate = SessionUpdate()
+    expires_after: _Expiry = _Expiry()
 
 
 class _WrongError(RefusedError):
@@ -76,7 +81,7 @@ class _Secrets:
 
     async def give(self, request: Request) -> Response:
         async def read() -> _Asked:
-            return await read_message(request, _Asked)
+            return await read_message(request, _Asked, _MOST_BODY_BYTES)
 
         async def say() -> bytes:
             issued = await self._issue(request, read)
@@ -88,7 +93,7 @@ class _Secrets:
 
     async def give_flat(self, request: Request) -> Response:
         async def read() -> _Asked:
-            return _Asked(session=await read_message(request, SessionUpdate))
+            return _Asked(await read_message(request, SessionUpdate, _MOST_BODY_BYTES))
 
         async def say() -> bytes:
             issued = await self._issue(request, read)

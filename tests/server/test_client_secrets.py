@@ -1,5 +1,6 @@
 """OpenAI's ephemeral keys: who gets them, what they say, what they open."""
 
+import json
 import time
 
 import httpx2
@@ -12,6 +13,7 @@ from server.client_routes import client_routes
 from server.client_secrets import client_secret_routes
 from server.dialects.hints import MOST_CONTEXT_CHARS
 from server.dialects.openai_realtime import OpenAiApi
+from server.dialects.openai_realtime_messages import MOST_PROMPT_CHARS
 from server.door import Ticket
 from server.errors import RefusedError
 from tests.joined import NOW_S, Joined, bearer
@@ -108,6 +110,16 @@ async def test_what_was_wished_holds_for_the_session_that_the_key_opens(desk, pr
     with pytest.raises(WebSocketDenialResponse) as refused:
         desk.session(key)
     assert refused.value.status_code == 401
+
+
+@pytest.mark.parametrize("path", [PATH, FLAT_PATH])
+@pytest.mark.parametrize(("n_chars", "status"), [(MOST_PROMPT_CHARS, 200), (300_000, 413)])
+async def test_a_prompt_may_be_as_long_as_in_a_session(desk, path, n_chars, status):
+    hints = {"prompt": "é" * n_chars}
+    nested = {"session": {"audio": {"input": {"transcription": hints}}}}
+    body = nested if path == PATH else {"input_audio_transcription": hints}
+    answered = await desk.ask(json.dumps(body).encode(), path)
+    assert answered.status_code == status
 
 
 async def test_of_long_hints_as_much_is_kept_as_a_session_hears(desk):
