@@ -114,6 +114,10 @@ def test_what_is_absent_stays_and_null_turns_off():
         ({"languages": []}, None),
         ({"languages": None}, None),
         ({"language": "en", "languages": ["de"]}, "en"),
+        ({"language": None, "languages": ["de"]}, "de"),
+        ({"language": "", "languages": ["de-CH", "de"]}, "de"),
+        ({"language": None, "languages": ["de", "en"]}, None),
+        ({"language": None, "languages": None}, None),
     ],
 )
 def test_the_only_language_is_heard_and_of_several_the_model_finds_out(asked, language):
@@ -146,6 +150,12 @@ def test_a_long_prompt_fits_into_a_start():
             "transcription.model",
         ),
         ({"transcription": {"language": "fr"}}, "invalid_value", "transcription.language"),
+        (
+            {"transcription": {"language": None, "languages": ["de", "xx"]}},
+            "invalid_value",
+            "transcription.languages",
+        ),
+        ({"transcription": {"languages": ["fr"]}}, "invalid_value", "transcription.languages"),
         ({"transcription": {"language": "1"}}, "invalid_value", "transcription.language"),
         ({"turn_detection": {"type": "magic"}}, "invalid_value", "turn_detection.type"),
         (
