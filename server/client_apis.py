@@ -4,7 +4,6 @@ import uuid
 
 from server.client_settings import ClientSettings
 from server.dialects.deepgram import DeepgramApi
-from server.dialects.openai_keys import EphemeralKeys
 from server.dialects.openai_realtime import OpenAiApi
 from server.dialects.translation import ClientApi
 from server.dialects.vosk import VoskApi
@@ -16,13 +15,11 @@ def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def client_apis(
-    settings: ClientSettings, openai_keys: EphemeralKeys | None = None
-) -> list[ClientApi]:
-    """Those that are wished; `openai_keys` holds what came with OpenAI's ephemeral keys."""
+def client_apis(settings: ClientSettings) -> list[ClientApi]:
+    """Those that are wished."""
     apis: list[ClientApi] = []
     if settings.openai:
-        apis.append(OpenAiApi(openai_keys or EphemeralKeys()))
+        apis.append(OpenAiApi())
     if settings.deepgram:
         apis.append(DeepgramApi(new_id))
     if settings.vosk:

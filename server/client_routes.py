@@ -7,6 +7,7 @@ something is done here is told only to who may come in.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from starlette.responses import Response
@@ -33,20 +34,26 @@ class _Clients:
     """Of one server."""
 
     def __init__(
-        self, reception: Reception, wall_clock: Callable[[], float], *, token_in_address: bool
+        self,
+        reception: Reception,
+        wall_clock: Callable[[], float],
+        *,
+        token_in_address: bool,
+        quiet_limit_s: float,
     ) -> None:
         self._reception = reception
         self._wall_clock = wall_clock
         self._token_in_address = token_in_address
+        self._quiet_limit_s = quiet_limit_s
 
     async def serve(self, api: ClientApi, websocket: WebSocket) -> None:
         """One connection, to its end."""
         upgrade = upgrade_of(websocket)
 
-        def read(_knock: Knock) -> Token | Ticket:
+        def read(_knock: Knock | None = None) -> Token | Ticket:
             return read_key(upgrade, api.keys(upgrade), token_in_address=self._token_in_address)
 
-        host = Host(self._reception.model, new_id, self._wall_clock())
+        host = Host(self._reception.model, new_id, self._wall_clock(), self._carried_by(read))
         try:
             try:
                 dialect = api.new_dialect(upgrade, host)
@@ -54,12 +61,19 @@ class _Clients:
                 await self._decline(websocket, read)
                 await websocket.send_denial_response(response_of(declined.answer))
                 return
-            async with self._reception.enter(websocket, read) as run:
+            quiet_limit_s = self._quiet_limit_s if api.may_be_quiet else 0.0
+            async with self._reception.enter(websocket, read, quiet_limit_s=quiet_limit_s) as run:
                 headers = [(n.encode(), v.encode()) for n, v in api.headers(dialect)]
                 await websocket.accept(api.subprotocol(upgrade), headers)
                 await run(Translator(websocket, dialect))
         except RefusedError as refused:
             await websocket.send_denial_response(response_of(api.refuse(refused.refusal)))
+
+    def _carried_by(self, read: Callable[[], Token | Ticket]) -> object:
+        """What comes with the ticket, if one is shown: who has none to show is told at the door."""
+        with suppress(RefusedError):
+            return self._reception.carried_by(read())
+        return None
 
     async def _decline(self, websocket: WebSocket, read: Read) -> None:
         """On record, of somebody who may come in. Raises RefusedError for who may not."""
@@ -81,9 +95,15 @@ def client_routes(
     wall_clock: Callable[[], float],
     *,
     token_in_address: bool = False,
+    quiet_limit_s: float = 0.0,
 ) -> list[BaseRoute]:
-    """A route for each path."""
-    clients = _Clients(reception, wall_clock, token_in_address=token_in_address)
+    """A route for each path; for the last two see `ClientSettings`."""
+    clients = _Clients(
+        reception,
+        wall_clock,
+        token_in_address=token_in_address,
+        quiet_limit_s=quiet_limit_s,
+    )
     return [WebSocketRoute(path, partial(clients.serve, api)) for api in apis for path in api.paths]
 
 

@@ -5,9 +5,9 @@ have the key of who serves them.
     POST /v1/realtime/transcription_sessions  the same in the form of the beta
 
 The answers have OpenAI's shapes, and so have the refusals. What a session is to be is looked at
-here, so that whoever asks is told what is wrong with it, and holds for the session that the key
-opens. A key opens one, within a minute: it is over sooner if that is asked for, never later, and
-the answer says when.
+here, so that whoever asks is told what is wrong with it, and goes with the ticket: it holds for the
+session that this opens, however often it was refused before. A key opens one, within a minute: it
+is over sooner if that is asked for, never later, and the answer says when.
 """
 
 import uuid
@@ -25,18 +25,23 @@ from server import errors
 from server.bodies import read_message
 from server.client_routes import EPHEMERAL_PREFIX
 from server.dialects.openai_errors import Fault, body_of, error_headers, fault_of
-from server.dialects.openai_keys import EphemeralKeys, Kept
 from server.dialects.openai_realtime_messages import MessageError, SessionUpdate
 from server.dialects.openai_realtime_settings import (
     Wishes,
     flat_session,
     nested_session,
     wishes_after,
+    wishes_shortened,
 )
 from server.errors import RefusedError
 from server.grant import Grant
 from server.reception import Reception
 from server.tickets import TicketWish
+
+_MOST_BODY_BYTES = 262_144
+"""As a frame of a session that says the same, unless that is set otherwise: the longest prompt,
+however it is escaped.
+"""
 
 
 class _Expiry(msgspec.Struct, frozen=True):
@@ -49,8 +54,8 @@ class _Expiry(msgspec.Struct, frozen=True):
 class _Asked(msgspec.Struct, frozen=True):
     """Of today."""
 
-    expires_after: _Expiry = _Expiry()
     session: SessionUpdate = SessionUpdate()
+    expires_after: _Expiry = _Expiry()
 
 
 class _WrongError(RefusedError):
@@ -70,16 +75,13 @@ class _Issued:
 
 
 class _Secrets:
-    def __init__(
-        self, reception: Reception, keys: EphemeralKeys, wall_clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, reception: Reception, wall_clock: Callable[[], float]) -> None:
         self._reception = reception
-        self._keys = keys
         self._wall_clock = wall_clock
 
     async def give(self, request: Request) -> Response:
         async def read() -> _Asked:
-            return await read_message(request, _Asked)
+            return await read_message(request, _Asked, _MOST_BODY_BYTES)
 
         async def say() -> bytes:
             issued = await self._issue(request, read)
@@ -91,7 +93,7 @@ class _Secrets:
 
     async def give_flat(self, request: Request) -> Response:
         async def read() -> _Asked:
-            return _Asked(session=await read_message(request, SessionUpdate))
+            return _Asked(await read_message(request, SessionUpdate, _MOST_BODY_BYTES))
 
         async def say() -> bytes:
             issued = await self._issue(request, read)
@@ -103,31 +105,25 @@ class _Secrets:
 
     async def _issue(self, request: Request, read: Callable[[], Awaitable[_Asked]]) -> _Issued:
         """Raises RefusedError."""
-        asked: list[_Asked] = []
         wished: list[Wishes] = []
 
         async def look(_grant: Grant) -> TicketWish:
-            asked.append(await read())
+            asked = await read()
             try:
-                session, model = asked[0].session, self._reception.model
-                wished.append(wishes_after(Wishes(), session, model))
+                wishes = wishes_after(Wishes(), asked.session, self._reception.model)
             except MessageError as fault:
                 raise _WrongError(fault) from None
-            return TicketWish()
+            wished.append(wishes_shortened(wishes))
+            return TicketWish(lifetime_s=asked.expires_after.seconds_s, carried=wished[0])
 
         ticket, lifetime_s = await self._reception.issue_ticket(request, look)
-        wall_s = self._wall_clock()
-        ends_s = int(wall_s + min(lifetime_s, asked[0].expires_after.seconds_s))
-        key = EPHEMERAL_PREFIX + ticket
-        self._keys.keep(key, Kept(wished[0], ends_s), wall_s)
-        return _Issued(key, ends_s, wished[0])
+        ends_s = int(self._wall_clock() + lifetime_s)
+        return _Issued(EPHEMERAL_PREFIX + ticket, ends_s, wished[0])
 
 
-def client_secret_routes(
-    reception: Reception, keys: EphemeralKeys, wall_clock: Callable[[], float]
-) -> list[Route]:
+def client_secret_routes(reception: Reception, wall_clock: Callable[[], float]) -> list[Route]:
     """Both."""
-    secrets = _Secrets(reception, keys, wall_clock)
+    secrets = _Secrets(reception, wall_clock)
     post = partial(Route, methods=["POST"])
     return [
         post("/v1/realtime/client_secrets", secrets.give),

@@ -1,7 +1,9 @@
 """Which of other people's APIs are spoken, and how their clients show who they are."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Gt
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,10 @@ class ClientSettings:
     token_in_address: bool = False
     """Whether a token may come as `?token=`: addresses are logged by whoever stands between. A
     ticket may always.
+    """
+    quiet_limit_s: Annotated[float, Gt(0)] = 600.0
+    """Without a frame, where the original knows no such limit; a token may say less. As long, a
+    client keeps its place that has gone without anybody noticing.
     """
 
 

@@ -1,8 +1,9 @@
 """Moments in, when a session has to end and when its client is warned out.
 
 A session lives no longer than its token and its settings allow, and ends when its peer says nothing
-for too long. At the token's end it has the leeway to send its last finals, and no more. Knows no
-audio and no message.
+for too long: who has said nothing at all yet has the time for `start`; who says something else
+before it is waited for. At the token's end it has the leeway to send its last finals, and no more.
+Knows no audio and no message.
 """
 
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Lifetime:
         self._ends_s = now_s + spans.session_limit_s
         self._expires_s = now_s + expires_in_s
         self._is_warned = False
+        self._is_heard = False
+        """Whether anything at all has come."""
 
     @property
     def last_moment_s(self) -> float:
@@ -63,7 +66,7 @@ class Lifetime:
 
     def receive_frame(self, now_s: float) -> None:
         """The peer has said something, or we have not listened."""
-        self._heard_s = now_s
+        self._heard_s, self._is_heard = now_s, True
 
     def is_renewed_by(self, expires_in_s: float, now_s: float) -> bool:
         """Whether a newer token ends later."""
@@ -92,16 +95,14 @@ class Lifetime:
 
     def _endings(self) -> list[tuple[float, errors.Refusal]]:
         spans = self._spans
+        idle = (self._heard_s + spans.idle_limit_s, errors.IDLE)
         expiry = (self._expires_s, errors.TOKEN_EXPIRED)
+        age = (self._ends_s, errors.SESSION_TOO_LONG)
         match self.phase:
-            case Phase.WAITING:
-                return [(self._since_s + spans.start_limit_s, errors.START_LATE), expiry]
-            case Phase.STREAMING:
-                return [
-                    (self._heard_s + spans.idle_limit_s, errors.IDLE),
-                    expiry,
-                    (self._ends_s, errors.SESSION_TOO_LONG),
-                ]
+            case Phase.WAITING if not self._is_heard:
+                return [(self._since_s + spans.start_limit_s, errors.START_LATE), expiry, age]
+            case Phase.WAITING | Phase.STREAMING:
+                return [idle, expiry, age]
             case Phase.DRAINING:
                 drained_s = min(self._since_s + spans.drain_limit_s, self.last_moment_s)
                 return [(drained_s, errors.INTERNAL)]

@@ -16,11 +16,7 @@ from typing import TypeVar
 
 from starlette.requests import HTTPConnection
 
-from security.door_events import (
-    AuthenticationSucceeded,
-    SessionResumed,
-    TicketIssued,
-)
+from security.door_events import AuthenticationSucceeded, SessionResumed, TicketIssued
 from security.tokens import ADMIN_SCOPES
 from server import errors, wire
 from server.blocks import Blocks
@@ -38,7 +34,7 @@ from server.recorder import Recorder, record_or_refuse
 from server.refusal_record import RefusalRecord
 from server.refusals import RefusalSettings
 from server.session import Session
-from server.session_values import Caller, SessionSettings, start_of
+from server.session_values import Caller, SessionSettings, start_of, with_quiet
 from server.stay import Stay
 from server.subjects import SubjectStore
 from server.tickets import TicketForm, TicketWish
@@ -100,6 +96,11 @@ class _Guest:
     """Monotonic: as of when the grant says how long it lasts."""
     is_live: bool
     """Speaks as it streams; what is uploaded whole does not."""
+    quiet_limit_s: float
+    """See `enter`."""
+
+
+_Admit = Callable[[_Visit], Awaitable[Grant]]
 
 
 class Reception:
@@ -201,23 +202,32 @@ class Reception:
                 caller.origin if is_page else None,
                 time.monotonic(),
                 TicketForm.TEXT if is_page else TicketForm.UUID,
+                wish,
             )
-            event = TicketIssued(**grant.holder, **caller.shown)
-            await record_or_refuse(self._parts.trail, event)
+            await record_or_refuse(self._parts.trail, TicketIssued(**grant.holder, **caller.shown))
             return issued
 
         return await self._on_record(peer, issue)
 
+    def carried_by(self, shown: Token | Ticket) -> object:
+        """See `Door.carried_by`."""
+        return self._parts.door.carried_by(shown)
+
     @asynccontextmanager
-    async def enter(self, peer: HTTPConnection, read: Read | None = None) -> AsyncIterator[Run]:
+    async def enter(
+        self, peer: HTTPConnection, read: Read | None = None, *, quiet_limit_s: float = 0.0
+    ) -> AsyncIterator[Run]:
         """A place, and what runs a session in it; or what goes on with the session whose key is
-        shown. See `Door.identify` for `read`. Raises RefusedError, which is on record.
+        shown. See `Door.identify` for `read`. Who comes by a protocol in which one may be quiet for
+        longer than the settings allow has the longer limit; what the token says of it counts all
+        the same. Raises RefusedError, which is on record.
         """
         key = read_resume_key(peer.scope.get("subprotocols", ()))
         if key is not None:
             yield await self._on_record(peer, partial(self._let_back, key))
             return
-        async with self._entered(peer, partial(self._admit, read=read)) as entry:
+        admit = partial(self._admit, read=read)
+        async with self._entered(peer, admit, quiet_limit_s) as entry:
             yield entry.run
 
     @asynccontextmanager
@@ -239,7 +249,7 @@ class Reception:
 
     @asynccontextmanager
     async def _entered(
-        self, peer: HTTPConnection, admit: Callable[[_Visit], Awaitable[Grant]]
+        self, peer: HTTPConnection, admit: _Admit, quiet_limit_s: float = 0.0
     ) -> AsyncIterator[Entry]:
         async with AsyncExitStack() as leaving:
 
@@ -255,7 +265,7 @@ class Reception:
                 stay = Stay(self._parts.trail, started)
                 await leaving.enter_async_context(stay.on_record())
                 is_live = peer.scope["type"] == "websocket"
-                return _Guest(grant, caller, stay, admitted_s, is_live)
+                return _Guest(grant, caller, stay, admitted_s, is_live, quiet_limit_s)
 
             guest = await self._on_record(peer, enter)
             session_id = guest.stay.started.session_id
@@ -271,11 +281,7 @@ class Reception:
         if not living.connection.let_back(grant):
             raise RefusedError(errors.SESSION_GONE, "resumed_too_often")
         caller = caller_of(visit.peer)
-        event = SessionResumed(
-            session_id=living.session_id,
-            **grant.holder,
-            **caller.shown,
-        )
+        event = SessionResumed(session_id=living.session_id, **grant.holder, **caller.shown)
         await record_or_refuse(self._parts.trail, event)
         return living.connection.rejoin
 
@@ -355,7 +361,8 @@ class Reception:
         parts, now_s = self._parts, time.monotonic()
         left_s = guest.grant.expires_in_s - (now_s - guest.admitted_s)  # an upload takes its time
         grant = replace(guest.grant, expires_in_s=left_s)
-        started, settings = guest.stay.started, parts.session_settings
+        started = guest.stay.started
+        settings = with_quiet(parts.session_settings, guest.quiet_limit_s)
         key = secrets.token_urlsafe(_KEY_BYTES)
         grace_s = parts.connection_settings.resume_grace_s
         resumption = wire.Resumption(key, grace_s) if grace_s else None

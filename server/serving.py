@@ -42,7 +42,6 @@ from server.client_secrets import client_secret_routes
 from server.config import Settings
 from server.configured import configured
 from server.crowd import Crowd
-from server.dialects.openai_keys import EphemeralKeys
 from server.door import Door
 from server.engines import processor
 from server.figures import Figures
@@ -228,7 +227,6 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
     reception = Reception(parts)
     sign_in = SignIn(_sign_in_parts(settings, entrance, door, reception, trail))
     stages = Stages(settings, reception, live, parts.blocks, trail, reader, revoking, _wall_clock)
-    openai_keys = EphemeralKeys()
     office = Office(reception, live, revoking, settings.policies, trail, _wall_clock)
     routes = [
         *_monitor_routes(settings.listen, live, trail, model, lambda: server.crowd),
@@ -242,16 +240,13 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
             prerecorded(settings.clients, model.card, _wall_clock),
         ),
         *grant_routes(settings.clients, reception),
-        *(
-            client_secret_routes(reception, openai_keys, _wall_clock)
-            if settings.clients.openai
-            else ()
-        ),
+        *(client_secret_routes(reception, _wall_clock) if settings.clients.openai else ()),
         *client_routes(
-            client_apis(settings.clients, openai_keys),
+            client_apis(settings.clients),
             reception,
             _wall_clock,
             token_in_address=settings.clients.token_in_address,
+            quiet_limit_s=settings.clients.quiet_limit_s,
         ),
     ]
     telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)

@@ -19,7 +19,7 @@ class SessionSettings:
     """How long and how much one session may be."""
 
     start_limit_s: float = 10.0
-    """From the handshake to the `start` message."""
+    """From the handshake to the `start` message, or to another that keeps alive."""
     idle_limit_s: float = 30.0
     """Without a frame of any kind."""
     session_limit_s: float = 4 * 3600.0
@@ -139,6 +139,15 @@ def end_of(start: SessionStarted, token_id: str, usage: wire.Usage, end: End) ->
         segments=usage.segments,
         close_code=end.close_code,
         reason=end.reason,
+    )
+
+
+def with_quiet(settings: SessionSettings, quiet_limit_s: float) -> SessionSettings:
+    """For a peer that may say nothing for so long, at the beginning too; never for less long."""
+    return replace(
+        settings,
+        start_limit_s=max(settings.start_limit_s, quiet_limit_s),
+        idle_limit_s=max(settings.idle_limit_s, quiet_limit_s),
     )
 
 

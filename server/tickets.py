@@ -3,7 +3,8 @@
 A ticket is for who can set no header: a page, a telephone system. It is 128 random bits, or the 122
 of a UUID for wires that can carry nothing else, good for a minute at most and for one use, and
 bound to the origin that asked for it. It ends with its token. Only its hash is kept, used ones
-until they would have ended or there are too many, so that a second use is known for what it is. How
+until they would have ended or there are too many, so that a second use is known for what it is.
+With it is kept what whoever it is shown to has to know of it before it is used. How
 many there are has a bound, for one subject and for all; nobody can fill it with used ones. Knows no
 clock but the one handed in.
 """
@@ -57,6 +58,10 @@ class TicketWish:
     """None: as its token has it."""
     call: CallPlace | None = None
     """For a telephone system: none has an origin, and many can say no more than a UUID."""
+    lifetime_s: int | None = None
+    """Never longer than the settings say."""
+    carried: object = field(default=None, repr=False)
+    """What it is to open, for who understands that; its size is for who wishes it to bound."""
 
     def within(self, grant: Grant) -> Grant:
         """As far as this allows it, and to transcribe only."""
@@ -74,6 +79,7 @@ class _Kept:
     origin: str | None
     issued_s: float
     ends_s: float
+    carried: object
     is_used: bool = False
 
 
@@ -92,8 +98,12 @@ class Tickets:
         origin: str | None,
         now_s: float,
         form: TicketForm = TicketForm.TEXT,
+        wish: TicketWish | None = None,
     ) -> tuple[str, int]:
-        """A ticket, and its seconds. Raises RefusedError when there are too many."""
+        """A ticket, and its seconds; of the wish, how many and what it carries. Raises RefusedError
+        when there are too many.
+        """
+        wish = wish or TicketWish()
         self._forget(now_s)
         if len(self._kept) >= self._settings.most:
             self._kept = {name: kept for name, kept in self._kept.items() if not kept.is_used}
@@ -102,14 +112,23 @@ class Tickets:
         if self._open_of[grant.who] >= self._settings.most_of_subject:
             raise RefusedError(errors.TOO_MANY_STARTS, "too_many_tickets")
         ticket = _new_ticket(form)
-        lifetime_s = max(0, min(self._settings.lifetime_s, int(grant.expires_in_s)))
-        self._kept[hash_of(ticket)] = _Kept(grant, origin, now_s, now_s + lifetime_s)
+        most_s = self._settings.lifetime_s if wish.lifetime_s is None else wish.lifetime_s
+        lifetime_s = max(0, min(most_s, self._settings.lifetime_s, int(grant.expires_in_s)))
+        kept = _Kept(grant, origin, now_s, now_s + lifetime_s, wish.carried)
+        self._kept[hash_of(ticket)] = kept
         self._open_of[grant.who] += 1
         return ticket, lifetime_s
 
+    def carried_by(self, ticket: str) -> object:
+        """What was wished for it, until it is used; None for what is none. Whether it is good is
+        not said by this.
+        """
+        kept = self._find(ticket)
+        return None if kept is None else kept.carried
+
     def redeem(self, ticket: str, origin: str | None, now_s: float) -> Grant:
         """What its token granted, as of now. Raises RefusedError, with the reason for the trail."""
-        kept = self._kept.get(hash_of(_as_issued(ticket))) if len(ticket) in _TICKET_CHARS else None
+        kept = self._find(ticket)
         if kept is None:
             raise RefusedError(errors.UNAUTHENTICATED, "ticket_unknown")
         if kept.is_used:
@@ -118,13 +137,17 @@ class Tickets:
             raise RefusedError(errors.UNAUTHENTICATED, "ticket_expired")
         if kept.origin is not None and origin != kept.origin:
             raise RefusedError(errors.UNAUTHENTICATED, "ticket_of_other_origin")
-        kept.is_used = True
+        kept.is_used, kept.carried = True, None
         self._close(kept)
         return replace(kept.grant, expires_in_s=kept.grant.expires_in_s - (now_s - kept.issued_s))
 
+    def _find(self, ticket: str) -> _Kept | None:
+        may_be_one = len(ticket) in _TICKET_CHARS
+        return self._kept.get(hash_of(_as_issued(ticket))) if may_be_one else None
+
     def _forget(self, now_s: float) -> None:
-        """All live as long: the oldest are over first. Expired ones stay for a while, to be told
-        from those that never were.
+        """All are kept as long, so the oldest go first: longer than they live, to be told from
+        those that never were.
         """
         kept_s = 2 * self._settings.lifetime_s
         for name in list(self._kept):

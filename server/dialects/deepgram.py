@@ -198,6 +198,7 @@ class DeepgramApi:
     """See `ClientApi`."""
 
     paths: Sequence[str] = ("/v1/listen",)
+    may_be_quiet = False
 
     def __init__(self, new_id: Callable[[], str]) -> None:
         """`new_id`: as in `Host`, for those who do not come that far."""

@@ -5,6 +5,8 @@ The session starts with the first audio that comes after an update, by what was 
 audio that is there before the first update waits for it, for some clients send both at once. What
 comes later than that and cannot change any more is answered by an `error`, which some clients take
 for the end: so there is none for what harms nobody, nor where the client had better come again.
+Whatever is understood keeps the session alive, before it starts too, for OpenAI sends nobody away
+who is quiet.
 Refuses, each with an `error` that names the client's event: sessions that do more than transcribe,
 events of such sessions, binary frames, audio that is not base64. Nothing is lost by one; too many
 in a row end the session.
@@ -19,7 +21,6 @@ import msgspec
 from server import errors, wire
 from server.dialects import openai_errors
 from server.dialects.openai_asked import is_served
-from server.dialects.openai_keys import EphemeralKeys, in_subprotocols
 from server.dialects.openai_realtime_messages import (
     Append,
     Clear,
@@ -56,6 +57,8 @@ from server.errors import Refusal
 
 PATH = "/v1/realtime"
 _PROTOCOL = "realtime"
+_KEY_PREFIX = "openai-insecure-api-key."
+"""Of the subprotocol in which a page brings its key."""
 _BETA_PROTOCOL, _BETA_HEADER = "openai-beta.realtime-v1", "openai-beta"
 _MOST_FAULTS = 20
 _MOST_HELD_MS = 2_000
@@ -113,7 +116,8 @@ class OpenAiRealtime:
             answer = [Reply(encode(self._error(told)))]
             return [*answer, Broken()] if self._n_faults >= _MOST_FAULTS else [*answer]
         self._n_faults = 0
-        return translated
+        is_heard = any(isinstance(each, Say | Hear) for each in translated)
+        return translated if is_heard else [*translated, Say(wire.KeepAlive())]
 
     def tell(self, event: wire.ServerEvent) -> list[str | bytes]:
         """See `ClientDialect`."""
@@ -239,13 +243,12 @@ class OpenAiApi:
     """See `ClientApi`."""
 
     paths: Sequence[str] = (PATH,)
-
-    def __init__(self, ephemeral_keys: EphemeralKeys) -> None:
-        self._ephemeral_keys = ephemeral_keys
+    may_be_quiet = True
 
     def keys(self, upgrade: Upgrade) -> list[str]:
         """A browser brings it as a subprotocol."""
-        return in_subprotocols(upgrade)
+        offered = [each for each in upgrade.subprotocols if each.startswith(_KEY_PREFIX)]
+        return [each.removeprefix(_KEY_PREFIX) for each in offered]
 
     def subprotocol(self, upgrade: Upgrade) -> str | None:
         """See `ClientApi`."""
@@ -261,10 +264,8 @@ class OpenAiApi:
         if model and not is_served(model, host.model):
             raise _declined(errors.MODEL_UNKNOWN, "model")
         is_flat = _BETA_PROTOCOL in upgrade.subprotocols or upgrade.header(_BETA_HEADER) is not None
-        kept = self._ephemeral_keys.take(upgrade)
-        if kept is not None and host.wall_s >= kept.ends_s:
-            raise _declined(errors.UNAUTHENTICATED, None)
-        return OpenAiRealtime(host, kept.wishes if kept else None, is_flat=is_flat)
+        wishes = host.carried if isinstance(host.carried, Wishes) else None
+        return OpenAiRealtime(host, wishes, is_flat=is_flat)
 
     def headers(self, dialect: ClientDialect) -> Sequence[tuple[str, str]]:
         """None."""

@@ -104,6 +104,15 @@ def wishes_after(before: Wishes, update: SessionUpdate, model: ModelCard) -> Wis
     return after
 
 
+def wishes_shortened(wishes: Wishes) -> Wishes:
+    """As they are, with no more of the hints than a session hears: for those that have to be kept
+    in memory before there is one.
+    """
+    keywords = context_of(wishes.keywords)
+    prompt = context_of([wishes.prompt])
+    return replace(wishes, prompt=prompt, keywords=(keywords,) if keywords else ())
+
+
 def wishes_kept(started: Wishes, wished: Wishes) -> Wishes:
     """What holds in a session that has `started`. Raises MessageError."""
     if wished.format != started.format:
@@ -196,11 +205,10 @@ def _transcribed(
             text = "This model is not served. /v1/models names the one that is."
             raise MessageError("model_not_found", text, param + ".model")
         after = replace(after, model=asked.model)
-    if asked.language is not UNSET:
-        after = replace(after, language=_language(asked.language, param, model))
-    elif isinstance(asked.languages, list):
-        only = asked.languages[0] if len(asked.languages) == 1 else None
-        after = replace(after, language=_language(only, param, model))
+    if asked.language or isinstance(asked.languages, list):
+        after = replace(after, language=_only_language(asked, param, model))
+    elif asked.language is not UNSET:
+        after = replace(after, language=None)
     if asked.prompt is not UNSET:
         after = replace(after, prompt=asked.prompt or None)
     if asked.keywords is not UNSET:
@@ -208,14 +216,19 @@ def _transcribed(
     return after
 
 
-def _language(asked: str | None, param: str, model: ModelCard) -> str | None:
-    if not asked:
-        return None
+def _only_language(asked: Transcription, param: str, model: ModelCard) -> str | None:
+    """None: it is to be found out."""
+    if asked.language:
+        return _language(asked.language, param + ".language", model)
+    listed = [each for each in asked.languages or () if each]
+    languages = {_language(each, param + ".languages", model) for each in listed}
+    return languages.pop() if len(languages) == 1 else None
+
+
+def _language(asked: str, param: str, model: ModelCard) -> str:
     language = language_of(asked)
     if language not in model.languages:
-        raise MessageError(
-            "invalid_value", "The model does not understand this language.", param + ".language"
-        )
+        raise MessageError("invalid_value", "The model does not understand this language.", param)
     return language
 
 

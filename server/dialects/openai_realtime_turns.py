@@ -37,7 +37,9 @@ class _Fate(Enum):
     COMPLETED = auto()
     FORGOTTEN = auto()
     CUT = auto()
-    """A commit where silence ends turns: something has to come of it, if only an empty turn."""
+    """A commit where silence ends turns: something has to come of it, if only an empty turn where
+    no segment in its audio becomes one.
+    """
 
 
 @dataclass(slots=True, eq=False)
@@ -65,8 +67,8 @@ class _Flush:
     turn: _Turn
     fate: _Fate
     until_ms: int
-    n_committed: int
-    """Before it."""
+    is_met: bool = False
+    """Since it was asked for, a segment in its audio has become a turn."""
 
 
 class Turns:
@@ -85,7 +87,6 @@ class Turns:
         self._flushes: deque[_Flush] = deque()
         self._since_ms = 0
         self._last_item_id: str | None = None
-        self._n_committed = 0
 
     def event(self, kind: str) -> ServerEvent:
         """With an id of its own."""
@@ -103,7 +104,7 @@ class Turns:
     def clear(self, until_ms: int) -> list[ServerEvent]:
         """The client says that what it has not committed is to be forgotten; the same."""
         for turn in self._turn_of.values():
-            if turn.is_own and not turn.is_committed:
+            if turn.is_own and not turn.is_committed and self._flush_of(turn.since_ms) is None:
                 turn.is_told = False
         self._flush(self._open or self._new_turn(), _Fate.FORGOTTEN, until_ms)
         return [self.event("input_audio_buffer.cleared")]
@@ -169,7 +170,12 @@ class Turns:
             return []
         stopped = self._of(turn, "input_audio_buffer.speech_stopped")
         stopped.audio_end_ms = told.end_ms
-        return [stopped, *(self._commit(turn) if turn.is_told else [])]
+        if not turn.is_told:
+            return [stopped]
+        flush = self._flush_of(turn.since_ms)
+        if flush is not None:
+            flush.is_met = True
+        return [stopped, *self._commit(turn)]
 
     def _finish(self, told: wire.Final) -> list[ServerEvent]:
         turn = self._turn_of.pop(told.segment, None)
@@ -193,7 +199,7 @@ class Turns:
         span_ms = flush.until_ms - flush.turn.since_ms
         if flush.fate is _Fate.COMPLETED:
             return self._complete(flush.turn, span_ms)
-        if flush.fate is _Fate.CUT and flush.n_committed == self._n_committed:
+        if flush.fate is _Fate.CUT and not flush.is_met:
             flush.turn.item_id = self._id("item_")
             return [*self._commit(flush.turn), *self._complete(flush.turn, span_ms)]
         return []
@@ -223,7 +229,7 @@ class Turns:
 
     def _flush(self, turn: _Turn, fate: _Fate, until_ms: int) -> None:
         turn.is_told = fate is not _Fate.FORGOTTEN
-        self._flushes.append(_Flush(turn, fate, until_ms, self._n_committed))
+        self._flushes.append(_Flush(turn, fate, until_ms))
         self._since_ms = until_ms
         self._open = None
 
@@ -233,7 +239,6 @@ class Turns:
     def _commit(self, turn: _Turn) -> list[ServerEvent]:
         before, self._last_item_id = self._last_item_id, turn.item_id
         turn.is_committed = True
-        self._n_committed += 1
         events = [self._of(turn, "input_audio_buffer.committed")]
         for kind in ("created",) if self.is_flat else ("added", "done"):
             events.append(self.event("conversation.item." + kind))

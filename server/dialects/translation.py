@@ -19,7 +19,7 @@ from server.recognition import ModelCard
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """To the session; `Start` before anything else, once."""
+    """To the session; `Start` once, and before it nothing but `KeepAlive`."""
 
     message: wire.SessionMessage
 
@@ -90,6 +90,10 @@ class Host:
     """A UUID, version 4, in lower case: another each time."""
     wall_s: float
     """Unix time at which the client came."""
+    carried: object = field(default=None, repr=False)
+    """By the ticket that is shown, which need not be good: what it was wished to open, of whatever
+    kind; see `TicketWish`.
+    """
 
 
 class ClientApi(Protocol):
@@ -97,6 +101,8 @@ class ClientApi(Protocol):
 
     paths: Sequence[str]
     """Of its address, such as `/v1/listen`."""
+    may_be_quiet: bool
+    """Whether the original lets a client stay that says nothing, for longer than we do."""
 
     def keys(self, upgrade: Upgrade) -> list[str]:
         """What the client shows where this API has a place of its own for its key, such as a

@@ -243,6 +243,8 @@ class Vosk:
 class VoskApi:
     """vosk-server's."""
 
+    may_be_quiet = True
+
     def __init__(self, *, is_at_root: bool) -> None:
         """Its own clients know no path."""
         self.paths: Sequence[str] = ("/v1/vosk", "/") if is_at_root else ("/v1/vosk",)

@@ -216,6 +216,8 @@ class WhisperLive:
 class WhisperLiveApi:
     """WhisperLive's."""
 
+    may_be_quiet = True
+
     def __init__(self, *, is_at_root: bool) -> None:
         """Its own clients know no path."""
         own = "/v1/whisper-live"

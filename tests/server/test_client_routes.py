@@ -19,6 +19,8 @@ from server.dialects.translation import Answer, Broken, DeclinedError, Hear, Say
 from server.dialects.values import Reply, Upgrade
 from server.door import Ticket, Token
 from server.errors import RefusedError
+from server.session_values import SessionSettings
+from server.tickets import TicketWish
 from tests.fakes import silence
 from tests.joined import NOW_S, Joined, bearer
 from tests.server.listening import LIMIT_S, listening
@@ -115,15 +117,20 @@ def test_an_answer_is_sent_as_it_is():
 
 
 class Parrot:
-    """Says back what it is told; `end` ends it."""
+    """Says back what it is told; `end` ends it, and `start` begins it, unless it begins itself."""
+
+    def __init__(self, says_start):
+        self.says_start = says_start
 
     def open(self):
-        return [Say(wire.Start(16_000))]
+        return [Say(wire.Start(16_000))] if self.says_start else []
 
     def receive(self, frame):
         match frame:
             case bytes():
                 return [Hear(frame)]
+            case "start":
+                return [Say(wire.Start(16_000))]
             case "end":
                 return [Say(wire.Stop())]
             case "sing":
@@ -144,6 +151,8 @@ class ParrotApi:
 
     paths: tuple[str, ...] = ("/v1/parrot", "/v1/cockatoo")
     hosts: list = field(default_factory=list)
+    may_be_quiet: bool = False
+    says_start: bool = True
 
     def keys(self, upgrade):
         return [each.removeprefix("key.") for each in upgrade.subprotocols if "key." in each]
@@ -155,7 +164,7 @@ class ParrotApi:
         self.hosts.append(host)
         if upgrade.parameter("sing"):
             raise DeclinedError(UNSUPPORTED)
-        return Parrot()
+        return Parrot(self.says_start)
 
     def headers(self, dialect):
         return [("x-parrot", "green")]
@@ -165,9 +174,9 @@ class ParrotApi:
 
 
 class Scene(Joined):
-    def __init__(self, folder, **given):
-        super().__init__(folder)
-        self.api = ParrotApi()
+    def __init__(self, folder, session_settings=None, may_be_quiet=False, **given):
+        super().__init__(folder, session_settings=session_settings)
+        self.api = ParrotApi(may_be_quiet=may_be_quiet)
         routes = client_routes([self.api], self.reception, lambda: self.wall_s, **given)
         self.client = TestClient(Starlette(routes=routes), client=(PEER, 5))
         self.blocks_who_is_greeted = False
@@ -186,9 +195,9 @@ class Scene(Joined):
             raise AssertionError("was let in")
         return denied.value
 
-    async def ticket(self):
+    async def ticket(self, **wished):
         grant = await self.reception._parts.door.grant(bearer()["authorization"][7:], NOW_S)
-        return self.tickets.issue(grant, None, time.monotonic())[0]
+        return self.tickets.issue(grant, None, time.monotonic(), wish=TicketWish(**wished))[0]
 
 
 @pytest.fixture
@@ -200,6 +209,10 @@ def converse(peer, *frames):
     """To its end: what was told, and the close code."""
     for frame in frames or (silence(100), "end"):
         (peer.send_text if isinstance(frame, str) else peer.send_bytes)(frame)
+    return hear_out(peer)
+
+
+def hear_out(peer):
     told = []
     try:
         while True:
@@ -242,6 +255,48 @@ async def test_a_ticket_opens_once(scene):
         converse(peer)
     assert scene.denial(headers=headers).status_code == 401
     assert scene.records_of(HandshakeRefused)[-1].reason == "ticket_replayed"
+
+
+@pytest.mark.parametrize("prefix", ["", "ek_"])
+async def test_what_a_ticket_carries_is_known_to_the_dialect_however_often_it_is_refused(
+    scene, prefix
+):
+    headers = {"authorization": f"Bearer {prefix}{await scene.ticket(carried='seed')}"}
+    scene.denial(headers=headers | {"origin": "https://foreign.example"})
+    with scene.connect(headers=headers) as peer:
+        converse(peer)
+    assert scene.denial(headers=headers).status_code == 401
+    assert [host.carried for host in scene.api.hosts] == ["seed", "seed", None]
+
+
+def test_a_token_carries_nothing(scene):
+    with scene.connect() as peer:
+        converse(peer)
+    scene.denial(headers={})
+    assert [host.carried for host in scene.api.hosts] == [None, None]
+
+
+HASTY = SessionSettings(start_limit_s=0.05, idle_limit_s=0.05)
+
+
+@pytest.mark.parametrize("says_start", [False, True])
+def test_who_may_be_quiet_is_waited_for(tmp_path, says_start):
+    scene = Scene(tmp_path, HASTY, may_be_quiet=True, quiet_limit_s=60.0)
+    scene.api.says_start = says_start
+    with scene.connect() as peer:
+        time.sleep(0.3)
+        frames = [] if says_start else ["start"]
+        assert converse(peer, *frames, silence(100), "end")[1] == 1000
+    assert scene.records_of(SessionEnded)[0].reason == "stopped"
+
+
+@pytest.mark.parametrize(("says_start", "reason"), [(False, "start_late"), (True, "idle")])
+def test_who_may_not_be_quiet_is_sent_away(tmp_path, says_start, reason):
+    scene = Scene(tmp_path, HASTY, quiet_limit_s=60.0)
+    scene.api.says_start = says_start
+    with scene.connect() as peer:
+        assert hear_out(peer)[1] == 4000
+    assert scene.records_of(SessionEnded)[0].reason == reason
 
 
 def test_a_token_in_the_address_opens_where_that_is_wished(tmp_path):

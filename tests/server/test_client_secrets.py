@@ -1,16 +1,22 @@
 """OpenAI's ephemeral keys: who gets them, what they say, what they open."""
 
+import json
 import time
 
 import httpx2
 import pytest
 from starlette.applications import Starlette
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from security.door_events import HandshakeRefused, TicketIssued
+from server.client_routes import client_routes
 from server.client_secrets import client_secret_routes
-from server.dialects.openai_keys import EphemeralKeys
+from server.dialects.hints import MOST_CONTEXT_CHARS
+from server.dialects.openai_realtime import OpenAiApi
+from server.dialects.openai_realtime_messages import MOST_PROMPT_CHARS
+from server.door import Ticket
+from server.errors import RefusedError
 from tests.joined import NOW_S, Joined, bearer
-from tests.server.dialects.openai_session import upgrade
 
 PATH, FLAT_PATH = "/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"
 SESSION = {"type": "transcription", "audio": {"input": {"transcription": {"language": "en"}}}}
@@ -19,9 +25,10 @@ SESSION = {"type": "transcription", "audio": {"input": {"transcription": {"langu
 class Desk:
     def __init__(self, folder):
         self.joined = Joined(folder)
-        self.keys = EphemeralKeys()
+        reception, wall_clock = self.joined.reception, lambda: NOW_S
+        secrets = client_secret_routes(reception, wall_clock)
         self.app = Starlette(
-            routes=client_secret_routes(self.joined.reception, self.keys, lambda: NOW_S)
+            routes=[*secrets, *client_routes([OpenAiApi()], reception, wall_clock)]
         )
 
     async def ask(self, body=None, path=PATH, headers=None, **claims):
@@ -31,11 +38,20 @@ class Desk:
         async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
             return await client.post(path, headers=given, **kind)
 
-    def kept(self, key):
-        return self.keys.take(upgrade(headers=[("authorization", f"Bearer {key}")]))
+    def carried(self, key):
+        return self.joined.reception.carried_by(Ticket(key.removeprefix("ek_")))
 
-    def redeem(self, key):
-        return self.joined.tickets.redeem(key.removeprefix("ek_"), None, time.monotonic())
+    def redeem(self, key, in_s=0.0):
+        return self.joined.tickets.redeem(key.removeprefix("ek_"), None, time.monotonic() + in_s)
+
+    def session(self, key, origin="http://testserver"):
+        """What a page hears of the one that the key opens."""
+        offered = ["realtime", f"openai-insecure-api-key.{key}"]
+        connection = TestClient(self.app).websocket_connect(
+            "/v1/realtime", subprotocols=offered, headers={"origin": origin}
+        )
+        with connection as peer:
+            return peer.receive_json()["session"]
 
 
 @pytest.fixture
@@ -50,8 +66,8 @@ async def test_a_key_is_a_ticket_and_says_when_it_ends_and_what_it_opens(desk):
     assert body["expires_at"] == NOW_S + 60
     assert body["session"]["audio"]["input"]["transcription"]["language"] == "en"
     assert body["session"]["id"].startswith("sess_")
+    assert desk.carried(body["value"]).language == "en"
     assert desk.redeem(body["value"]).subject == "alice"
-    assert desk.kept(body["value"]).wishes.language == "en"
     assert len(desk.joined.records_of(TicketIssued)) == 1
 
 
@@ -60,7 +76,7 @@ async def test_the_beta_has_a_form_of_its_own(desk):
     body = answered.json()
     assert body["input_audio_format"] == "g711_ulaw"
     assert body["client_secret"]["expires_at"] == NOW_S + 60
-    assert desk.kept(body["client_secret"]["value"]).wishes.format == "audio/pcmu"
+    assert desk.carried(body["client_secret"]["value"]).format == "audio/pcmu"
 
 
 @pytest.mark.parametrize("path", [PATH, FLAT_PATH])
@@ -73,7 +89,46 @@ async def test_it_ends_sooner_if_that_is_asked_for_and_never_later(desk):
         asked = {"expires_after": {"anchor": "created_at", "seconds": asked_s}}
         body = (await desk.ask(asked)).json()
         assert body["expires_at"] == NOW_S + ends_s
-        assert desk.kept(body["value"]).ends_s == NOW_S + ends_s
+        with pytest.raises(
+            RefusedError,
+        ) as refused:
+            desk.redeem(body["value"], in_s=ends_s)
+        assert refused.value.reason == "ticket_expired"
+        desk.redeem(body["value"], in_s=ends_s - 1)
+
+
+@pytest.mark.parametrize("prefix", ["ek_", ""])
+async def test_what_was_wished_holds_for_the_session_that_the_key_opens(desk, prefix):
+    wished = {"format": {"type": "audio/pcmu"}, "transcription": {"language": "en"}}
+    secret = (await desk.ask({"session": {"audio": {"input": wished}}})).json()["value"]
+    key = prefix + secret.removeprefix("ek_")
+    with pytest.raises(WebSocketDenialResponse) as refused:
+        desk.session(key, origin="http://foreign.example")
+    assert refused.value.status_code == 403
+    held = desk.session(key)["audio"]["input"]
+    assert (held["format"]["type"], held["transcription"]["language"]) == ("audio/pcmu", "en")
+    with pytest.raises(WebSocketDenialResponse) as refused:
+        desk.session(key)
+    assert refused.value.status_code == 401
+
+
+@pytest.mark.parametrize("path", [PATH, FLAT_PATH])
+@pytest.mark.parametrize(("n_chars", "status"), [(MOST_PROMPT_CHARS, 200), (300_000, 413)])
+async def test_a_prompt_may_be_as_long_as_in_a_session(desk, path, n_chars, status):
+    hints = {"prompt": "é" * n_chars}
+    nested = {"session": {"audio": {"input": {"transcription": hints}}}}
+    body = nested if path == PATH else {"input_audio_transcription": hints}
+    answered = await desk.ask(json.dumps(body).encode(), path)
+    assert answered.status_code == status
+
+
+async def test_of_long_hints_as_much_is_kept_as_a_session_hears(desk):
+    hints = {"prompt": "before " + "so be it " * 300, "keywords": ["anna"] * 30}
+    asked = {"session": {"audio": {"input": {"transcription": hints}}}}
+    key = (await desk.ask(asked)).json()["value"]
+    carried = desk.carried(key)
+    assert sum(map(len, [carried.prompt, *carried.keywords])) < 2 * MOST_CONTEXT_CHARS
+    assert "so be it" in carried.start().context
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,17 @@ def test_at_the_root_answers_one_of_two_or_nobody():
         load_settings(clients={"at_root": "openai"})
 
 
+def test_somebody_may_be_quiet_for_some_time():
+    with pytest.raises(SettingsError, match=r"clients\.quiet_limit_s"):
+        load_settings(clients={"quiet_limit_s": 0})
+
+
+def test_who_may_be_quiet_is_who_may_be_so_in_the_original():
+    apis = client_apis(ClientSettings(vosk=True, whisper_live=True))
+    quiet = {path for api in apis if api.may_be_quiet for path in api.paths}
+    assert quiet == {"/v1/realtime", "/v1/vosk", "/v1/whisper-live"}
+
+
 def test_an_api_is_spoken_where_it_is_wished():
     none = {"openai": False, "deepgram": False}
     assert paths_of(**none) == []

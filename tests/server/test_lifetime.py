@@ -1,6 +1,8 @@
 """When a session has to end, and when its client is warned."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server import errors
 from server.lifetime import Lifetime, Phase, Spans
@@ -44,6 +46,27 @@ def test_a_session_has_a_longest_time_however_lively_it_is():
     life.receive_frame(999)
     assert life.due(999.9) is None
     assert life.due(1000) is errors.SESSION_TOO_LONG
+
+
+def test_who_says_something_before_the_start_is_waited_for_until_it_is_idle():
+    life = living(phase=Phase.WAITING)
+    life.receive_frame(9)
+    assert (life.due(38.9), life.due(39)) == (None, errors.IDLE)
+    life.receive_frame(38)
+    assert (life.next_deadline_s, life.due(67.9), life.due(68)) == (68, None, errors.IDLE)
+
+
+@given(st.lists(st.floats(0, 25)), st.sampled_from([300.0, 5000.0]))
+def test_no_session_that_waits_for_its_start_outlives_its_token_or_its_longest_time(
+    pauses_s, expires_in_s
+):
+    life, now_s = living(expires_in_s, Phase.WAITING), 0.0
+    for pause_s in pauses_s:
+        now_s += pause_s
+        life.receive_frame(now_s)
+    ends_s = min(expires_in_s, SPANS.session_limit_s)
+    assert life.next_deadline_s <= ends_s
+    assert life.due(ends_s) is not None
 
 
 def test_what_is_closed_has_no_end():

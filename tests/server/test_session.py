@@ -12,7 +12,7 @@ from security.limits import Limits
 from server import errors
 from server.recognition import Hypothesis, Urgency, Word
 from server.session import CLIENT_GONE
-from server.session_values import Reserve, SessionSettings
+from server.session_values import Reserve, SessionSettings, spans_of, with_quiet
 from server.track import Reprioritise
 from server.wire import (
     Ended,
@@ -315,11 +315,31 @@ def test_a_limit_of_time_ends_the_session(start, limits, grant, wait_s, code):
     assert shell.close_code == code.close_code
 
 
-def test_keep_alive_keeps_alive():
-    shell = new_shell()
+@pytest.mark.parametrize("start", ["", START])
+def test_keep_alive_keeps_alive_before_the_start_too(start):
+    shell = new_shell(start)
+    shell.text('{"type":"keep_alive"}')
     for _ in range(5):
         shell.tick(25).text('{"type":"keep_alive"}')
     assert shell.close_code is None
+
+
+def test_a_session_that_never_starts_ends_with_its_longest_time():
+    shell = new_shell("", limits=SessionSettings(session_limit_s=50.0))
+    for _ in range(6):
+        shell.tick(8.0).text('{"type":"keep_alive"}')
+    assert shell.close_code is None
+    shell.tick(2.1)
+    assert shell.close_code == errors.SESSION_TOO_LONG.close_code
+    assert shell.of(Ready) == []
+
+
+def test_who_may_be_quiet_has_no_less_time_and_no_more_than_the_token_says():
+    settings = SessionSettings(start_limit_s=10.0, idle_limit_s=30.0)
+    quiet = with_quiet(settings, 20.0)
+    assert (quiet.start_limit_s, quiet.idle_limit_s) == (20.0, 30.0)
+    assert with_quiet(settings, 0.0) == settings
+    assert spans_of(with_quiet(settings, 600.0), Limits(idle_s=40)).idle_limit_s == 40
 
 
 def test_a_final_that_never_comes_ends_in_an_internal_error():

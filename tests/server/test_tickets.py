@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from server import errors
 from server.call_values import CallPlace, Role
 from server.errors import RefusedError
-from server.tickets import TicketForm, Tickets, TicketSettings
+from server.tickets import TicketForm, Tickets, TicketSettings, TicketWish
 from tests.fakes import GRANT, limited
 
 
@@ -119,6 +119,29 @@ def test_a_ticket_ends_with_its_token():
     ticket, lifetime_s = tickets.issue(replace(GRANT, expires_in_s=-5.0), None, 30.0)
     assert lifetime_s == 0
     assert refusal(tickets, ticket, now_s=30.0) == "ticket_expired"
+
+
+def test_a_ticket_is_over_sooner_if_that_is_wished_and_never_later(tickets):
+    for wished_s, lasts_s in ((10, 10), (7200, 60), (None, 60)):
+        wish = TicketWish(lifetime_s=wished_s)
+        ticket, lifetime_s = tickets.issue(GRANT, None, 0.0, wish=wish)
+        assert lifetime_s == lasts_s
+        assert refusal(tickets, ticket, now_s=lasts_s) == "ticket_expired"
+        tickets.redeem(ticket, None, lasts_s - 0.1)
+
+
+def test_what_a_ticket_carries_is_there_until_it_is_used(tickets):
+    ticket, _ = tickets.issue(GRANT, "https://a.example", 0.0, wish=TicketWish(carried="wishes"))
+    assert refusal(tickets, ticket, "https://b.example") == "ticket_of_other_origin"
+    assert tickets.carried_by(ticket) == "wishes"
+    tickets.redeem(ticket, "https://a.example", 1.0)
+    assert tickets.carried_by(ticket) is None
+
+
+def test_what_is_no_ticket_carries_nothing(tickets):
+    ticket, _ = tickets.issue(GRANT, None, 0.0)
+    for each in (ticket, "", "x" * 22, "é" * 22, "x" * 100_000):
+        assert tickets.carried_by(each) is None
 
 
 class Uses(RuleBasedStateMachine):

@@ -5,7 +5,6 @@ import json
 from itertools import count
 
 from server import wire
-from server.dialects.openai_keys import EphemeralKeys
 from server.dialects.openai_realtime import PATH, OpenAiApi
 from server.dialects.translation import Broken, Hear, Host, Say
 from server.dialects.values import Reply, Upgrade
@@ -17,9 +16,9 @@ SECOND = bytes(48_000)
 BY_CLIENT = {"audio": {"input": {"turn_detection": None}}}
 
 
-def host(wall_s=1000.0):
+def host(carried=None):
     numbers = count(1)
-    return Host(MODEL, lambda: f"0-{next(numbers)}", wall_s)
+    return Host(MODEL, lambda: f"0-{next(numbers)}", 1000.0, carried)
 
 
 def upgrade(query=(), headers=(), subprotocols=()):
@@ -29,10 +28,10 @@ def upgrade(query=(), headers=(), subprotocols=()):
 class Client:
     """Its dialect, and everything that came of it."""
 
-    def __init__(self, shown=None, keys=None, wall_s=1000.0):
-        api = OpenAiApi(keys or EphemeralKeys())
-        self.dialect = api.new_dialect(shown or upgrade(), host(wall_s))
+    def __init__(self, shown=None, carried=None):
+        self.dialect = OpenAiApi().new_dialect(shown or upgrade(), host(carried))
         self.events, self.said, self.audio, self.is_broken = [], [], b"", False
+        self.n_kept_alive = 0
         self._take(self.dialect.open())
 
     def send(self, kind, **fields):
@@ -81,6 +80,8 @@ class Client:
             match each:
                 case Reply(frame):
                     self.events.append(json.loads(frame))
+                case Say(wire.KeepAlive()):
+                    self.n_kept_alive += 1
                 case Say(message):
                     wire.decode_client_message(wire.encode(message))
                     self.said.append(message)

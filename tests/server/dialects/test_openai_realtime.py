@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import errors, wire
-from server.dialects.openai_keys import EphemeralKeys
 from server.dialects.openai_realtime import OpenAiApi
+from server.dialects.openai_realtime_settings import Wishes
 from server.dialects.translation import DeclinedError
 from tests.server.dialects.openai_session import (
     BY_CLIENT,
@@ -25,13 +25,45 @@ from tests.server.dialects.openai_session import (
     upgrade,
 )
 
-API = OpenAiApi(EphemeralKeys())
+API = OpenAiApi()
 
 
 def test_the_server_speaks_first():
     client = Client()
     assert [event["type"] for event in client.events] == ["session.created"]
     assert client.session["type"] == "transcription"
+
+
+def test_what_is_understood_keeps_the_session_alive_and_what_is_not_does_not():
+    client = Client()
+    client.update()
+    client.clear()
+    client.append(b"")
+    assert (client.said, client.n_kept_alive) == ([], 3)
+    client.send("response.create")
+    client.send_frame("{")
+    client.commit()
+    assert client.n_kept_alive == 3
+    client.append()
+    client.commit()
+    assert client.n_kept_alive == 3, "said otherwise"
+
+
+def test_audio_that_waits_keeps_the_session_alive():
+    client = Client()
+    client.append(b"ab")
+    assert (client.said, client.n_kept_alive) == ([], 1)
+
+
+def test_a_session_is_what_was_wished_for_its_key_and_waits_for_no_update():
+    client = Client(carried=Wishes(language="de"))
+    assert client.session["audio"]["input"]["transcription"]["language"] == "de"
+    client.append(b"ab")
+    assert client.start.language == "de"
+
+
+def test_what_was_wished_of_another_api_says_nothing_here():
+    assert Client(carried="de").session["audio"]["input"]["transcription"] is None
 
 
 def test_the_session_starts_with_the_first_audio_by_what_was_wished_until_then():

@@ -4,8 +4,11 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server import wire
+from server.dialects.hints import MOST_CONTEXT_CHARS
 from server.dialects.openai_realtime_messages import MessageError, SessionUpdate
 from server.dialects.openai_realtime_settings import (
     Wishes,
@@ -13,6 +16,7 @@ from server.dialects.openai_realtime_settings import (
     nested_session,
     wishes_after,
     wishes_kept,
+    wishes_shortened,
 )
 from tests.server.dialects.openai_session import MODEL
 
@@ -110,6 +114,10 @@ def test_what_is_absent_stays_and_null_turns_off():
         ({"languages": []}, None),
         ({"languages": None}, None),
         ({"language": "en", "languages": ["de"]}, "en"),
+        ({"language": None, "languages": ["de"]}, "de"),
+        ({"language": "", "languages": ["de-CH", "de"]}, "de"),
+        ({"language": None, "languages": ["de", "en"]}, None),
+        ({"language": None, "languages": None}, None),
     ],
 )
 def test_the_only_language_is_heard_and_of_several_the_model_finds_out(asked, language):
@@ -142,6 +150,12 @@ def test_a_long_prompt_fits_into_a_start():
             "transcription.model",
         ),
         ({"transcription": {"language": "fr"}}, "invalid_value", "transcription.language"),
+        (
+            {"transcription": {"language": None, "languages": ["de", "xx"]}},
+            "invalid_value",
+            "transcription.languages",
+        ),
+        ({"transcription": {"languages": ["fr"]}}, "invalid_value", "transcription.languages"),
         ({"transcription": {"language": "1"}}, "invalid_value", "transcription.language"),
         ({"turn_detection": {"type": "magic"}}, "invalid_value", "turn_detection.type"),
         (
@@ -186,3 +200,16 @@ def test_hints_stay_as_they_were_when_the_session_started():
     later = wished_of_input(started, transcription={"prompt": "b", "keywords": ["c"]})
     kept = wishes_kept(started, later)
     assert (kept.prompt, kept.keywords) == ("a", ())
+
+
+HINTS = (
+    st.text(st.sampled_from("ab \né"), max_size=30).filter(str.strip).map(lambda text: text * 100)
+)
+
+
+@given(st.none() | HINTS, st.lists(HINTS, max_size=4))
+def test_what_is_kept_of_hints_is_what_a_session_hears_of_them(prompt, keywords):
+    wishes = Wishes(prompt=prompt, keywords=tuple(keywords))
+    kept = wishes_shortened(wishes)
+    assert kept.start() == wishes.start()
+    assert len(kept.prompt or "") + sum(map(len, kept.keywords)) <= 2 * MOST_CONTEXT_CHARS

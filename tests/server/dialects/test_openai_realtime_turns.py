@@ -91,6 +91,47 @@ def test_a_commit_where_nobody_has_spoken_gives_an_empty_turn():
     assert client.commit()[0]["error"]["code"] == "input_audio_buffer_commit_empty"
 
 
+def test_of_commits_that_follow_each_other_each_is_answered():
+    client = by_silence()
+    client.commit()
+    client.append()
+    client.commit()
+    client.tell(*spoken(0, "hello"), wire.Flushed(1000))
+    assert transcripts(client) == ["hello"]
+    assert types(client.tell(wire.Flushed(2000))) == ["committed", "added", "done", "completed"]
+    assert transcripts(client) == ["hello", ""]
+
+
+def test_a_turn_answers_the_commit_in_whose_audio_it_began():
+    client = by_silence()
+    client.commit()
+    client.append()
+    client.commit()
+    client.tell(started(0, 980), wire.Flushed(1000))
+    assert transcripts(client) == [""]
+    client.tell(ended(0, 1900), final(0, "hello", 980, 1900), wire.Flushed(2000))
+    assert transcripts(client) == ["", "hello"]
+
+
+def test_a_turn_that_was_over_before_the_commit_is_no_answer_to_it():
+    client = by_silence()
+    client.tell(*spoken(0, "hello"))
+    client.commit()
+    client.tell(wire.Flushed(1000))
+    assert transcripts(client) == ["hello", ""]
+
+
+def test_what_was_committed_before_the_buffer_was_cleared_is_told():
+    client = by_silence()
+    client.tell(started(0))
+    client.commit()
+    client.append()
+    client.clear()
+    client.tell(ended(0), final(0, "kept"), wire.Flushed(1000))
+    client.tell(*spoken(1, "secret", 1100, 1900), wire.Flushed(2000))
+    assert transcripts(client) == ["kept"]
+
+
 def test_what_is_cleared_where_silence_ends_turns_is_not_told():
     client = by_silence()
     client.tell(*spoken(0, "kept one"), started(1, 950))
@@ -292,3 +333,33 @@ def test_no_final_is_lost_or_told_twice_however_late_the_session_is(conversation
     assert told == spoken_words
     committed = [event["item_id"] for event in client.of_type("committed")]
     assert sorted(event["item_id"] for event in client.of_type("completed")) == sorted(committed)
+
+
+@given(conversations())
+def test_each_commit_is_answered_where_silence_ends_turns_however_late_the_session_is(
+    conversation,
+):
+    steps, lag = conversation
+    client = Client()
+    client.update(turn_detection={"type": "server_vad"})
+    late, over, since_commit, n_empty = [], set(), [], 0
+    for kind, what in steps:
+        if kind == "append":
+            client.append()
+        elif kind == "speak":
+            number, start_ms, end_ms = what
+            since_commit.append(number)
+            late.append((number, [started(number, start_ms), ended(number, end_ms)]))
+            late.append((None, [final(number, f"w{number}", start_ms, end_ms)]))
+        else:
+            client.commit()
+            n_empty += set(since_commit) <= over
+            since_commit = []
+            late.append((None, [wire.Flushed(what)]))
+        while len(late) > lag:
+            number, events = late.pop(0)
+            client.tell(*events)
+            over.add(number)
+    for _, events in late:
+        client.tell(*events)
+    assert transcripts(client).count("") == n_empty
