@@ -41,6 +41,8 @@ _CLOSE_CODES = {
     errors.LEASE_LOST.close_code: 1012,
 }
 _MARKERS = {"token", "bearer"}
+_STILL_HERE = Say(wire.KeepAlive())
+"""Also before the start: who reads a microphone at leisure is not idle."""
 _NO_MESSAGE = messages.Error(
     "SchemaError", "The message is none of KeepAlive, Finalize, CloseStream and Configure."
 )
@@ -87,7 +89,7 @@ class DeepgramLive:
             self._state = _State.STOPPED
             return [Broken()]
         started = self._start() if self._state is _State.OPEN else []
-        return [*started, *self._hear(samples)] if samples else started
+        return [*started, *(self._hear(samples) if samples else [_STILL_HERE])]
 
     def tell(self, event: wire.ServerEvent) -> list[str | bytes]:
         """What was heard, and the end."""
@@ -118,13 +120,13 @@ class DeepgramLive:
     def _receive_message(self, message: messages.ClientMessage | None) -> list[Translated]:
         match message:
             case messages.KeepAlive():
-                return [Say(wire.KeepAlive())]
+                return [_STILL_HERE]
             case messages.CloseStream():
                 return self._stop()
             case messages.Finalize(index) if index is None or index < len(self._channels):
                 return self._finalize(index)
             case messages.Configure(keyterms):
-                return [Say(wire.KeepAlive()), _reply(self._configured(keyterms))]
+                return [_STILL_HERE, _reply(self._configured(keyterms))]
             case _:
                 return [_reply(_NO_MESSAGE)]
 
@@ -162,7 +164,7 @@ class DeepgramLive:
     def _finalize(self, index: int | None) -> list[Translated]:
         wished = self._channels if index is None else [self._channels[index]]
         if self._state is _State.OPEN:
-            return [_reply(channel.nothing(0)) for channel in wished]
+            return [_STILL_HERE, *(_reply(channel.nothing(0)) for channel in wished)]
         for channel in wished:
             channel.finalize()
         return [Say(wire.Flush(channel=index, answer=True))]
