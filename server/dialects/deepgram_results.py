@@ -1,11 +1,11 @@
 """What a session hears in one channel in; Deepgram's messages about it out.
 
 Every final's range begins where the one before it ended, so that silence is part of what follows it
-and there are no gaps. The answer to `Finalize` is the last final of what was said before it, which
-waits for the session's word that it is the last, or one without words: there is always exactly one
-that says `from_finalize`. An utterance has ended by audio time: when so much came after its last
-word, and enough beyond to know that nobody had begun to speak. It knows no audio, only how much
-came.
+and there are no gaps. The answer to `Finalize` is the last final of what was said before it, or one
+without words: there is always exactly one that says `from_finalize`. A final waits for the next
+word of the session in its channel to know whether it is the answer, whoever speaks by then. An
+utterance has ended by audio time: when so much came after its last word, and enough beyond to know
+that nobody had begun to speak. It knows no audio, only how much came.
 """
 
 from dataclasses import dataclass
@@ -65,8 +65,8 @@ class ChannelResults:
         """`heard_ms`: audio that has come so far."""
         match event:
             case wire.SpeechStarted(number, start_ms):
-                told = self.release(heard_ms)
                 self._begun[number] = _Begun(start_ms, self._ended_ms)
+                told = self.release(heard_ms)
                 self._last_word_ms = None
                 if self._options.has_speech_events:
                     told.append(messages.SpeechStarted(self._place, start_ms / 1000))
@@ -74,7 +74,8 @@ class ChannelResults:
             case wire.Partial(number):
                 begun = self._begun_of(number, event.start_ms)
                 said = messages.alternative_of_partial(event)
-                return [self._results(begun.range_start_ms, event.end_ms, said, is_final=False)]
+                interim = self._results(begun.range_start_ms, event.end_ms, said, is_final=False)
+                return [*self.release(heard_ms), interim]
             case wire.SpeechEnded(_, end_ms):
                 self._ended_ms = max(self._ended_ms, end_ms)
                 return []
@@ -120,11 +121,11 @@ class ChannelResults:
         return [messages.UtteranceEnd(self._place, last_word_ms / 1000)]
 
     def _tell_final(self, final: wire.Final, heard_ms: int) -> Told:
+        told = self.release(heard_ms)
         begun = self._begun_of(final.segment, final.start_ms)
         self._begun.pop(final.segment, None)
-        told = self.release(heard_ms)
         self._held = final, begun
-        may_be_answer = self._n_flushes and not self._begun
+        may_be_answer = self._n_flushes > 0
         return told if may_be_answer else told + self.release(heard_ms)
 
     def _begun_of(self, number: int, start_ms: int) -> _Begun:

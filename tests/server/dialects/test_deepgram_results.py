@@ -104,11 +104,40 @@ def test_of_several_finals_the_last_is_the_answer():
     it = channel(vad_events="false")
     told(it, began(0), ended(0), began(1, 1100))
     it.finalize()
-    [first] = told(it, ended(1, 2000), final())
-    assert told(it, final("Or not.", 1, 1100, 2000)) == []
+    assert told(it, ended(1, 2000), final()) == []
+    [first] = told(it, final("Or not.", 1, 1100, 2000))
     [second] = it.tell_flushed(2000, 0)
     assert (text_of(first), first.from_finalize) == ("To be.", False)
     assert (text_of(second), second.from_finalize) == ("Or not.", True)
+
+
+def test_who_speaks_on_takes_no_answer_from_finalize():
+    it = channel(vad_events="false")
+    it.tell(began(), 0)
+    it.finalize()
+    assert told(it, ended(0, 2000), began(1, 2000), final(end_ms=2000)) == []
+    [answer] = it.tell_flushed(2000, 2500)
+    assert (text_of(answer), answer.from_finalize) == ("To be.", True)
+    [later] = told(it, ended(1, 3000), final("Or not.", 1, 2000, 3000))
+    assert (text_of(later), later.from_finalize) == ("Or not.", False)
+
+
+def test_a_final_that_may_be_the_answer_is_told_before_what_was_said_after_it():
+    it = channel(vad_events="false")
+    told(it, began(0), ended(0), began(1, 1100))
+    it.finalize()
+    assert told(it, final()) == []
+    first, interim = told(it, caption(number=1, end_ms=1500))
+    assert (text_of(first), first.from_finalize) == ("To be.", False)
+    assert not interim.is_final
+
+
+def test_no_utterance_ends_where_the_next_begins():
+    it = channel(vad_events="false", utterance_end_ms="1000")
+    it.tell(began(), 0)
+    it.finalize()
+    told(it, ended(), final())
+    assert list(map(type, told(it, began(1, 2100), heard_ms=2400))) == [messages.Results]
 
 
 def test_finals_that_come_together_are_told_in_their_order():
