@@ -96,17 +96,20 @@ class DeepgramLive:
         heard_ms = self._audio.heard_ms
         told: list[messages.ServerMessage] = []
         match event:
+            case wire.Ready():
+                for channel in self._channels:
+                    channel.ready(event.end_of_speech_ms)
             case wire.SpeechStarted() | wire.Partial() | wire.SpeechEnded() | wire.Final():
                 told = self._channels[event.channel].tell(event, heard_ms)
             case wire.Flushed(at_ms, index):
                 told = self._channels[index].tell_flushed(at_ms, heard_ms)
             case wire.ErrorEvent(code, text):
                 self._state, self._has_failed = _State.STOPPED, True
-                told = [*self._release_all(), error_of(code, text)]
+                told = [*self._end_all(), error_of(code, text)]
             case wire.Ended():
                 self._state = _State.STOPPED
                 last = [] if self._has_failed else [self._last_metadata()]
-                told = [*self._release_all(), *last]
+                told = [*self._end_all(), *last]
             case _:
                 pass
         return [messages.encode(message) for message in told]
@@ -158,7 +161,7 @@ class DeepgramLive:
 
     def _hear(self, samples: bytes) -> list[Translated]:
         heard_ms = self._audio.heard_ms
-        ends = [end for channel in self._channels for end in channel.utterance_end(heard_ms)]
+        ends = [end for channel in self._channels for end in channel.ends(heard_ms)]
         return [Hear(samples), *map(_reply, ends)]
 
     def _finalize(self, index: int | None) -> list[Translated]:
@@ -177,9 +180,9 @@ class DeepgramLive:
 
     # --- session to client ---
 
-    def _release_all(self) -> list[messages.ServerMessage]:
+    def _end_all(self) -> list[messages.ServerMessage]:
         heard_ms = self._audio.heard_ms
-        return [message for channel in self._channels for message in channel.release(heard_ms)]
+        return [message for channel in self._channels for message in channel.end(heard_ms)]
 
     def _last_metadata(self) -> messages.Metadata:
         return messages.Metadata(
