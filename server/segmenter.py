@@ -72,6 +72,8 @@ class SpeechEnded:
     """The segment is closed."""
 
     end_sample: int
+    is_cut: bool = False
+    """It was long enough; whether whoever speaks has stopped is not known."""
 
 
 SpeechEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
@@ -189,8 +191,9 @@ class Segmenter:
         length = now_sample - self._start_sample
         if self._state is _State.PAUSING:
             is_long = length >= samples_from_ms(self._settings.soft_cut_ms)
-            if is_long or self._silent_windows >= self._end_windows:
-                self._end(self._pause_sample, events)
+            has_stopped = self._silent_windows >= self._end_windows
+            if is_long or has_stopped:
+                self._end(self._pause_sample, events, is_cut=not has_stopped)
         elif length >= samples_from_ms(self._settings.hard_cut_ms):
             self._cut(events)
 
@@ -202,14 +205,14 @@ class Segmenter:
         backwards = list(reversed(self._recent))
         quietest = min(range(1, len(backwards)), key=backwards.__getitem__)
         cut_sample = (self._n_windows - quietest) * WINDOW_SAMPLES
-        self._end(cut_sample, events)
+        self._end(cut_sample, events, is_cut=True)
         self._state = _State.SPEAKING
         self._start_sample = self._speech_sample = cut_sample
         self._speech_windows = quietest
         events.append(SpeechStarted(cut_sample, cut_sample))
 
-    def _end(self, end_sample: int, events: list[SpeechEvent]) -> None:
-        events.append(SpeechEnded(end_sample))
+    def _end(self, end_sample: int, events: list[SpeechEvent], *, is_cut: bool = False) -> None:
+        events.append(SpeechEnded(end_sample, is_cut))
         self._state = _State.SILENT
         self._speech_windows = self._silent_windows = 0
         self._closed_sample = end_sample

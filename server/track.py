@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
+from msgspec import UNSET
 
 from server.audio import WINDOW_SAMPLES, AudioFormat, Span, ms_from_samples, samples_from_ms
 from server.buffer import SampleBuffer
@@ -264,8 +265,8 @@ class Track:
                     self._pause(end_sample)
                 case SpeechResumed():
                     self._resume()
-                case SpeechEnded(end_sample):
-                    self._close_segment(end_sample)
+                case SpeechEnded(end_sample, is_cut):
+                    self._close_segment(end_sample, is_cut=is_cut)
 
     def _start_segment(self, start_sample: int, speech_sample: int) -> None:
         number = next(self._numbers)
@@ -284,7 +285,7 @@ class Track:
         segment.resume()
         self._actions.append(Reprioritise(segment.number, Urgency.PARTIAL))
 
-    def _close_segment(self, end_sample: int) -> None:
+    def _close_segment(self, end_sample: int, *, is_cut: bool) -> None:
         segment = self._require_open()
         if segment.ends_with_candidate(end_sample):
             self._actions.append(Reprioritise(segment.number, Urgency.FINAL))
@@ -297,7 +298,8 @@ class Track:
         self._n_closed += 1
         self._open = None
         end_ms = ms_from_samples(end_sample)
-        self._actions.append(SpeechEndedEvent(segment.number, end_ms, self._channel))
+        told_if_cut = True if is_cut else UNSET
+        self._actions.append(SpeechEndedEvent(segment.number, end_ms, self._channel, told_if_cut))
         self._release_finals()
 
     def _ask_for_partial(self) -> None:

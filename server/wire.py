@@ -231,6 +231,10 @@ class SpeechEnded(msgspec.Struct, frozen=True, tag_field="type", tag="speech_end
     segment: int
     end_ms: int
     channel: int = 0
+    is_cut: bool | msgspec.UnsetType = msgspec.UNSET
+    """Told where it is so: the segment was as long as one may be, and whoever speaks may go on in
+    the next.
+    """
 
 
 class WordEvent(msgspec.Struct, frozen=True):

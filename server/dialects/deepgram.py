@@ -41,6 +41,8 @@ _CLOSE_CODES = {
     errors.LEASE_LOST.close_code: 1012,
 }
 _MARKERS = {"token", "bearer"}
+_STILL_HERE = Say(wire.KeepAlive())
+"""Also before the start: who reads a microphone at leisure is not idle."""
 _NO_MESSAGE = messages.Error(
     "SchemaError", "The message is none of KeepAlive, Finalize, CloseStream and Configure."
 )
@@ -87,24 +89,27 @@ class DeepgramLive:
             self._state = _State.STOPPED
             return [Broken()]
         started = self._start() if self._state is _State.OPEN else []
-        return [*started, *self._hear(samples)] if samples else started
+        return [*started, *(self._hear(samples) if samples else [_STILL_HERE])]
 
     def tell(self, event: wire.ServerEvent) -> list[str | bytes]:
         """What was heard, and the end."""
         heard_ms = self._audio.heard_ms
         told: list[messages.ServerMessage] = []
         match event:
+            case wire.Ready():
+                for channel in self._channels:
+                    channel.ready(event.end_of_speech_ms)
             case wire.SpeechStarted() | wire.Partial() | wire.SpeechEnded() | wire.Final():
                 told = self._channels[event.channel].tell(event, heard_ms)
             case wire.Flushed(at_ms, index):
                 told = self._channels[index].tell_flushed(at_ms, heard_ms)
             case wire.ErrorEvent(code, text):
                 self._state, self._has_failed = _State.STOPPED, True
-                told = [*self._release_all(), error_of(code, text)]
+                told = [*self._end_all(), error_of(code, text)]
             case wire.Ended():
                 self._state = _State.STOPPED
                 last = [] if self._has_failed else [self._last_metadata()]
-                told = [*self._release_all(), *last]
+                told = [*self._end_all(), *last]
             case _:
                 pass
         return [messages.encode(message) for message in told]
@@ -118,13 +123,13 @@ class DeepgramLive:
     def _receive_message(self, message: messages.ClientMessage | None) -> list[Translated]:
         match message:
             case messages.KeepAlive():
-                return [Say(wire.KeepAlive())]
+                return [_STILL_HERE]
             case messages.CloseStream():
                 return self._stop()
             case messages.Finalize(index) if index is None or index < len(self._channels):
                 return self._finalize(index)
             case messages.Configure(keyterms):
-                return [Say(wire.KeepAlive()), _reply(self._configured(keyterms))]
+                return [_STILL_HERE, _reply(self._configured(keyterms))]
             case _:
                 return [_reply(_NO_MESSAGE)]
 
@@ -156,13 +161,13 @@ class DeepgramLive:
 
     def _hear(self, samples: bytes) -> list[Translated]:
         heard_ms = self._audio.heard_ms
-        ends = [end for channel in self._channels for end in channel.utterance_end(heard_ms)]
+        ends = [end for channel in self._channels for end in channel.ends(heard_ms)]
         return [Hear(samples), *map(_reply, ends)]
 
     def _finalize(self, index: int | None) -> list[Translated]:
         wished = self._channels if index is None else [self._channels[index]]
         if self._state is _State.OPEN:
-            return [_reply(channel.nothing(0)) for channel in wished]
+            return [_STILL_HERE, *(_reply(channel.nothing(0)) for channel in wished)]
         for channel in wished:
             channel.finalize()
         return [Say(wire.Flush(channel=index, answer=True))]
@@ -175,9 +180,9 @@ class DeepgramLive:
 
     # --- session to client ---
 
-    def _release_all(self) -> list[messages.ServerMessage]:
+    def _end_all(self) -> list[messages.ServerMessage]:
         heard_ms = self._audio.heard_ms
-        return [message for channel in self._channels for message in channel.release(heard_ms)]
+        return [message for channel in self._channels for message in channel.end(heard_ms)]
 
     def _last_metadata(self) -> messages.Metadata:
         return messages.Metadata(

@@ -19,6 +19,10 @@ _BAD_REQUEST, _PAYMENT_REQUIRED = 400, 402
 _REFUSALS = {refusal.code: refusal for refusal in errors.ALL}
 _USED_UP = {errors.QUOTA_BYTES, errors.QUOTA_AUDIO, errors.QUOTA_DAILY, errors.SESSION_TOO_LONG}
 _NOTHING_CAME, _NO_AUDIO = "NET-0001", "DATA-0000"
+_NOTHING_CAME_TEXT = (
+    "The server did not receive audio data or a text message within the timeout window."
+    " Send audio, or KeepAlive."
+)
 _UNDECODABLE = (
     "The audio cannot be decoded. Send WAV, or samples whose encoding and sample_rate are said."
 )
@@ -64,7 +68,7 @@ def error_of(code: str, text: str) -> Error:
     """Why a session ended, by the code of its refusal."""
     refusal = _REFUSALS.get(code, errors.INTERNAL)
     if refusal in {errors.IDLE, errors.START_LATE}:
-        return Error(_NOTHING_CAME, text)
+        return Error(_NOTHING_CAME, _NOTHING_CAME_TEXT)
     if refusal is errors.BAD_MESSAGE:
         return Error(_NO_AUDIO, _UNDECODABLE)
     return Error(_CODES.get(_status(refusal), _OTHER_CODE), text)

@@ -4,6 +4,7 @@ An utterance, and a paragraph where they are asked for, is what was said between
 sentence ends with a word that ends one.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -113,7 +114,7 @@ def answer(heard: HeardFile, options: FileOptions, channels: Sequence[HeardChann
 
 def _channel(channel: HeardChannel, options: FileOptions) -> _Channel:
     has_languages, finals = options.hearing.has_languages, channel.finals
-    languages = list(dict.fromkeys(final.language for final in finals if final.language))
+    languages = _languages(finals)
     alternative = _Alternative(
         transcript=channel.transcript,
         confidence=_confidence([word for final in finals for word in final.words]),
@@ -126,6 +127,15 @@ def _channel(channel: HeardChannel, options: FileOptions) -> _Channel:
         paragraphs=_paragraphs(finals) if options.has_paragraphs else None,
     )
     return _Channel([alternative], languages[0] if options.finds_language and languages else None)
+
+
+def _languages(finals: Sequence[Final]) -> list[str]:
+    """That in which most words were said first."""
+    n_words: Counter[str] = Counter()
+    for final in finals:
+        if final.language:
+            n_words[final.language] += len(final.words)
+    return [language for language, _ in n_words.most_common()]
 
 
 def _metadata(heard: HeardFile, n_channels: int) -> _Metadata:

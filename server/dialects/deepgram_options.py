@@ -7,6 +7,7 @@ done here is refused by its name: who speaks, what is hidden, replaced or looked
 send it. A switch may be written as `true`, `True` or `1`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +21,7 @@ _LEAST_UTTERANCE_END_MS, _MOST_UTTERANCE_END_MS = 1_000, 60_000
 _MOST_DIGITS = 9
 _G711_HZ = 8_000
 _MULTI = "multi"
+_BOOST = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)", re.ASCII)
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 _ENCODINGS = {
     "linear16": Encoding.PCM_S16LE,
@@ -207,7 +209,7 @@ def _hearing(asked: _Asked, languages: frozenset[str]) -> Hearing:
     if tag and not is_multi and language not in languages:
         raise OptionError("language", "The model does not understand this language.")
     terms = [term.strip() for term in asked.every("keyterm")]
-    terms += [_without_boost(term).strip() for term in asked.every("keywords")]
+    terms += [_wished(term).strip() for term in asked.every("keywords")]
     return Hearing(language, _context(terms), is_multi)
 
 
@@ -222,11 +224,14 @@ def _context(terms: Sequence[str]) -> str | None:
     return context or None
 
 
-def _without_boost(term: str) -> str:
-    """`name:2.5` → `name`."""
+def _wished(term: str) -> str:
+    """`name:2.5` → `name`; nothing of a boost that is none, or that is to make it rarer: a hint
+    can only do the opposite.
+    """
     text, colon, boost = term.rpartition(":")
-    is_boost = colon and boost.lstrip("-").replace(".", "", 1).isdigit()
-    return text if is_boost else term
+    if not colon or not _BOOST.fullmatch(boost.strip()):
+        return term
+    return text if float(boost) > 0 else ""
 
 
 def _audio_format(asked: _Asked) -> AudioFormat | None:

@@ -2,6 +2,8 @@
 
 import json
 
+from msgspec import UNSET
+
 from server import wire
 from server.client_apis import client_apis
 from server.client_settings import ClientSettings
@@ -87,7 +89,7 @@ def _events(number: int) -> list[wire.ServerEvent]:
     return [
         wire.SpeechStarted(number, start_ms),
         wire.Partial(number, 0, start_ms, end_ms, "word", " and"),
-        wire.SpeechEnded(number, end_ms),
+        wire.SpeechEnded(number, end_ms, is_cut=True if number % 2 else UNSET),
         wire.Final(number, start_ms, end_ms, "word", "en", 0.5, [_WORD]),
         wire.Flushed(end_ms),
     ]

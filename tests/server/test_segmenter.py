@@ -103,6 +103,21 @@ def test_a_long_segment_is_cut_at_the_first_pause():
     assert spans(events) == [(0, 113)]
 
 
+def ends(events):
+    return [event.is_cut for event in events if isinstance(event, SpeechEnded)]
+
+
+def test_the_end_of_a_segment_says_whether_it_was_only_long():
+    assert ends(run((1.0, 110), (0.0, 3), (1.0, 20))) == [True]
+    assert ends(run((1.0, 96), (0.0, 7), (1.0, 20))) == [True]
+    assert ends(run((1.0, 230))) == [True]
+    assert ends(run((1.0, 20), (0.0, 20))) == [False]
+
+
+def test_a_long_segment_whose_silence_is_over_too_was_not_cut():
+    assert ends(run((1.0, 92), (0.0, 8))) == [False]
+
+
 def test_a_segment_without_pauses_is_cut_at_its_quietest_window():
     events = run((1.0, 190), (0.6, 1), (1.0, 30))
     [(_, end)] = spans(events)

@@ -45,6 +45,13 @@ def test_messages_come_back_as_they_were(message):
     assert wire.decode_client_message(wire.encode(message)) == message
 
 
+def test_that_a_segment_was_cut_is_told_only_where_it_was():
+    assert "is_cut" not in wire.encode(wire.SpeechEnded(0, 2000))
+    cut = wire.SpeechEnded(0, 2000, is_cut=True)
+    assert '"is_cut":true' in wire.encode(cut)
+    assert wire.decode_server_event(wire.encode(cut)) == cut
+
+
 def test_a_field_that_a_newer_server_adds_is_ignored():
     frame = '{"type":"speech_ended","segment":1,"end_ms":5,"mood":"calm"}'
     assert wire.decode_server_event(frame) == wire.SpeechEnded(1, 5)

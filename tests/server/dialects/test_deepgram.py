@@ -19,6 +19,7 @@ HOST = Host(ModelCard("tiny", frozenset({"en"})), lambda: "an-id", 1_750_000_000
 RAW = {"encoding": "linear16", "sample_rate": "16000"}
 START = wire.Start(sample_rate_hz=16_000, partials=False)
 USAGE = wire.Usage(0, 0, 0, 0)
+STILL_HERE = Say(wire.KeepAlive())
 FINALIZE, CLOSE_STREAM = '{"type":"Finalize"}', '{"type":"CloseStream"}'
 
 
@@ -60,7 +61,7 @@ def test_samples_are_heard():
 
 def test_the_session_starts_with_the_header_of_a_file():
     it = live()
-    assert it.receive(PLAIN[:44]) == [Say(START)]
+    assert it.receive(PLAIN[:44]) == [Say(START), STILL_HERE]
     assert it.receive(PLAIN[44:]) == [Hear(SAMPLES)]
 
 
@@ -69,7 +70,7 @@ def test_a_header_and_samples_may_come_together():
 
 
 def test_a_part_of_a_header_says_nothing_yet():
-    assert live().receive(PLAIN[:10]) == []
+    assert live().receive(PLAIN[:10]) == [STILL_HERE]
 
 
 def test_audio_that_cannot_be_read_breaks_the_connection():
@@ -91,7 +92,18 @@ def test_two_channels_of_a_file_are_heard_if_they_may_be_told_apart():
 
 
 def test_somebody_who_has_nothing_to_say_is_still_here():
-    assert opened().receive('{"type":"KeepAlive"}') == [Say(wire.KeepAlive())]
+    assert opened().receive('{"type":"KeepAlive"}') == [STILL_HERE]
+
+
+@pytest.mark.parametrize("frame", ['{"type":"KeepAlive"}', '{"type":"Configure"}', FINALIZE])
+def test_who_speaks_before_it_is_known_what_the_audio_is_is_there(frame):
+    assert live().receive(frame)[0] == STILL_HERE
+
+
+def test_who_sends_more_than_the_file_holds_is_there():
+    it = live()
+    it.receive(PLAIN)
+    assert it.receive(b"what follows the samples") == [STILL_HERE]
 
 
 def test_finalize_is_a_flush_that_is_answered():
@@ -146,7 +158,7 @@ def test_a_text_that_is_no_message_gets_an_error_and_the_session_goes_on():
 def test_other_terms_are_not_taken_once_it_has_begun():
     it = opened()
     [alive, reply] = it.receive('{"type":"Configure","keyterms":["a"]}')
-    assert alive == Say(wire.KeepAlive())
+    assert alive == STILL_HERE
     assert json.loads(reply.frame)["code"] == "CONFIGURE_KEYTERMS_NOT_SUPPORTED"
     [success] = replies(it.receive('{"type":"Configure","features":{"numerals":true}}'))
     assert success == {"type": "ConfigureSuccess", "request_id": "an-id"}
@@ -298,5 +310,6 @@ def test_whatever_comes_nothing_is_raised_and_a_start_is_first(frames, is_raw):
 def test_wherever_a_file_is_cut_the_same_is_heard(step):
     it = live()
     said = [each for at in range(0, len(PLAIN), step) for each in it.receive(PLAIN[at : at + step])]
+    said = [each for each in said if each != STILL_HERE]
     assert said[0] == Say(START)
     assert b"".join(each.payload for each in said[1:]) == SAMPLES

@@ -68,6 +68,18 @@ def test_a_session_ends_with_deepgrams_words(refusal, variant):
     assert error_of(refusal.code, refusal.text).variant == variant
 
 
+@pytest.mark.parametrize("refusal", [errors.IDLE, errors.START_LATE])
+def test_who_said_nothing_is_told_what_keeps_a_connection_of_deepgrams(refusal):
+    error = error_of(refusal.code, refusal.text)
+    assert "start" not in error.description
+    assert "KeepAlive" in error.description
+
+
+@pytest.mark.parametrize("refusal", errors.ALL)
+def test_no_session_ends_with_words_of_our_own_protocol(refusal):
+    assert "earwitness" not in error_of(refusal.code, refusal.text).description
+
+
 def test_a_code_of_a_newer_server_is_our_fault():
     unknown = replace(errors.IDLE, code="new")
     assert error_of(unknown.code, "text").variant == "INTERNAL_SERVER_ERROR"

@@ -99,3 +99,16 @@ def test_the_language_is_told_where_it_is_asked_for():
     )
     assert alternative_of(told(*spoken, language="multi"))["languages"] == ["en", "zh"]
     assert "detected_language" not in told(detect_language="true")["results"]["channels"][0]
+
+
+def test_the_language_of_a_file_is_that_in_which_most_words_were_said():
+    opening, greeting = final("Oh well"), final("Guten Tag wir beginnen", 1000, "de")
+    spoken = opening, greeting, final("So be it", 2000), final("Vielen Dank", 3000, "de")
+    [channel] = told(*spoken, detect_language="true")["results"]["channels"]
+    assert channel["detected_language"] == "de"
+    assert alternative_of(told(*spoken, language="multi"))["languages"] == ["de", "en"]
+
+
+def test_of_languages_in_which_as_many_words_were_said_the_first_is_told_first():
+    spoken = final("不是", 0, "zh"), final("Is it", 1000)
+    assert alternative_of(told(*spoken, language="multi"))["languages"] == ["zh", "en"]

@@ -143,6 +143,18 @@ def test_terms_are_context():
     assert options.hearing.context == "Earwitness, tablet, Xanthe, ratio:, at 10:30 sharp"
 
 
+@pytest.mark.parametrize("read", [live_options, file_options])
+@pytest.mark.parametrize("boost", ["-10", "-0.5", "0", "0.0", "-.5"])
+def test_a_word_that_is_to_be_suppressed_is_no_hint_for_it(boost, read):
+    query = [("keywords", f"Xanthe:{boost}"), ("keywords", "tablet:.5"), ("keywords", "a:+2 ")]
+    assert read(query, LANGUAGES).hearing.context == "tablet, a"
+
+
+def test_what_is_no_boost_is_of_the_word():
+    options = live(("keywords", "a:--1"), ("keywords", "b:\u0663"), ("keywords", "c:."))
+    assert options.hearing.context == "a:--1, b:\u0663, c:."
+
+
 def test_terms_that_there_is_no_room_for_are_left_out():
     context = live(
         ("keyterm", "a" * 1800), ("keyterm", "b" * 200), ("keyterm", "c")

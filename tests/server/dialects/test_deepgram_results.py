@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,10 @@ def began(number=0, start_ms=0):
 
 def ended(number=0, end_ms=1000):
     return wire.SpeechEnded(number, end_ms)
+
+
+def cut(number=0, end_ms=1000):
+    return wire.SpeechEnded(number, end_ms, is_cut=True)
 
 
 def caption(text="to be", number=0, end_ms=700):
@@ -79,9 +84,67 @@ def test_what_nobody_said_is_told_too():
 
 def test_a_segment_that_was_only_too_long_ends_no_speech():
     it = channel()
-    results = told(it, began(), ended(0, 1000), began(1, 1000), final())
+    results = told(it, began(), cut(), began(1, 1000), final())
     assert not results[-1].speech_final
     assert told(it, ended(1, 2000), final(number=1, start_ms=1000, end_ms=2000))[-1].speech_final
+
+
+@pytest.mark.parametrize("start_ms", [1000, 1100])
+def test_speech_has_ended_whoever_speaks_by_the_time_its_words_come(start_ms):
+    assert told(channel(), began(), ended(), began(1, start_ms), final())[-1].speech_final
+
+
+def cut_speech(**query):
+    it = channel(vad_events="false", **query)
+    it.ready(500)
+    return it, told(it, began(), cut(), final())
+
+
+def test_speech_that_was_cut_ends_without_words_after_as_much_silence_as_ends_speech():
+    it, [last] = cut_speech()
+    assert not last.speech_final
+    assert it.ends(1499) == []
+    [end] = it.ends(1500)
+    assert (text_of(end), end.is_final, end.speech_final) == ("", True, True)
+    assert (end.start_s, end.duration_s, end.from_finalize) == (1.0, 0.0, False)
+    assert it.ends(9000) == it.end(9000) == []
+
+
+def test_who_speaks_on_has_not_ended_where_the_segment_was_cut():
+    it, _ = cut_speech()
+    told(it, began(1, 1400))
+    assert it.ends(9000) == []
+    [last] = told(it, ended(1, 3000), final("Or not.", 1, 1400, 3000))
+    assert last.speech_final
+    assert it.ends(9000) == []
+
+
+def test_a_segment_that_was_cut_where_the_next_had_begun_leaves_no_end_to_tell():
+    it = channel(vad_events="false")
+    it.ready(500)
+    told(it, began(), cut(), began(1, 1000), final(), ended(1, 2000))
+    assert it.ends(9000) == []
+
+
+def test_the_answer_to_finalize_is_the_end_of_speech_that_was_cut():
+    it, _ = cut_speech()
+    it.finalize()
+    [answer] = it.tell_flushed(1200, 1200)
+    assert (answer.from_finalize, answer.speech_final) == (True, True)
+    assert it.ends(9000) == []
+
+
+def test_where_only_finalize_ends_speech_silence_does_not_though_it_was_cut():
+    it, _ = cut_speech(endpointing="false")
+    it.ready(wire.ONLY_FLUSH_MS)
+    assert it.ends(99_000) == []
+    it.stop()
+    assert [each.speech_final for each in it.end(99_000)] == [True]
+
+
+def test_speech_that_was_cut_ends_before_its_utterance():
+    it, _ = cut_speech(utterance_end_ms="1000")
+    assert list(map(type, it.ends(9000))) == [messages.Results, messages.UtteranceEnd]
 
 
 def test_without_endpointing_only_the_end_of_the_stream_ends_speech():
@@ -104,11 +167,40 @@ def test_of_several_finals_the_last_is_the_answer():
     it = channel(vad_events="false")
     told(it, began(0), ended(0), began(1, 1100))
     it.finalize()
-    [first] = told(it, ended(1, 2000), final())
-    assert told(it, final("Or not.", 1, 1100, 2000)) == []
+    assert told(it, ended(1, 2000), final()) == []
+    [first] = told(it, final("Or not.", 1, 1100, 2000))
     [second] = it.tell_flushed(2000, 0)
     assert (text_of(first), first.from_finalize) == ("To be.", False)
     assert (text_of(second), second.from_finalize) == ("Or not.", True)
+
+
+def test_who_speaks_on_takes_no_answer_from_finalize():
+    it = channel(vad_events="false")
+    it.tell(began(), 0)
+    it.finalize()
+    assert told(it, ended(0, 2000), began(1, 2000), final(end_ms=2000)) == []
+    [answer] = it.tell_flushed(2000, 2500)
+    assert (text_of(answer), answer.from_finalize) == ("To be.", True)
+    [later] = told(it, ended(1, 3000), final("Or not.", 1, 2000, 3000))
+    assert (text_of(later), later.from_finalize) == ("Or not.", False)
+
+
+def test_a_final_that_may_be_the_answer_is_told_before_what_was_said_after_it():
+    it = channel(vad_events="false")
+    told(it, began(0), ended(0), began(1, 1100))
+    it.finalize()
+    assert told(it, final()) == []
+    first, interim = told(it, caption(number=1, end_ms=1500))
+    assert (text_of(first), first.from_finalize) == ("To be.", False)
+    assert not interim.is_final
+
+
+def test_no_utterance_ends_where_the_next_begins():
+    it = channel(vad_events="false", utterance_end_ms="1000")
+    it.tell(began(), 0)
+    it.finalize()
+    told(it, ended(), final())
+    assert list(map(type, told(it, began(1, 2100), heard_ms=2400))) == [messages.Results]
 
 
 def test_finals_that_come_together_are_told_in_their_order():
@@ -164,17 +256,17 @@ def utterance(**query):
 
 def test_an_utterance_ends_once_when_no_word_came_for_so_long():
     it = utterance()
-    assert it.utterance_end(900 + 1000) == []  # speech may have begun and not be noticed yet
-    assert it.utterance_end(900 + 1250) == [messages.UtteranceEnd((0, 1), 0.9)]
-    assert it.utterance_end(9000) == []
+    assert it.ends(900 + 1000) == []  # speech may have begun and not be noticed yet
+    assert it.ends(900 + 1250) == [messages.UtteranceEnd((0, 1), 0.9)]
+    assert it.ends(9000) == []
 
 
 def test_an_utterance_does_not_end_while_somebody_speaks():
     it = utterance()
     told(it, began(1, 1800))
-    assert it.utterance_end(9000) == []
+    assert it.ends(9000) == []
     told(it, ended(1, 3000), final("Or.", 1, 1800, 3000, 2900))
-    assert it.utterance_end(2900 + 1250) == [messages.UtteranceEnd((0, 1), 2.9)]
+    assert it.ends(2900 + 1250) == [messages.UtteranceEnd((0, 1), 2.9)]
 
 
 def test_an_utterance_that_has_ended_when_its_words_come_ends_with_them():
@@ -190,15 +282,17 @@ def test_where_no_word_was_said_no_utterance_ends():
 
 
 def test_nobody_is_told_who_has_not_asked():
-    assert channel().utterance_end(9000) == []
+    assert channel().ends(9000) == []
 
 
 ACTIONS = st.lists(st.sampled_from(["speak", "final", "finalize", "flushed", "caption", "hear"]))
 
 
-@given(ACTIONS, st.sampled_from(["false", "300"]))
-def test_no_final_is_lost_and_no_finalize_unanswered(actions, endpointing):
+@given(ACTIONS, st.sampled_from(["false", "300"]), st.booleans())
+def test_no_final_is_lost_and_no_finalize_unanswered(actions, endpointing, is_cut):
     it = channel(endpointing=endpointing, utterance_end_ms="1000")
+    it.ready(300)
+    closed = cut if is_cut else ended
     said, n_flushes, n_answers = [], 0, 0
     open_segments, at_ms, messages_told = [], 0, []
     for action in actions:
@@ -206,7 +300,7 @@ def test_no_final_is_lost_and_no_finalize_unanswered(actions, endpointing):
             case "speak":
                 number = len(said) + len(open_segments)
                 open_segments.append((number, at_ms))
-                messages_told += told(it, began(number, at_ms), ended(number, at_ms + 500))
+                messages_told += told(it, began(number, at_ms), closed(number, at_ms + 500))
                 at_ms += 600
             case "caption" if open_segments:
                 number, _ = open_segments[-1]
@@ -224,8 +318,8 @@ def test_no_final_is_lost_and_no_finalize_unanswered(actions, endpointing):
                 n_answers += 1
                 messages_told += it.tell_flushed(at_ms, at_ms)
             case _:
-                messages_told += it.utterance_end(at_ms)
-    messages_told += it.release(at_ms)
+                messages_told += it.ends(at_ms)
+    messages_told += it.end(at_ms)
     finals = [m for m in messages_told if isinstance(m, messages.Results) and m.is_final]
     assert [text_of(each) for each in finals if text_of(each)] == said
     assert sum(each.from_finalize for each in finals) == n_answers
