@@ -20,6 +20,7 @@ from server.dialects.translation import Answer, ClientApi, DeclinedError, Host
 from server.dialects.values import Upgrade
 from server.door import Knock, Read, Ticket, Token
 from server.errors import RefusedError
+from server.long_messages import allow_messages
 from server.reception import Reception
 from server.tickets import TEXT_TICKET_CHARS
 from server.translating import Translator
@@ -33,11 +34,17 @@ class _Clients:
     """Of one server."""
 
     def __init__(
-        self, reception: Reception, wall_clock: Callable[[], float], *, token_in_address: bool
+        self,
+        reception: Reception,
+        wall_clock: Callable[[], float],
+        *,
+        token_in_address: bool,
+        frame_bytes: int | None,
     ) -> None:
         self._reception = reception
         self._wall_clock = wall_clock
         self._token_in_address = token_in_address
+        self._frame_bytes = frame_bytes
 
     async def serve(self, api: ClientApi, websocket: WebSocket) -> None:
         """One connection, to its end."""
@@ -56,6 +63,8 @@ class _Clients:
                 return
             async with self._reception.enter(websocket, read) as run:
                 headers = [(n.encode(), v.encode()) for n, v in api.headers(dialect)]
+                if self._frame_bytes is not None:
+                    allow_messages(websocket.scope.setdefault("state", {}), self._frame_bytes)
                 await websocket.accept(api.subprotocol(upgrade), headers)
                 await run(Translator(websocket, dialect))
         except RefusedError as refused:
@@ -81,9 +90,15 @@ def client_routes(
     wall_clock: Callable[[], float],
     *,
     token_in_address: bool = False,
+    frame_bytes: int | None = None,
 ) -> list[BaseRoute]:
-    """A route for each path."""
-    clients = _Clients(reception, wall_clock, token_in_address=token_in_address)
+    """A route for each path; for the last two see `ClientSettings`."""
+    clients = _Clients(
+        reception,
+        wall_clock,
+        token_in_address=token_in_address,
+        frame_bytes=frame_bytes,
+    )
     return [WebSocketRoute(path, partial(clients.serve, api)) for api in apis for path in api.paths]
 
 

@@ -252,6 +252,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
             reception,
             _wall_clock,
             token_in_address=settings.clients.token_in_address,
+            frame_bytes=settings.clients.frame_bytes,
         ),
     ]
     telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)
