@@ -162,15 +162,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         if self._n_unheard_bytes is not None:
             return
         close = self.conn.close_sent
-        if close is None and not self._conversation.leaves_long_ones:
-            self.transport.abort()
-            return
-        self._unseen.clear()
-        self.frames = []
-        self._n_unheard_bytes = 0
         if close is None:
-            self.queue.put_nowait(_TOO_LONG)
+            self._leave_to_application()
             return
+        self._hear_no_more()
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
         )
@@ -244,6 +239,20 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         if most_bytes is not None:
             self._conversation.max_message_size = most_bytes
             self._conversation.leaves_long_ones = True
+
+    def _leave_to_application(self) -> None:
+        if not self._conversation.leaves_long_ones:
+            self.transport.abort()
+            return
+        self.handle_events()  # of what came before
+        if self._n_unheard_bytes is None:
+            self._hear_no_more()
+            self.queue.put_nowait(_TOO_LONG)
+
+    def _hear_no_more(self) -> None:
+        self._unseen.clear()
+        self.frames = []
+        self._n_unheard_bytes = 0
 
     def _linger(self) -> None:
         self._deaf_until_s = self.loop.time() + self.close_timeout
