@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -19,6 +20,7 @@ from server.dialects.translation import Answer, Broken, DeclinedError, Hear, Say
 from server.dialects.values import Reply, Upgrade
 from server.door import Ticket, Token
 from server.errors import RefusedError
+from server.listen_settings import ListenSettings
 from tests.fakes import silence
 from tests.joined import NOW_S, Joined, bearer
 from tests.server.listening import LIMIT_S, listening
@@ -340,3 +342,46 @@ async def test_a_client_that_vanishes_in_the_middle_of_its_answers_has_gone(scen
     [ended] = scene.records_of(SessionEnded)
     assert ended.reason == "client_gone"
     assert scene.live.total == 0
+
+
+@asynccontextmanager
+async def speaking(scene):
+    """A connection over a real socket, and its listener."""
+    async with asyncio.timeout(LIMIT_S), listening(app=scene.client.app) as here:
+        url = f"ws://127.0.0.1:{here.port}/v1/parrot"
+        async with websockets.connect(
+            url, additional_headers=bearer(), proxy=None, compression=None
+        ) as websocket:
+            yield websocket
+        await here.until(lambda: scene.records_of(SessionEnded))
+
+
+async def test_a_whole_recording_may_come_in_one_message(tmp_path):
+    scene = Scene(tmp_path, frame_bytes=1_000_000)
+    async with speaking(scene) as websocket:
+        await websocket.send(silence(20_000))
+        await websocket.send("end")
+        told = [each async for each in websocket]
+    assert told[-1] == "Ended"
+    [ended] = scene.records_of(SessionEnded)
+    assert (ended.reason, ended.audio_ms) == ("stopped", 20_000)
+
+
+async def test_a_message_that_is_too_long_is_refused_in_the_words_of_the_api(tmp_path):
+    scene = Scene(tmp_path, frame_bytes=1_000_000)
+    async with speaking(scene) as websocket:
+        await websocket.send(silence(1_000))
+        await websocket.send(bytes(1_000_001))
+        told = [await websocket.recv() for _ in range(3)]
+        await websocket.wait_closed()
+    assert told == ["Ready", "ErrorEvent", "Ended"]
+    assert websocket.close_code == 4000
+    [ended] = scene.records_of(SessionEnded)
+    assert (ended.reason, ended.close_code, ended.audio_ms) == ("message_too_big", 1009, 1_000)
+
+
+async def test_where_nothing_is_said_of_it_messages_are_as_long_as_everywhere(scene):
+    async with speaking(scene) as websocket:
+        await websocket.send(bytes(ListenSettings().most_frame_bytes + 1))
+        await websocket.wait_closed()
+    assert websocket.close_code == 1009
