@@ -17,10 +17,12 @@ from starlette.websockets import WebSocket
 from server import errors
 from server.bridge_credentials import MOST_CREDENTIAL_CHARS, credential_of
 from server.client_apis import new_id
+from server.client_settings import ClientSettings
 from server.dialects.translation import Answer, ClientApi, DeclinedError, Host
 from server.dialects.values import Upgrade
 from server.door import Knock, Read, Ticket, Token
 from server.errors import RefusedError
+from server.long_messages import allow_messages
 from server.reception import Reception
 from server.tickets import TEXT_TICKET_CHARS
 from server.translating import Translator
@@ -34,24 +36,19 @@ class _Clients:
     """Of one server."""
 
     def __init__(
-        self,
-        reception: Reception,
-        wall_clock: Callable[[], float],
-        *,
-        token_in_address: bool,
-        quiet_limit_s: float,
+        self, reception: Reception, wall_clock: Callable[[], float], settings: ClientSettings
     ) -> None:
         self._reception = reception
         self._wall_clock = wall_clock
-        self._token_in_address = token_in_address
-        self._quiet_limit_s = quiet_limit_s
+        self._settings = settings
 
     async def serve(self, api: ClientApi, websocket: WebSocket) -> None:
         """One connection, to its end."""
         upgrade = upgrade_of(websocket)
 
         def read(_knock: Knock | None = None) -> Token | Ticket:
-            return read_key(upgrade, api.keys(upgrade), token_in_address=self._token_in_address)
+            keys, may_be = api.keys(upgrade), self._settings.token_in_address
+            return read_key(upgrade, keys, token_in_address=may_be)
 
         host = Host(self._reception.model, new_id, self._wall_clock(), self._carried_by(read))
         try:
@@ -61,9 +58,11 @@ class _Clients:
                 await self._decline(websocket, read)
                 await websocket.send_denial_response(response_of(declined.answer))
                 return
-            quiet_limit_s = self._quiet_limit_s if api.may_be_quiet else 0.0
+            quiet_limit_s = self._settings.quiet_limit_s if api.may_be_quiet else 0.0
             async with self._reception.enter(websocket, read, quiet_limit_s=quiet_limit_s) as run:
                 headers = [(n.encode(), v.encode()) for n, v in api.headers(dialect)]
+                state = websocket.scope.setdefault("state", {})
+                allow_messages(state, self._settings.frame_bytes)
                 await websocket.accept(api.subprotocol(upgrade), headers)
                 await run(Translator(websocket, dialect))
         except RefusedError as refused:
@@ -93,17 +92,10 @@ def client_routes(
     apis: Sequence[ClientApi],
     reception: Reception,
     wall_clock: Callable[[], float],
-    *,
-    token_in_address: bool = False,
-    quiet_limit_s: float = 0.0,
+    settings: ClientSettings,
 ) -> list[BaseRoute]:
-    """A route for each path; for the last two see `ClientSettings`."""
-    clients = _Clients(
-        reception,
-        wall_clock,
-        token_in_address=token_in_address,
-        quiet_limit_s=quiet_limit_s,
-    )
+    """A route for each path."""
+    clients = _Clients(reception, wall_clock, settings)
     return [WebSocketRoute(path, partial(clients.serve, api)) for api in apis for path in api.paths]
 
 

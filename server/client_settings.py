@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt
 
+_LEAST_FRAME_BYTES, _MOST_FRAME_BYTES = 1 << 16, 1 << 24
+
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
@@ -22,6 +24,10 @@ class ClientSettings:
     """`/v1/whisper-live`."""
     at_root: Literal["vosk", "whisper_live"] | None = None
     """Which of them answers at `/`, for clients that know no path."""
+    frame_bytes: int = 4 << 20
+    """Of one WebSocket message, for some send a whole recording at once. Twice as much may be held
+    for each session.
+    """
     token_in_address: bool = False
     """Whether a token may come as `?token=`: addresses are logged by whoever stands between. A
     ticket may always.
@@ -35,4 +41,7 @@ class ClientSettings:
 def client_faults(settings: ClientSettings) -> list[str]:
     """A line for each, by key and rule, never by value."""
     spoken = {"vosk": settings.vosk, "whisper_live": settings.whisper_live, None: True}
-    return [] if spoken[settings.at_root] else ["at_root: one that is switched on"]
+    faults = [] if spoken[settings.at_root] else ["at_root: one that is switched on"]
+    if not _LEAST_FRAME_BYTES <= settings.frame_bytes <= _MOST_FRAME_BYTES:
+        faults.append(f"frame_bytes: {_LEAST_FRAME_BYTES} to {_MOST_FRAME_BYTES}")
+    return faults

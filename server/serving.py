@@ -241,13 +241,7 @@ def _listener(  # noqa: PLR0913, PLR0917 (what a server is joined from)
         ),
         *grant_routes(settings.clients, reception),
         *(client_secret_routes(reception, _wall_clock) if settings.clients.openai else ()),
-        *client_routes(
-            client_apis(settings.clients),
-            reception,
-            _wall_clock,
-            token_in_address=settings.clients.token_in_address,
-            quiet_limit_s=settings.clients.quiet_limit_s,
-        ),
+        *client_routes(client_apis(settings.clients), reception, _wall_clock, settings.clients),
     ]
     telephony = join_telephony(settings, reception, door, live, trail, _wall_clock)
     app = build_app(reception, WEB_FOLDER, [*routes, *telephony.routes])

@@ -4,7 +4,9 @@ peer, with a dialect between.
 Whatever the dialect says goes out in the order in which it was said: what it answers at once and
 what the session's events become are two streams, and a frame that was made later must not overtake
 one that was made before. What is answered at once to somebody who has gone is dropped: that they
-are gone, and why, is what they say last.
+are gone, and why, is what they say last. Audio reaches the session in short pieces, however long
+the client's frames are: it is counted, paced and waited for as it is of one that sends it as it is
+spoken.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from server.dialects.translation import Broken, ClientDialect, Hear, Say, Transl
 from server.dialects.values import Reply
 from server.line import Socket
 
+_PIECE_BYTES = 32_768
 _BROKEN: Message = {"type": "websocket.receive", "refusal": errors.BAD_MESSAGE}
 """With which the session ends. See `server.connection.Connection`."""
 
@@ -50,9 +53,11 @@ class Translator:
             self._is_open = True
             async with self._speaking:
                 await self._take(self._dialect.open())
+        if self._heard:
+            await asyncio.sleep(0)  # for nobody else would have a turn between two pieces
         while not self._heard:
             message = await self._websocket.receive()
-            if message["type"] != "websocket.receive":
+            if message["type"] != "websocket.receive" or "refusal" in message:
                 return message
             text, data = message.get("text"), message.get("bytes")
             frame = text if isinstance(text, str) else bytes(data or b"")
@@ -76,7 +81,9 @@ class Translator:
         for each in translated:
             match each:
                 case Hear(payload):
-                    self._heard.append({"type": "websocket.receive", "bytes": payload})
+                    for start in range(0, len(payload) or 1, _PIECE_BYTES):
+                        piece = payload[start : start + _PIECE_BYTES]
+                        self._heard.append({"type": "websocket.receive", "bytes": piece})
                 case Say(message):
                     text = wire.encode(message)
                     self._heard.append({"type": "websocket.receive", "text": text})

@@ -9,7 +9,9 @@ its peer has read the last byte, but not for ever, and what is no handshake is a
 repeating a word of it. A close in the middle of a fragmented message is a close like any other:
 control frames may come between fragments (RFC 6455, 5.4), and websockets calls it a fault.
 Whom we close in the middle of what it sends may finish sending: bytes that nobody took would reset
-the connection, and it would never read why (RFC 6455, 7.1.1).
+the connection, and it would never read why (RFC 6455, 7.1.1). Who was let in may be allowed longer
+messages than others, and is told in the application's words that one was too long: no byte of it is
+kept, and nothing behind it is heard.
 """
 
 import asyncio
@@ -24,8 +26,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from server import errors
 from server.crowd import Place
 from server.listen_settings import ListenSettings
+from server.long_messages import allowed_bytes
 from server.small_reads import SmallReads
 
 MOST_FRAGMENTS = 4096
@@ -42,8 +46,23 @@ _QUIET_S = 2.0
 _BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
+_TOO_LONG: ASGIReceiveEvent = {  # type: ignore[assignment] # see `Connection.hear`
+    "type": "websocket.receive",
+    "refusal": errors.MESSAGE_TOO_BIG,
+}
+
+
 class _Conversation(ServerProtocol):
-    """Websockets' own, with the two changes that the docstring above names."""
+    """Websockets' own, with the changes that the docstring above names."""
+
+    leaves_long_ones = False
+    """To the application: a message that is too long is not answered here."""
+
+    @override
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        """See websockets."""
+        if not (self.leaves_long_ones and code == CloseCode.MESSAGE_TOO_BIG):
+            super().fail(code, reason)
 
     @override
     def recv_frame(self, frame: Frame) -> None:
@@ -76,14 +95,16 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         self._place = place
         self._settings = settings
         self.close_timeout = settings.close_limit_s
-        self.conn = _Conversation(max_size=config.ws_max_size, logger=self.logger)
+        self.conn = self._conversation = _Conversation(
+            max_size=config.ws_max_size, logger=self.logger
+        )
         self._unseen = bytearray()
         """Received, and not yet looked at."""
         self._n_pings_left: float = MOST_PINGS
         self._pinged_at_s = self.loop.time()
         self._n_fragments = 0
         self._n_unheard_bytes: int | None = None
-        """Dropped since our close; None: we listen."""
+        """Dropped since our close, or since what is too long; None: we listen."""
         self._deaf_until_s = 0.0
 
     @override
@@ -104,8 +125,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         self._n_unheard_bytes += len(data)
         if self._n_unheard_bytes > _MOST_UNHEARD_BYTES:
             self.transport.abort()
-        else:
+        elif self.close_sent:
             self._wait_for_quiet()
+        else:
+            self.transport.pause_reading()
 
     @override
     def handle_connect(self, event: Request) -> None:
@@ -125,6 +148,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
     async def send(self, message: ASGISendEvent) -> None:
         """See uvicorn."""
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            self._allow_long_ones()
+        elif message["type"] == "websocket.close" and self._n_unheard_bytes is not None:
+            self._linger()
         if self.handshake_complete and not self.read_paused:
             self.transport.resume_reading()
             self._look()
@@ -132,21 +159,19 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
     @override
     def handle_parser_exception(self) -> None:
         """See uvicorn, which takes it for granted that a close could be sent."""
-        if self.conn.close_sent is None:
-            self.transport.abort()
-            return
         if self._n_unheard_bytes is not None:
             return
         close = self.conn.close_sent
-        self._unseen.clear()
-        self._n_unheard_bytes = 0
+        if close is None:
+            self._leave_to_application()
+            return
+        self._hear_no_more()
         self.queue.put_nowait(
             {"type": "websocket.disconnect", "code": close.code, "reason": close.reason}
         )
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
-        self._deaf_until_s = self.loop.time() + self.close_timeout
-        self._wait_for_quiet()
+        self._linger()
         self.transport.resume_reading()
 
     @override
@@ -169,6 +194,12 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
             self._fail(CloseCode.MESSAGE_TOO_BIG)
         else:
             super().handle_cont(event)
+
+    @override
+    def send_receive_event_to_app(self) -> None:
+        """See uvicorn."""
+        if self._n_unheard_bytes is None:
+            super().send_receive_event_to_app()
 
     @override
     def handle_ping(self) -> None:
@@ -203,6 +234,30 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
         is_answered = self.handshake_complete or not self.handshake_initiated
         return is_answered and not self.read_paused and not self.transport.is_closing()
 
+    def _allow_long_ones(self) -> None:
+        most_bytes = allowed_bytes(self.scope["state"])
+        if most_bytes is not None:
+            self._conversation.max_message_size = most_bytes
+            self._conversation.leaves_long_ones = True
+
+    def _leave_to_application(self) -> None:
+        if not self._conversation.leaves_long_ones:
+            self.transport.abort()
+            return
+        self.handle_events()  # of what came before
+        if self._n_unheard_bytes is None:
+            self._hear_no_more()
+            self.queue.put_nowait(_TOO_LONG)
+
+    def _hear_no_more(self) -> None:
+        self._unseen.clear()
+        self.frames = []
+        self._n_unheard_bytes = 0
+
+    def _linger(self) -> None:
+        self._deaf_until_s = self.loop.time() + self.close_timeout
+        self._wait_for_quiet()
+
     def _wait_for_quiet(self) -> None:
         """As web servers linger: the connection is ours to close, but nothing may lie unread."""
         if self.close_timer is not None:
@@ -219,6 +274,6 @@ class BoundedWebSocket(WebSocketsSansIOProtocol, SmallReads):
             self._fail(CloseCode.POLICY_VIOLATION)
 
     def _fail(self, code: CloseCode) -> None:
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and self._n_unheard_bytes is None:
             self.conn.fail(code)
             self.handle_parser_exception()

@@ -37,6 +37,7 @@ _FIRST_OWN_CLOSE_CODE = 4000
 _NORMAL_CLOSE = 1000
 _CLOSE_CODES = {
     errors.BAD_MESSAGE.close_code: 1008,
+    errors.MESSAGE_TOO_BIG.close_code: _NORMAL_CLOSE,
     errors.IDLE.close_code: 1011,
     errors.LEASE_LOST.close_code: 1012,
 }

@@ -217,7 +217,10 @@ class ServerEvent(msgspec.Struct):
     error: Fault | UnsetType = UNSET
 
 
+_MOST_CHARS_WITHOUT_AUDIO = 1 << 18
+"""Lists and texts of a longer one would be long in the making."""
 _decoder = msgspec.json.Decoder(ClientEvent, strict=True)
+_append_decoder = msgspec.json.Decoder(Append, strict=True)
 _envelope_decoder = msgspec.json.Decoder(_Envelope, strict=True)
 _encoder = msgspec.json.Encoder()
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -231,8 +234,9 @@ _KNOWN = frozenset(
 
 def decode_event(frame: str) -> ClientEvent:
     """Raises MessageError."""
+    is_long = len(frame) > _MOST_CHARS_WITHOUT_AUDIO
     try:
-        event: ClientEvent = _decoder.decode(frame)
+        event: ClientEvent = (_append_decoder if is_long else _decoder).decode(frame)
     except _UNREADABLE:
         raise _fault_of(frame) from None
     return event

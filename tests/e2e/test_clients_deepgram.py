@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from security.limits import Limits
+from server.listen_settings import ListenSettings
 from tests.clients import heard_by, needs_clients
 from tests.e2e.test_stream import converse, pcm_of, text_of, words_of
 from tests.fakes import silence
@@ -98,13 +99,43 @@ async def test_the_sdk_hears_what_the_native_protocol_hears(
     assert lines[-2]["request_id"] == results[0]["metadata"]["request_id"]
 
 
-async def test_a_wav_file_needs_no_encoding(told_to, pcm, native_words):
+def wav_of(pcm):
     made = io.BytesIO()
     with wave.open(made, "wb") as file:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(pcm)
-    lines = await told_to(PYTHON, made.getvalue(), {"model": "nova-3"})
+    return made.getvalue()
+
+
+async def test_a_wav_file_needs_no_encoding(told_to, pcm, native_words):
+    lines = await told_to(PYTHON, wav_of(pcm), {"model": "nova-3"})
     assert finals_of(lines) == native_words
+
+
+@pytest.mark.parametrize("script", [PYTHON, NODE])
+async def test_a_whole_recording_may_be_sent_at_once(told_to, pcm, native_words, script):
+    """As the SDK's own reference does it."""
+    wav = wav_of(pcm * 4)
+    assert len(wav) > ListenSettings().most_frame_bytes
+    lines = await told_to(script, wav, {"model": "nova-3"}, frame_bytes=len(wav))
+    assert finals_of(lines) == native_words * 4
+    assert types_of(lines)[-2:] == ["Metadata", "closed"]
+
+
+@pytest.mark.parametrize("script", [PYTHON, NODE])
+async def test_a_message_that_is_too_long_is_an_error_and_nobody_comes_again(
+    told_to, script, live_server
+):
+    subject = f"too-long-{script}"
+    key = live_server.token(subject=subject)
+    wav = wav_of(bytes(5_000_000))
+    given = {"key": key, "frame_bytes": len(wav), "linger_s": 6.0}
+    lines = await told_to(script, wav, {"model": "nova-3"}, **given)
+    [error] = [line for line in lines if line["type"] == "Error"]
+    assert error["variant"] == "PAYLOAD_TOO_LARGE"
+    assert types_of(lines).count("closed") == 1
+    rows = live_server.trail(event="session.ended")
+    assert [row.reason for row in rows if row.subject == subject] == ["message_too_big"]
 
 
 async def test_two_channels_are_heard_apart(told_to, pcm, native_words):

@@ -12,6 +12,7 @@ import pytest
 
 from security.limits import Limits
 from server.config import load_settings
+from server.listen_settings import ListenSettings
 from tests.clients import heard_by, needs_clients
 from tests.e2e.conftest import copy_data, serving
 from tests.e2e.test_stream import converse, pcm_of, text_of, words_of
@@ -72,13 +73,20 @@ async def transcribed_file(server, recording, folder, ticket, **options):
     return await heard_by(SCRIPT, given)
 
 
-async def transcribed_stream(server, recording, ticket, **options):
+async def transcribed_stream(server, recording, ticket, *, at_once=False, **options):
     given = {
         "address": address_of(server, ticket),
         "pcm": base64.b64encode(pcm_of(recording)).decode(),
         "options": ENGLISH | options,
     }
+    if at_once:
+        given |= {"pcm": base64.b64encode(whole(recording)).decode(), "chunk_bytes": 1 << 30}
     return await heard_by(SCRIPT, given)
+
+
+def whole(recording):
+    """Several times over, so that it is longer than a message of our own protocol may be."""
+    return (pcm_of(recording) + silence(1000)) * 3
 
 
 async def native_words(server, pcm):
@@ -114,6 +122,15 @@ async def test_a_stream_comes_back_with_its_last_words_and_what_is_said_comes_be
     kinds = [next(iter(each)) for each in told]
     assert kinds.index("partial") < kinds.index("committed")
     assert ends_of(server, "stream")[-1] == "stopped"
+
+
+async def test_a_whole_recording_may_be_sent_at_once(whisper_live_server, fox):
+    """Any size is fine, says the client; its samples are twice as long on the wire."""
+    ticket = ticket_of(whisper_live_server, subject="whole")
+    assert len(whole(fox)) * 2 > ListenSettings().most_frame_bytes
+    *_, last = await transcribed_stream(whisper_live_server, fox, ticket, at_once=True)
+    assert words_of(" ".join(last["kept"])) == words_of(fox.text) * 3
+    assert ends_of(whisper_live_server, "whole") == ["stopped"]
 
 
 async def test_a_language_that_was_not_named_is_no_hindrance(whisper_live_server, fox):

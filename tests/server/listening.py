@@ -14,7 +14,10 @@ from starlette.websockets import WebSocket
 
 from server.listen_settings import ListenSettings
 from server.listener import Listener, bind
+from server.long_messages import allow_messages
 
+LONG_BYTES = 1_000_000
+"""That `/long` takes."""
 LIMIT_S = 10.0
 """For whatever a test waits for; what is waited for comes long before."""
 UPGRADE = (
@@ -44,6 +47,7 @@ class Site:
                 WebSocketRoute("/echo", self.echo),
                 WebSocketRoute("/deaf", self.deaf),
                 WebSocketRoute("/late", self.late),
+                WebSocketRoute("/long", self.long),
                 WebSocketRoute("/bye", self.bye),
                 WebSocketRoute("/fault", self.fault_in_session),
             ]
@@ -83,6 +87,18 @@ class Site:
         await self.may_go_on.wait()
         while (message := await websocket.receive())["type"] == "websocket.receive":
             self.messages.append(message.get("text") or message.get("bytes"))
+
+    async def long(self, websocket: WebSocket) -> None:
+        """Takes long messages, and ends with a word, once it may, when one is too long."""
+        allow_messages(websocket.scope["state"], LONG_BYTES)
+        await websocket.accept()
+        while (message := await websocket.receive())["type"] == "websocket.receive":
+            self.messages.append(message.get("refusal") or message.get("bytes"))
+            if "refusal" in message:
+                await self.may_go_on.wait()
+                await websocket.send_text("too long")
+                await websocket.close(4000)
+        self.messages.append(message["code"])
 
     async def late(self, websocket: WebSocket) -> None:
         await self.may_go_on.wait()

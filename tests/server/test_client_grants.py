@@ -21,7 +21,7 @@ class Scene(Joined):
     def __init__(self, folder, settings=SETTINGS):
         super().__init__(folder)
         apis = client_apis(settings)
-        routes = client_routes(apis, self.reception, lambda: self.wall_s)
+        routes = client_routes(apis, self.reception, lambda: self.wall_s, settings)
         self.client = TestClient(
             Starlette(routes=[*grant_routes(settings, self.reception), *routes])
         )

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,6 +16,7 @@ from security.door_events import HandshakeRefused, SessionEnded, SessionStarted
 from security.limits import Limits
 from server import wire
 from server.client_routes import client_routes, read_key, response_of
+from server.client_settings import ClientSettings
 from server.dialects.translation import Answer, Broken, DeclinedError, Hear, Say
 from server.dialects.values import Reply, Upgrade
 from server.door import Ticket, Token
@@ -177,7 +179,9 @@ class Scene(Joined):
     def __init__(self, folder, session_settings=None, may_be_quiet=False, **given):
         super().__init__(folder, session_settings=session_settings)
         self.api = ParrotApi(may_be_quiet=may_be_quiet)
-        routes = client_routes([self.api], self.reception, lambda: self.wall_s, **given)
+        routes = client_routes(
+            [self.api], self.reception, lambda: self.wall_s, ClientSettings(**given)
+        )
         self.client = TestClient(Starlette(routes=routes), client=(PEER, 5))
         self.blocks_who_is_greeted = False
 
@@ -395,3 +399,39 @@ async def test_a_client_that_vanishes_in_the_middle_of_its_answers_has_gone(scen
     [ended] = scene.records_of(SessionEnded)
     assert ended.reason == "client_gone"
     assert scene.live.total == 0
+
+
+@asynccontextmanager
+async def speaking(scene):
+    """A connection over a real socket, and its listener."""
+    async with asyncio.timeout(LIMIT_S), listening(app=scene.client.app) as here:
+        url = f"ws://127.0.0.1:{here.port}/v1/parrot"
+        async with websockets.connect(
+            url, additional_headers=bearer(), proxy=None, compression=None
+        ) as websocket:
+            yield websocket
+        await here.until(lambda: scene.records_of(SessionEnded))
+
+
+async def test_a_whole_recording_may_come_in_one_message(tmp_path):
+    scene = Scene(tmp_path, frame_bytes=1_000_000)
+    async with speaking(scene) as websocket:
+        await websocket.send(silence(20_000))
+        await websocket.send("end")
+        told = [each async for each in websocket]
+    assert told[-1] == "Ended"
+    [ended] = scene.records_of(SessionEnded)
+    assert (ended.reason, ended.audio_ms) == ("stopped", 20_000)
+
+
+async def test_a_message_that_is_too_long_is_refused_in_the_words_of_the_api(tmp_path):
+    scene = Scene(tmp_path, frame_bytes=1_000_000)
+    async with speaking(scene) as websocket:
+        await websocket.send(silence(1_000))
+        await websocket.send(bytes(1_000_001))
+        told = [await websocket.recv() for _ in range(3)]
+        await websocket.wait_closed()
+    assert told == ["Ready", "ErrorEvent", "Ended"]
+    assert websocket.close_code == 4000
+    [ended] = scene.records_of(SessionEnded)
+    assert (ended.reason, ended.close_code, ended.audio_ms) == ("message_too_big", 1009, 1_000)

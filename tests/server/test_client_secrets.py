@@ -11,6 +11,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from security.door_events import HandshakeRefused, TicketIssued
 from server.client_routes import client_routes
 from server.client_secrets import client_secret_routes
+from server.client_settings import ClientSettings
 from server.dialects.hints import MOST_CONTEXT_CHARS
 from server.dialects.openai_realtime import OpenAiApi
 from server.dialects.openai_realtime_messages import MOST_PROMPT_CHARS
@@ -28,7 +29,10 @@ class Desk:
         reception, wall_clock = self.joined.reception, lambda: NOW_S
         secrets = client_secret_routes(reception, wall_clock)
         self.app = Starlette(
-            routes=[*secrets, *client_routes([OpenAiApi()], reception, wall_clock)]
+            routes=[
+                *secrets,
+                *client_routes([OpenAiApi()], reception, wall_clock, ClientSettings()),
+            ]
         )
 
     async def ask(self, body=None, path=PATH, headers=None, **claims):

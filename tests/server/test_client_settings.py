@@ -15,6 +15,17 @@ def test_the_defaults_are_sound():
     assert client_faults(ClientSettings()) == []
 
 
+@pytest.mark.parametrize("frame_bytes", [1 << 16, 1 << 24])
+def test_a_message_may_be_as_long_as_a_recording(frame_bytes):
+    assert client_faults(ClientSettings(frame_bytes=frame_bytes)) == []
+
+
+@pytest.mark.parametrize("frame_bytes", [(1 << 16) - 1, (1 << 24) + 1])
+def test_a_message_has_a_limit(frame_bytes):
+    with pytest.raises(SettingsError, match=r"clients\.frame_bytes: 65536 to 16777216"):
+        load_settings(clients={"frame_bytes": frame_bytes})
+
+
 @pytest.mark.parametrize("name", ["vosk", "whisper_live"])
 def test_who_answers_at_the_root_is_switched_on(name):
     assert client_faults(ClientSettings(at_root=name, **{name: True})) == []

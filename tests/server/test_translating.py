@@ -1,15 +1,19 @@
 """A dialect between a socket and a session, both held in the hand."""
 
 import asyncio
+import itertools
 
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from security.door_events import SessionEnded
+from security.limits import Limits
 from server import errors, wire
 from server.dialects.translation import Broken, Hear, Say
 from server.dialects.values import Reply
 from server.line import ConnectionSettings
+from server.pace import PaceSettings
+from server.session_values import SessionSettings
 from server.translating import Translator
 from tests.fakes import silence
 from tests.joined import Joined, bearer
@@ -172,6 +176,53 @@ async def test_an_event_is_told_while_nobody_says_anything():
     assert peer.sent == ["Flushed 1", "Flushed 2"]
 
 
+@pytest.mark.parametrize("n_bytes", [0, 1, 32_767, 32_768, 32_769, 1_000_001])
+async def test_audio_comes_in_short_pieces_however_long_a_frame_is(n_bytes):
+    audio = bytes(range(251)) * (n_bytes // 251) + bytes(n_bytes % 251)
+    dialect = FakeDialect([Say(START), Hear(audio), Say(wire.Stop())])
+    _, translator = translated(dialect, audio)
+    start, *pieces, stop = await received(translator, 2 + max(1, -(-n_bytes // 32_768)))
+    assert (start["text"], stop["text"]) == (text_of(START), text_of(wire.Stop()))
+    assert b"".join(piece["bytes"] for piece in pieces) == audio
+    assert all(len(piece["bytes"]) <= 32_768 for piece in pieces)
+
+
+async def test_between_two_pieces_others_have_their_turn():
+    _, translator = translated(FakeDialect([Hear(bytes(10 * 32_768))]), b"x")
+    turns = []
+
+    async def others():
+        for _ in range(20):
+            turns.append("other")
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
+        await translator.receive()
+        tasks.create_task(others())
+        for _ in range(9):
+            await translator.receive()
+            turns.append("piece")
+    assert all(pair != ("piece", "piece") for pair in itertools.pairwise(turns[:18]))
+
+
+async def test_nothing_is_lost_by_whoever_stops_waiting_for_a_piece():
+    _, translator = translated(FakeDialect([Hear(bytes(2 * 32_768))]), b"x")
+    await received(translator, 1)
+    waiting = asyncio.create_task(translator.receive())  # noqa: TID251 (ended below)
+    await asyncio.sleep(0)
+    waiting.cancel()
+    assert len((await received(translator, 1))[0]["bytes"]) == 32_768
+
+
+async def test_a_message_that_was_too_long_is_none_of_the_dialects():
+    dialect = FakeDialect()
+    peer, translator = translated(dialect)
+    too_long = {"type": "websocket.receive", "refusal": errors.MESSAGE_TOO_BIG}
+    peer.inbox.put_nowait(too_long)
+    assert await received(translator, 1) == [too_long]
+    assert dialect.frames == []
+
+
 async def test_what_breaks_the_protocol_ends_the_session_after_what_was_said():
     _, translator = translated(FakeDialect([Hear(b"1"), Broken()]), b"x")
     heard, broken = await received(translator, 2)
@@ -240,6 +291,33 @@ async def test_a_session_ends_for_what_breaks_the_clients_protocol(tmp_path):
     assert [type(event) for event in dialect.told[-2:]] == [wire.ErrorEvent, wire.Ended]
     assert dialect.told[-2].code == "bad_message"
     assert peer.close_code == 4401
+
+
+async def test_a_session_ends_for_a_message_that_is_too_long(tmp_path):
+    dialect = FakeDialect([Say(START)])
+    peer = FakePeer("start")
+    peer.inbox.put_nowait({"type": "websocket.receive", "refusal": errors.MESSAGE_TOO_BIG})
+    ended = await run_session(tmp_path, dialect, peer)
+    assert (ended.reason, ended.close_code) == ("message_too_big", 1009)
+    assert [type(event) for event in dialect.told[-2:]] == [wire.ErrorEvent, wire.Ended]
+    assert peer.close_code == 1010
+
+
+async def test_one_long_frame_is_too_fast_as_many_short_ones_are(tmp_path):
+    audio = silence(60_000)
+    dialect = FakeDialect([Say(START), Hear(audio)], [Hear(audio)])
+    peer = FakePeer(b"all", b"again")
+    settings = SessionSettings(pace=PaceSettings(limit_ms=200))
+    joined = Joined(tmp_path, session_settings=settings)
+    limits = Limits(pace_percent=100)
+    async with (
+        asyncio.timeout(LIMIT_S),
+        joined.reception.enter(peer_with(bearer(limits=limits))) as run,
+    ):
+        await run(Translator(peer, dialect))
+    [ended] = joined.records_of(SessionEnded)
+    assert ended.reason == "too_fast"
+    assert ended.audio_ms < 20_000
 
 
 async def test_a_client_that_goes_while_it_is_answered_has_gone_and_nothing_has_failed(tmp_path):

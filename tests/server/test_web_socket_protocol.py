@@ -6,8 +6,10 @@ from contextlib import suppress
 
 import pytest
 
+from server import errors
+from server.small_reads import READ_BYTES
 from server.web_socket_protocol import MOST_FRAGMENTS, MOST_PINGS
-from tests.server.listening import UPGRADE, listening, trickle
+from tests.server.listening import LONG_BYTES, UPGRADE, listening, trickle
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 
@@ -109,6 +111,68 @@ async def test_what_is_too_much_or_no_websocket_is_closed_with_its_code(frames, 
         assert closed_with(await peer.rest()) == code
         await here.until(lambda: here.site.messages[-1:] == [code])
     assert "".join(capfd.readouterr()) == ""
+
+
+async def test_who_was_let_in_may_send_longer_messages_where_the_application_says_so():
+    audio = bytes(range(250)) * 4_000
+    async with listening(most_frame_bytes=65_536) as here:
+        peer = await open_socket(here, b"long")
+        await peer.say(frame(BINARY, audio) + frame(0x02, audio[:600_000]))
+        await peer.say(frame(0x80, audio[600_000:]) + frame(CLOSE, b"\x03\xe8"))
+        assert closed_with(await peer.rest()) == 1000
+        assert here.site.messages == [audio, audio, 1000]
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        pytest.param(frame(BINARY, bytes(LONG_BYTES + 1)), id="at once"),
+        pytest.param(frame(BINARY, b"", claimed=1 << 40), id="a terabyte, says its head"),
+        pytest.param(frame(0x02, bytes(600_000)) + frame(0x80, bytes(600_000)), id="in sum"),
+        pytest.param(frame(0x02) + frame(0x00) * MOST_FRAGMENTS * 3, id="fragments of nothing"),
+    ],
+)
+async def test_a_message_that_is_too_long_even_so_is_the_applications_to_answer(frames, capfd):
+    async with listening(most_frame_bytes=65_536) as here:
+        peer = await open_socket(here, b"long")
+        here.site.may_go_on.set()
+        await peer.say(frame(BINARY, b"heard") + frames)
+        await peer.say(frame(BINARY, b"not heard") + frame(PING) * (MOST_PINGS * 2))
+        heard = await peer.rest()
+        assert heard.startswith(b"\x81\x08too long")
+        assert closed_with(heard) == 4000
+        await here.until(lambda: here.listener.crowd.total == 0)
+        assert here.site.messages == [b"heard", errors.MESSAGE_TOO_BIG, 4000]
+    assert "".join(capfd.readouterr()) == ""
+
+
+async def test_until_that_is_answered_the_rest_waits_and_then_may_be_finished():
+    async with listening() as here:
+        peer = await open_socket(here, b"long")
+        await peer.say(frame(BINARY, b"", claimed=1 << 40))
+        await here.until(lambda: here.site.messages)
+        sending = asyncio.timeout(0.5)
+        with suppress(TimeoutError):
+            async with sending:
+                while True:
+                    await peer.say(bytes(100_000))
+        assert sending.expired()
+        here.site.may_go_on.set()
+        assert closed_with(await peer.rest()) == 4000
+
+
+async def test_nobody_may_send_anything_long_before_being_let_in():
+    async with listening() as here:
+        peer = await (await here.peer()).say(UPGRADE.replace(b"echo", b"late"))
+        await here.until(lambda: here.listener.server_state.tasks)
+        [protocol] = here.listener.server_state.connections
+        sending = asyncio.timeout(0.5)
+        with suppress(TimeoutError):
+            async with sending:
+                while True:
+                    await peer.say(bytes(100_000))
+        assert sending.expired()
+        assert len(protocol._unseen) <= READ_BYTES
 
 
 async def test_some_pings_at_once_are_answered():

@@ -22,8 +22,9 @@ async function live(given, client) {
   try {
     await Promise.race([connection.waitForOpen(), closed]);
     const pcm = Buffer.from(given.audio, "base64");
-    for (let start = 0; start < pcm.length; start += FRAME_BYTES) {
-      connection.sendMedia(pcm.subarray(start, start + FRAME_BYTES));
+    const frameBytes = given.frame_bytes ?? FRAME_BYTES;
+    for (let start = 0; start < pcm.length; start += frameBytes) {
+      connection.sendMedia(pcm.subarray(start, start + frameBytes));
       await sleep(given.frame_s);
     }
     connection.sendCloseStream({ type: "CloseStream" });

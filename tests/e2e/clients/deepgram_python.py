@@ -37,8 +37,9 @@ def live(given, client):
         listening = threading.Thread(target=connection.start_listening)
         listening.start()
         try:
-            for start in range(0, len(pcm), FRAME_BYTES):
-                connection.send_media(pcm[start : start + FRAME_BYTES])
+            frame_bytes = given.get("frame_bytes", FRAME_BYTES)
+            for start in range(0, len(pcm), frame_bytes):
+                connection.send_media(pcm[start : start + frame_bytes])
                 time.sleep(given["frame_s"])
             if given.get("finalizes"):
                 connection.send_finalize()

@@ -39,7 +39,7 @@ def transcribe_file(address, path, srt_path, options):
     report(kept=kept, error=error, is_over_time=client._server_disconnect)
 
 
-def transcribe_stream(address, pcm, options):
+def transcribe_stream(address, pcm, options, chunk_bytes):
     client = StreamingTranscriptionClient(
         *address,
         on_partial_transcript=lambda text, _: report(partial=text),
@@ -49,8 +49,8 @@ def transcribe_stream(address, pcm, options):
     )
     try:
         with client:
-            for start in range(0, len(pcm), CHUNK_BYTES):
-                client.send(pcm[start : start + CHUNK_BYTES])
+            for start in range(0, len(pcm), chunk_bytes):
+                client.send(pcm[start : start + chunk_bytes])
                 time.sleep(0.05)
     except RuntimeError as error:
         report(refused=str(error))
@@ -62,4 +62,5 @@ if __name__ == "__main__":
     if "path" in given:
         transcribe_file(given["address"], given["path"], given["srt_path"], given["options"])
     else:
-        transcribe_stream(given["address"], base64.b64decode(given["pcm"]), given["options"])
+        pcm, chunk_bytes = base64.b64decode(given["pcm"]), given.get("chunk_bytes", CHUNK_BYTES)
+        transcribe_stream(given["address"], pcm, given["options"], chunk_bytes)

@@ -224,7 +224,7 @@ def test_an_error_is_the_last_that_is_told():
         (errors.INTERNAL, 1011),
         (errors.SHUTTING_DOWN, 1012),
         (errors.LEASE_LOST, 1012),
-        (errors.MESSAGE_TOO_BIG, 1009),
+        (errors.MESSAGE_TOO_BIG, 1000),
     ],
 )
 def test_who_would_be_refused_again_is_not_made_to_come_again(refusal, code):

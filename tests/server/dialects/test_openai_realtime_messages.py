@@ -25,6 +25,15 @@ def test_unknown_fields_are_passed_over():
     assert isinstance(decode_event(frame), Update)
 
 
+def test_only_what_brings_audio_may_be_long():
+    long = "A" * 300_000
+    event = decode_event(f'{{"audio":"{long}","event_id":"e","type":"input_audio_buffer.append"}}')
+    assert event == Append(long, "e")
+    update = '{"type":"session.update","session":{"include":[%s"a"]}}' % ('"a",' * 100_000)
+    with pytest.raises(MessageError):
+        decode_event(update)
+
+
 def test_neither_audio_nor_words_are_in_a_repr():
     told = repr([decode_event('{"type":"input_audio_buffer.append","audio":"c2VjcmV0"}')])
     assert told == "[Append(…)]"
