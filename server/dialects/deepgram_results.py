@@ -133,10 +133,13 @@ class ChannelResults:
         return [*self._end_of_cut_speech(heard_ms), *self._utterance_end(heard_ms)]
 
     def _end_of_cut_speech(self, heard_ms: int) -> Told:
+        """Where no more audio will come, the end of the stream tells it."""
         wait_ms = self._end_of_speech_ms
-        if self._cut_ms is None or wait_ms == wire.ONLY_FLUSH_MS or self._begun or self._held:
+        if self._cut_ms is None or self._begun or self._held:
             return []
-        return [] if heard_ms < self._cut_ms + wait_ms else self._end_of_speech()
+        if self._is_stopped or wait_ms == wire.ONLY_FLUSH_MS or heard_ms < self._cut_ms + wait_ms:
+            return []
+        return self._end_of_speech()
 
     def _end_of_speech(self) -> Told:
         """If it is not told yet."""

@@ -110,5 +110,5 @@ def test_the_language_of_a_file_is_that_in_which_most_words_were_said():
 
 
 def test_of_languages_in_which_as_many_words_were_said_the_first_is_told_first():
-    spoken = final("不是", 0, "zh"), final("Is it", 1000)
+    spoken = final("", 0, None), final("不是", 500, "zh"), final("Is it", 1000)
     assert alternative_of(told(*spoken, language="multi"))["languages"] == ["zh", "en"]

@@ -142,6 +142,16 @@ def test_where_only_finalize_ends_speech_silence_does_not_though_it_was_cut():
     assert [each.speech_final for each in it.end(99_000)] == [True]
 
 
+def test_speech_that_was_cut_goes_on_in_what_was_sent_before_the_end_of_the_stream():
+    it = channel(vad_events="false")
+    it.ready(500)
+    it.stop()
+    assert [each.speech_final for each in told(it, began(), cut(), final(), heard_ms=9000)] == [
+        False
+    ]
+    assert [each.speech_final for each in it.end(9000)] == [True]
+
+
 def test_speech_that_was_cut_ends_before_its_utterance():
     it, _ = cut_speech(utterance_end_ms="1000")
     assert list(map(type, it.ends(9000))) == [messages.Results, messages.UtteranceEnd]
