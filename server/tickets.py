@@ -4,9 +4,9 @@ A ticket is for who can set no header: a page, a telephone system. It is 128 ran
 of a UUID for wires that can carry nothing else, good for a minute at most and for one use, and
 bound to the origin that asked for it. It ends with its token. Only its hash is kept, used ones
 until they would have ended or there are too many, so that a second use is known for what it is.
-With it is kept what whoever it is shown to has to know of it before it is used. How
-many there are has a bound, for one subject and for all; nobody can fill it with used ones. Knows no
-clock but the one handed in.
+With it is kept what whoever it is shown to has to know of it before it is used. How many there are
+has a bound, for one subject and for all; nobody can fill it with used ones. Knows no clock but the
+one handed in.
 """
 
 import secrets
