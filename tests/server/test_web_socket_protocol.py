@@ -146,17 +146,22 @@ async def test_a_message_that_is_too_long_even_so_is_the_applications_to_answer(
     assert "".join(capfd.readouterr()) == ""
 
 
+async def is_not_read(peer):
+    """Whether what it goes on sending has nowhere to go."""
+    sending = asyncio.timeout(0.5)
+    with suppress(TimeoutError):
+        async with sending:
+            while True:
+                await peer.say(bytes(100_000))
+    return sending.expired()
+
+
 async def test_until_that_is_answered_the_rest_waits_and_then_may_be_finished():
     async with listening() as here:
         peer = await open_socket(here, b"long")
         await peer.say(frame(BINARY, b"", claimed=1 << 40))
         await here.until(lambda: here.site.messages)
-        sending = asyncio.timeout(0.5)
-        with suppress(TimeoutError):
-            async with sending:
-                while True:
-                    await peer.say(bytes(100_000))
-        assert sending.expired()
+        assert await is_not_read(peer)
         here.site.may_go_on.set()
         assert closed_with(await peer.rest()) == 4000
 
@@ -166,12 +171,7 @@ async def test_nobody_may_send_anything_long_before_being_let_in():
         peer = await (await here.peer()).say(UPGRADE.replace(b"echo", b"late"))
         await here.until(lambda: here.listener.server_state.tasks)
         [protocol] = here.listener.server_state.connections
-        sending = asyncio.timeout(0.5)
-        with suppress(TimeoutError):
-            async with sending:
-                while True:
-                    await peer.say(bytes(100_000))
-        assert sending.expired()
+        assert await is_not_read(peer)
         assert len(protocol._unseen) <= READ_BYTES
 
 
