@@ -49,20 +49,26 @@ class DialectName(StrEnum):
     """Asterisk over TCP; a port of its own and no bridge, see `AudioSocketSettings`."""
 
 
-_TRACKS = {
-    DialectName.MEDIA_STREAMS: ("inbound", "outbound"),
-    DialectName.AUDIOHOOK: ("external", "internal"),
+@dataclass(frozen=True, slots=True)
+class _Parties:
+    """Whom a wire carries."""
+
+    names: tuple[str, ...] | None = None
+    """Theirs, unless `tracks` says others; None: any."""
+    n_named: int | None = None
+    """So many `tracks` has to name, who are all heard; None: it chooses between them."""
+
+
+_OF_DIALECT = {
+    DialectName.MEDIA_STREAMS: _Parties(("inbound", "outbound")),
+    DialectName.AUDIOHOOK: _Parties(("external", "internal")),
+    DialectName.ASTERISK: _Parties(n_named=1),
+    DialectName.VONAGE: _Parties(n_named=1),
+    DialectName.JAMBONZ_LISTEN: _Parties(PARTIES, 2),
+    DialectName.JAMBONZ_STT: _Parties(PARTIES, 2),
 }
-"""Of wires that name them, and have each one heard or not."""
 _BARE = {DialectName.PCM, DialectName.FREESWITCH_STREAM, DialectName.FREESWITCH_FORK}
-"""That say nothing of what they carry."""
-_N_NAMED = {
-    DialectName.ASTERISK: 1,
-    DialectName.VONAGE: 1,
-    DialectName.JAMBONZ_LISTEN: 2,
-    DialectName.JAMBONZ_STT: 2,
-}
-"""Parties of a connection at most: all are heard, `tracks` says what they are called."""
+"""That say nothing of what they carry: the settings do."""
 _SIGNED = (DialectName.MEDIA_STREAMS, DialectName.AUDIOHOOK)
 """Whose vendors sign."""
 
@@ -136,9 +142,6 @@ class BridgeSettings:
                 f"sample_rate_hz: one of {', '.join(map(str, ACCEPTED_RATES_HZ))}",
             ),
             (self.channels in {1, 2}, "channels: 1 or 2"),
-            (self._tracks_are_right(), f"tracks: {self._n_tracks_wanted()}, each once"),
-            (self._names_are_known(), f"tracks, roles: {' and '.join(self._names())}"),
-            (self._roles_are_heard(), "roles: of tracks that are heard"),
             (self.address is None or self.secret_file, "address: only with secret_file"),
             (0 < self.longest_call_s <= _MOST_CALL_S, f"longest_call_s: from 1 to {_MOST_CALL_S}"),
             (
@@ -146,35 +149,27 @@ class BridgeSettings:
                 f"longest_silence_s: from 1 to {_MOST_CALL_S}",
             ),
         ]
-        return [fault for is_kept, fault in rules if not is_kept]
+        return [fault for is_kept, fault in [*rules, *self._party_rules()] if not is_kept]
 
-    def _n_tracks_wanted(self) -> str:
+    @property
+    def _parties(self) -> _Parties:
         if self.dialect in _BARE:
-            return "as many as channels"
-        return {1: "one", 2: "two"}.get(_N_NAMED.get(self.dialect, 0), "one or two")
+            return _Parties(PARTIES[: self.channels], self.channels)
+        return _OF_DIALECT.get(self.dialect, _Parties())
 
-    def _tracks_are_right(self) -> bool:
-        if self.tracks is None:
-            return True
-        n_bare = self.channels if self.dialect in _BARE else None
-        n_wanted = n_bare or _N_NAMED.get(self.dialect)
-        is_each_once = len(set(self.tracks)) == len(self.tracks) in {1, 2}
-        return is_each_once and n_wanted in {None, len(self.tracks)}
-
-    def _names(self) -> tuple[str, ...]:
-        """That there can be; empty: any."""
-        return _TRACKS.get(self.dialect, ())
-
-    def _names_are_known(self) -> bool:
-        return not self._names() or {*(self.tracks or ()), *self.roles} <= set(self._names())
-
-    def _roles_are_heard(self) -> bool:
-        heard = self.tracks
-        if heard is None and self.dialect in _BARE:
-            heard = PARTIES[: self.channels]
-        elif heard is None and _N_NAMED.get(self.dialect) == len(PARTIES):
-            heard = PARTIES
-        return heard is None or set(self.roles) <= set(heard)
+    def _party_rules(self) -> list[tuple[bool, str]]:
+        parties, tracks = self._parties, self.tracks
+        names, chooses = parties.names, parties.n_named is None
+        wanted = {1, 2} if parties.n_named is None else {parties.n_named}
+        n_tracks = " or ".join(map(str, sorted(wanted)))
+        is_each_once = tracks is None or len(set(tracks)) == len(tracks) in wanted
+        is_known = names is None or not chooses or {*(tracks or ()), *self.roles} <= {*names}
+        heard = names if tracks is None and not chooses else tracks
+        return [
+            (is_each_once, f"tracks: {n_tracks} for {self.dialect}, each once"),
+            (is_known, f"tracks, roles: {' and '.join(names or ())}"),
+            (heard is None or set(self.roles) <= set(heard), "roles: of tracks that are heard"),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
